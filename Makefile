@@ -1,0 +1,50 @@
+PYTHON ?= python3
+PYTEST_FLAGS ?= -n auto
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --group build
+
+.PHONY: run test lint types bench docs clean lock audit
+
+run: .venv/.base
+	$(BIN)/duely serve
+
+test: .venv/.dev
+	DUELY_TEST_DATABASE=sqlite $(BIN)/pytest $(PYTEST_FLAGS)
+	DUELY_TEST_DATABASE=postgres $(BIN)/pytest $(PYTEST_FLAGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: .venv/.dev
+	SECRET_KEY=only-the-type-checker-reads-this-and-nothing-is-signed $(BIN)/mypy
+
+audit: .venv/.dev
+	$(BIN)/pip-audit --requirement requirements/base.txt --require-hashes --disable-pip
+
+bench: .venv/.base
+	$(BIN)/python bench/quick.py $(BENCH_FLAGS)
+
+docs: .venv/.base
+	$(BIN)/python -m duely.cli.reference
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+lock: .venv/.dev
+	$(LOCK) --output-file requirements/base.txt && $(LOCK) --group dev --constraint requirements/base.txt --output-file requirements/dev.txt
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Duely needs Python 3.11 or newer; name it with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv module is incomplete here; install it with: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.base: requirements/base.txt pyproject.toml | .venv/bin/python
+	$(PIP) install --require-hashes --requirement requirements/base.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+	$(PIP) install --require-hashes --requirement requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ .venv/.base

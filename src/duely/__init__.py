@@ -1,0 +1,3 @@
+"""Duely: a task manager with an API."""
+
+__version__ = "0.1.0"
