@@ -1,0 +1,43 @@
+"""The one place that asks for the time, and the one that reads and writes it as text."""
+
+import re
+from datetime import UTC, date, datetime
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII)
+
+
+def now() -> datetime:
+    """The present instant: aware, UTC, cut to milliseconds.
+
+    Answers show milliseconds. Storing more would make a value that a client reads
+    differ from the value that is stored, and a filter on it would miss its own row.
+    """
+    return _cut(datetime.now(UTC))
+
+
+def rfc3339(instant: datetime) -> str:
+    """An aware instant as answers show it: UTC, milliseconds, `Z` (RFC 3339 section 5.6)."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def parse_day(text: str) -> date:
+    """A date as `2026-01-31`. Raises ValueError for anything else."""
+    if not _DAY.fullmatch(text):
+        raise ValueError(text)
+    return date.fromisoformat(text)
+
+
+def parse_instant(text: str) -> datetime:
+    """An RFC 3339 instant (section 5.6; seconds may be left out) in UTC, cut to milliseconds. Raises ValueError."""
+    if not _INSTANT.fullmatch(text):
+        raise ValueError(text)
+    try:
+        instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(text) from None
+    return _cut(instant)
+
+
+def _cut(instant: datetime) -> datetime:
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)

@@ -1,0 +1,22 @@
+"""Keys for each purpose, derived from the secret key: one leaked use does not open another."""
+
+import hashlib
+import hmac
+from functools import lru_cache
+
+from django.conf import settings
+
+
+@lru_cache(maxsize=64)
+def _derive(secret: str, purpose: str) -> bytes:
+    return hmac.digest(secret.encode(), b"duely/" + purpose.encode(), hashlib.sha256)
+
+
+def current_key(purpose: str) -> bytes:
+    """The 32-byte key with which new things of this purpose are signed."""
+    return _derive(settings.SECRET_KEY, purpose)
+
+
+def accepted_keys(purpose: str) -> list[bytes]:
+    """The current key and those of `SECRET_KEY_FALLBACKS`, for checking what was signed earlier."""
+    return [_derive(secret, purpose) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
