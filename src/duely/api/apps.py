@@ -1,0 +1,9 @@
+"""Django's view of this module."""
+
+from django.apps import AppConfig
+
+
+class ApiConfig(AppConfig):
+    """What every endpoint shares."""
+
+    name = "duely.api"

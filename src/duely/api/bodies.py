@@ -1,0 +1,163 @@
+"""JSON bodies: bytes in, a checked struct out, or every fault of every field at once."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from django.http import HttpRequest
+
+from duely.core.errors import FieldError, MalformedRequest, UnsupportedMediaType, ValidationFailed
+
+MAX_DEPTH = 32
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Invalid(ValueError):
+    """A value that has the right JSON type and is wrong all the same. Raised by field types."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def is_plain(text: str) -> bool:
+    """Whether this is one line of Unicode: no control characters, no lone surrogates."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+
+
+def read_body(request: HttpRequest, model: type[T]) -> T:
+    """The body of a request as `model`.
+
+    Raises UnsupportedMediaType (415), MalformedRequest (400) for what is not JSON,
+    ValidationFailed (400) with all faulty fields otherwise.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    return decode(request.body, model)
+
+
+def decode(raw: bytes, model: type[T]) -> T:
+    """As `read_body`, from bytes."""
+    document = _parse(raw)
+    try:
+        return msgspec.convert(document, model, strict=True, dec_hook=build)
+    except msgspec.ValidationError as fault:
+        _explain(document, model, fault)
+
+
+def build(kind: type[Any], value: Any) -> Any:
+    """Make a field type of our own from a JSON value: such a type has a `parse` class method."""
+    return kind.parse(value)
+
+
+def _parse(raw: bytes) -> Any:
+    """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Says where the fault is."""
+    if not raw:
+        raise MalformedRequest("The body is empty. Send a JSON object.")
+    try:
+        text = raw.decode("utf-8")
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as fault:
+        raise MalformedRequest(f"The body is not UTF-8: byte {fault.start} is wrong.") from None
+    except json.JSONDecodeError as fault:
+        where = f"line {fault.lineno} column {fault.colno} (character {fault.pos})"
+        raise MalformedRequest(f"The body is not valid JSON: {fault.msg} at {where}.") from None
+    except (RecursionError, ValueError) as fault:
+        reason = "it is nested too deeply" if isinstance(fault, RecursionError) else "a number in it is too long"
+        raise MalformedRequest(f"The body cannot be read: {reason}.") from None
+    if not isinstance(document, dict):
+        raise MalformedRequest("The body must be a JSON object.")
+    if _depth(document) > MAX_DEPTH:
+        raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
+    if "\\u" in text:
+        _refuse_lone_surrogates(document)
+    return document
+
+
+def _refuse_lone_surrogates(document: Any) -> None:
+    """Half a character, written as an escape: Python reads it, but no database or answer can hold it."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise MalformedRequest("The body holds text that is not Unicode: half of a surrogate pair.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise MalformedRequest(f"The body names {name!r} twice in one object.")
+            seen.add(name)
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise MalformedRequest(f"The body holds {name}, which is not JSON.")
+
+
+def _depth(document: Any) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        inner: list[Any] = []
+        for item in level:
+            children: Iterable[Any] = item.values() if isinstance(item, dict) else item
+            inner.extend(child for child in children if isinstance(child, dict | list))
+        level = inner
+    return depth
+
+
+def _explain(document: dict[str, Any], model: type[msgspec.Struct], whole: msgspec.ValidationError) -> NoReturn:
+    """Check field by field and raise with every fault. Only the failure path pays for this."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
+    faults = [
+        FieldError(name, "unknown_field", f"There is no such field. Known fields: {', '.join(fields)}.")
+        for name in document
+        if name not in fields
+    ]
+    for name, field in fields.items():
+        if name not in document:
+            if field.required:
+                faults.append(FieldError(name, "required", "This field is required."))
+            continue
+        try:
+            msgspec.convert(document[name], field.type, strict=True, dec_hook=build)
+        except msgspec.ValidationError as fault:
+            faults.append(_field_error(name, fault))
+    raise ValidationFailed(*(faults or [_field_error("", whole)]))
+
+
+_AT = re.compile(r" - at `\$(?P<path>.*)`$")
+_CODES = (
+    ("Expected `str` of length <=", "too_long"),
+    ("Expected `array` of length <=", "too_many"),
+    ("Expected `str` of length >=", "too_short"),
+    ("Expected `str` matching", "invalid_format"),
+    ("Expected `int` <=", "out_of_range"),
+    ("Expected `int` >=", "out_of_range"),
+    ("Invalid enum value", "invalid_choice"),
+    ("Invalid RFC3339", "invalid_datetime"),
+    ("Expected `datetime` with a timezone", "invalid_datetime"),
+    ("Invalid UUID", "invalid_id"),
+    ("Expected", "invalid_type"),
+)
+
+
+def _field_error(name: str, fault: msgspec.ValidationError) -> FieldError:
+    cause = fault.__cause__
+    text = str(fault)
+    path = ""
+    if where := _AT.search(text):
+        path = where["path"].replace("[...]", "")
+        text = text[: where.start()]
+    if isinstance(cause, Invalid):
+        return FieldError(name + path, cause.code, cause.message)
+    code = next((code for start, code in _CODES if text.startswith(start)), "invalid")
+    return FieldError(name + path, code, text.replace("`", "") + ".")

@@ -1,0 +1,230 @@
+"""Filters of lists: which query parameters there are, how each is read, and what it selects.
+
+A filter is declared once, in a module's schemas. Its parameters, their documentation and the
+condition all come from there; no text from the request ever becomes a column name.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from enum import Enum
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db.models import Q
+
+from duely.api.bodies import Invalid, is_plain
+from duely.core.actor import Actor
+from duely.core.clock import parse_day, parse_instant
+
+MAX_CHOICES = 50
+RANGE = {"gte": "gte", "gt": "gt", "lte": "lte", "lt": "lt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filterable field: the parameter `name`, with `name__suffix` beside it for each suffix.
+
+    `column` is the ORM column. `parse` reads one value or raises Invalid. `schema` describes one
+    value. `many` allows several values with commas between them (any of them matches).
+    """
+
+    name: str
+    column: str
+    parse: Callable[[str, Actor], Any]
+    schema: Mapping[str, Any]
+    suffixes: tuple[str, ...] = ()
+    many: bool = True
+    description: str = ""
+    select: Callable[[str, Any], Q] | None = None
+
+    def parameters(self) -> Iterable[tuple[str, Mapping[str, Any], str]]:
+        """(name, JSON schema, description) of every query parameter."""
+        about = self.description or f"Only those with this `{self.name}`."
+        listed = {"type": "array", "items": self.schema, "minItems": 1, "maxItems": MAX_CHOICES}
+        yield self.name, listed if self.many else self.schema, about
+        for suffix in self.suffixes:
+            match suffix:
+                case "isnull":
+                    yield f"{self.name}__isnull", {"type": "boolean"}, f"Whether `{self.name}` is null."
+                case "ne":
+                    yield f"{self.name}__ne", listed if self.many else self.schema, f"All but this `{self.name}`."
+                case _:
+                    yield f"{self.name}__{suffix}", self.schema, f"`{self.name}` {SIGNS[suffix]} this."
+
+    def condition(self, suffix: str, raw: str, actor: Actor) -> Q:
+        """The condition for `name__suffix=raw`. Raises Invalid."""
+        if suffix == "isnull":
+            return Q((f"{self.column}__isnull", boolean(raw, actor)))
+        if suffix in RANGE:
+            return self._pick(RANGE[suffix], self.parse(raw, actor))
+        texts = raw.split(",") if self.many else [raw]
+        if len(texts) > MAX_CHOICES:
+            raise Invalid("too_many", f"Give at most {MAX_CHOICES} values.")
+        values = [self.parse(text.strip() if self.many else text, actor) for text in texts]
+        chosen = Q()
+        if self.select is None and len(values) > 1:
+            chosen = Q((f"{self.column}__in", values))
+        else:
+            for value in values:
+                chosen |= self._pick("exact", value)
+        if suffix != "ne":
+            return chosen
+        return ~chosen | Q((f"{self.column}__isnull", True)) if self.nullable else ~chosen
+
+    @property
+    def nullable(self) -> bool:
+        """Whether rows without a value exist; `ne` then includes them."""
+        return "isnull" in self.suffixes
+
+    def _pick(self, lookup: str, value: Any) -> Q:
+        if self.select is not None:
+            return self.select(lookup, value)
+        return Q((f"{self.column}__{lookup}", value))
+
+
+UUID_TEXT = {"type": "string", "format": "uuid"}
+SIGNS = {"gte": "≥", "gt": ">", "lte": "≤", "lt": "<"}
+
+
+def boolean(raw: str, _actor: Actor) -> bool:
+    """`true` or `false`, in any case, or `1` and `0`."""
+    match raw.lower():
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+    raise Invalid("invalid_choice", "Use true or false.")
+
+
+def identifier(raw: str, _actor: Actor) -> UUID:
+    """A UUID in its usual form."""
+    try:
+        if len(raw) == 36:
+            return UUID(raw)
+    except ValueError:
+        pass
+    raise Invalid("invalid_id", "Use a UUID, such as 0198c3a0-0000-7000-8000-000000000000.")
+
+
+def text(raw: str, _actor: Actor) -> str:
+    """Text without control characters."""
+    if not 0 < len(raw) <= 255 or not is_plain(raw):
+        raise Invalid("invalid_format", "Use 1 to 255 characters, none of them a control character.")
+    return raw
+
+
+def integer(raw: str, _actor: Actor) -> int:
+    """A whole number that fits 63 bits."""
+    if raw.isascii() and raw.isdigit() and len(raw) < 19:
+        return int(raw)
+    raise Invalid("invalid_type", "Use a whole number of at most 18 digits.")
+
+
+def choice(values: type[Enum]) -> Callable[[str, Actor], Any]:
+    """One of an enumeration, in any case, with the aliases that it knows."""
+
+    def parse(raw: str, _actor: Actor) -> Any:
+        try:
+            return values(raw)
+        except ValueError:
+            raise Invalid("invalid_choice", f"Use one of: {', '.join(item.value for item in values)}.") from None
+
+    return parse
+
+
+def instant(raw: str) -> datetime:
+    """An RFC 3339 instant in UTC. Raises Invalid."""
+    # A plus sign that was not percent-encoded arrives as a blank.
+    text = raw[:-6] + "+" + raw[-5:] if raw[-6:-5] == " " else raw
+    try:
+        return parse_instant(text)
+    except ValueError:
+        raise Invalid("invalid_datetime", "Use 2026-01-31T09:00:00Z, with Z or an offset.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a date or an instant in a filter covers: from `start` to before `end`."""
+
+    start: datetime
+    end: datetime
+
+    def condition(self, column: str, lookup: str) -> Q:
+        """The rows at, before or after this span."""
+        match lookup:
+            case "gte":
+                return Q((f"{column}__gte", self.start))
+            case "gt":
+                return Q((f"{column}__gte", self.end))
+            case "lte":
+                return Q((f"{column}__lt", self.end))
+            case "lt":
+                return Q((f"{column}__lt", self.start))
+        return Q((f"{column}__gte", self.start), (f"{column}__lt", self.end))
+
+
+def span(raw: str, actor: Actor) -> Span:
+    """A date (that whole day in the caller's time zone) or an instant (that millisecond)."""
+    try:
+        if len(raw) == len("2026-01-31"):
+            day = parse_day(raw)
+            zone = ZoneInfo(actor.zone)
+            start = datetime.combine(day, time.min, zone).astimezone(UTC)
+            end = datetime.combine(day + timedelta(days=1), time.min, zone).astimezone(UTC)
+            return Span(start, end)
+        start = instant(raw)
+        return Span(start, start + timedelta(milliseconds=1))
+    except (ValueError, OverflowError):
+        raise Invalid("invalid_date", "Use 2026-01-31 or 2026-01-31T09:00:00Z.") from None
+
+
+DATE_OR_INSTANT = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
+
+
+def moments(name: str, column: str, *, nullable: bool = False) -> Filter:
+    """A filter for a column of instants that takes dates too: both are on one time line."""
+    return Filter(
+        name,
+        column,
+        span,
+        DATE_OR_INSTANT,
+        suffixes=("gte", "gt", "lte", "lt", *(("isnull",) if nullable else ())),
+        many=False,
+        description=f"`{name}` on this day (in the caller's time zone) or at this instant.",
+        select=lambda lookup, value: value.condition(column, lookup),
+    )
+
+
+def choices(name: str, column: str, values: type[Enum], *, ranks: Mapping[Any, int] | None = None) -> Filter:
+    """A filter for an enumeration. With `ranks` the column holds numbers, and ranges work."""
+    parse = choice(values)
+    return Filter(
+        name,
+        column,
+        (lambda raw, actor: ranks[parse(raw, actor)]) if ranks else parse,
+        {"type": "string", "enum": [item.value for item in values]},
+        suffixes=("ne", *(RANGE if ranks else ())),
+    )
+
+
+def flags(name: str, select: Callable[[bool], Q], description: str) -> Filter:
+    """A true-or-false filter that is computed."""
+    return Filter(
+        name,
+        name,
+        boolean,
+        {"type": "boolean"},
+        many=False,
+        description=description,
+        select=lambda _, value: select(value),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A field that a list can be ordered by. `nullable` ones put rows without a value last."""
+
+    column: str
+    nullable: bool = False

@@ -1,0 +1,301 @@
+"""Lists: filters, ordering, pages by cursor and by number, and the choice of fields.
+
+A module declares a `Listing`; an endpoint hands it a queryset of what the caller may see.
+Pages by cursor are keyset pages: the cursor holds the ordering values of the last row, so that
+page 10,000 costs what page 1 costs, and rows inserted meanwhile neither repeat nor hide others.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+from django.db.models import F, Model, Q, QuerySet
+from django.db.models.expressions import OrderBy
+from django.http import QueryDict
+
+from duely.api.bodies import Invalid, is_plain
+from duely.api.filters import Filter, Order
+from duely.core import keys
+from duely.core.actor import Actor
+from duely.core.errors import FieldError, InvalidCursor, ValidationFailed
+
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 20
+MAX_DEPTH = 10_000
+MAX_ORDERINGS = 4
+SIGNATURE_BYTES = 16
+
+
+class CursorPage(msgspec.Struct, frozen=True):
+    """Where this page of a list stands, by cursor."""
+
+    next_cursor: str | None
+    has_more: bool
+    limit: int
+    total_returned: int
+
+
+class NumberedPage(msgspec.Struct, frozen=True):
+    """Where this page of a list stands, by number."""
+
+    page: int
+    page_size: int
+    total: int
+    total_pages: int
+    has_more: bool
+    total_returned: int
+
+
+class Pagination:
+    """Either of the two, as a field of a page's struct: msgspec has no union of plain structs."""
+
+    schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [msgspec.json.schema(kind)["$defs"][kind.__name__] for kind in (CursorPage, NumberedPage)]
+    }
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """About the answer itself."""
+
+    version: str = "1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerm:
+    """One term of an ordering, as asked for."""
+
+    column: str
+    descending: bool
+    nullable: bool
+
+
+@dataclass(slots=True)
+class ListQuery:
+    """A list request, checked."""
+
+    where: Q = field(default_factory=Q)
+    order: tuple[OrderTerm, ...] = ()
+    after: tuple[Any, ...] | None = None
+    fingerprint: bytes = b""
+    limit: int = DEFAULT_LIMIT
+    page: int | None = None
+    fields: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one list offers.
+
+    `columns` are what is read of each row, `show` turns such a tuple into the answer's struct
+    `item`. Rows are never model instances: that is where most of a list's time would go.
+    """
+
+    name: str
+    item: type[msgspec.Struct]
+    columns: tuple[str, ...]
+    show: Callable[[tuple[Any, ...]], msgspec.Struct]
+    filters: tuple[Filter, ...]
+    orderings: Mapping[str, Order]
+    default_order: str
+
+    @cached_property
+    def conditions(self) -> dict[str, tuple[Filter, str]]:
+        """Every filter parameter → its filter and suffix."""
+        return {
+            name: (declared, name[len(declared.name) + 2 :])
+            for declared in self.filters
+            for name, _, _ in declared.parameters()
+        }
+
+    @cached_property
+    def field_names(self) -> tuple[str, ...]:
+        """What `fields` may name."""
+        return tuple(declared.encode_name for declared in msgspec.structs.fields(self.item))
+
+    def parse(self, params: QueryDict, actor: Actor) -> ListQuery:
+        """Check the query string. Raises ValidationFailed with every fault, or InvalidCursor."""
+        query = ListQuery()
+        faults: list[FieldError] = []
+        bound: list[tuple[str, str]] = []
+        order_text = self.default_order
+        for name, values in params.lists():
+            try:
+                raw = _single(values)
+                if name in self.conditions:
+                    declared, suffix = self.conditions[name]
+                    query.where &= declared.condition(suffix, raw, actor)
+                    bound.append((name, raw))
+                elif name == "ordering":
+                    order_text = raw
+                elif name == "fields":
+                    query.fields = self._fields(raw)
+                elif name in ("limit", "page_size"):
+                    query.limit = _bounded(raw, MAX_LIMIT)
+                elif name == "page":
+                    query.page = _bounded(raw, MAX_DEPTH)
+                elif name != "cursor":
+                    raise Invalid("unknown_parameter", f"There is no such parameter. Known: {', '.join(self.known)}.")
+            except Invalid as fault:
+                faults.append(FieldError(name, fault.code, fault.message))
+        try:
+            query.order = self._order(order_text)
+        except Invalid as fault:
+            faults.append(FieldError("ordering", fault.code, fault.message))
+        faults.extend(self._conflicts(params, query))
+        if faults:
+            raise ValidationFailed(*faults)
+        query.fingerprint = _fingerprint(self.name, str(actor.id), order_text, *sorted(bound))
+        if "cursor" in params:
+            query.after = read_cursor(str(params["cursor"]), query.fingerprint, len(query.order))
+        return query
+
+    @cached_property
+    def known(self) -> tuple[str, ...]:
+        """Every query parameter of this list."""
+        return (*self.conditions, "ordering", "fields", "limit", "cursor", "page", "page_size")
+
+    def _fields(self, raw: str) -> frozenset[str]:
+        names = frozenset(raw.split(","))
+        if unknown := sorted(names - set(self.field_names)):
+            raise Invalid("unknown_field", f"No such field: {unknown[0]!r}. Known: {', '.join(self.field_names)}.")
+        return names
+
+    def _order(self, raw: str) -> tuple[OrderTerm, ...]:
+        terms: dict[str, OrderTerm] = {}
+        for part in raw.split(","):
+            name = part.removeprefix("-")
+            if name not in self.orderings:
+                raise Invalid("invalid_choice", f"Order by: {', '.join(self.orderings)}; with - for descending.")
+            declared = self.orderings[name]
+            terms.setdefault(name, OrderTerm(declared.column, part.startswith("-"), declared.nullable))
+        if len(terms) > MAX_ORDERINGS:
+            raise Invalid("too_many", f"Order by at most {MAX_ORDERINGS} fields.")
+        descending = next(iter(terms.values())).descending
+        ties = OrderTerm("id", descending, nullable=False)
+        return (*(term for term in terms.values() if term.column != "id"), terms.get("id", ties))
+
+    def _conflicts(self, params: QueryDict, query: ListQuery) -> Iterable[FieldError]:
+        if "page" in params or "page_size" in params:
+            for name in ("cursor", "limit"):
+                if name in params:
+                    yield FieldError(name, "conflict", "Use either cursor and limit, or page and page_size.")
+            query.page = query.page or 1
+            if query.page * query.limit > MAX_DEPTH:
+                yield FieldError("page", "out_of_range", f"Pages reach {MAX_DEPTH} rows deep; use cursors beyond.")
+
+    def answer(self, rows: QuerySet[Any, Any], query: ListQuery) -> bytes:
+        """One page as JSON. Costs one statement; by page number, two."""
+        selected = rows.filter(query.where) if query.where else rows
+        ordered = selected.order_by(*map(_order_by, query.order))
+        columns = (*self.columns, *(term.column for term in query.order))
+        if query.page is None:
+            if query.after is not None:
+                ordered = ordered.filter(_after(query.order, query.after))
+            found = list(ordered.values_list(*columns)[: query.limit + 1])
+            shown = found[: query.limit]
+            more = len(found) > query.limit
+            position = found[query.limit - 1][len(self.columns) :] if more else ()
+            cursor = write_cursor(position, query.fingerprint) if more else None
+            where: msgspec.Struct = CursorPage(cursor, more, query.limit, len(shown))
+        else:
+            total = selected.count()
+            start = (query.page - 1) * query.limit
+            shown = list(ordered.values_list(*columns)[start : start + query.limit])
+            where = NumberedPage(
+                query.page, query.limit, total, -(-total // query.limit), start + query.limit < total, len(shown)
+            )
+        width = len(self.columns)
+        items: Sequence[Any] = [self.show(row[:width]) for row in shown]
+        if query.fields is not None:
+            items = [trimmed(item, query.fields) for item in items]
+        return msgspec.json.encode({"data": items, "pagination": where, "meta": Meta()})
+
+
+def trimmed(item: msgspec.Struct, names: frozenset[str]) -> dict[str, Any]:
+    """Only these fields of a struct."""
+    return {name: value for name, value in msgspec.to_builtins(item).items() if name in names}
+
+
+def _single(values: Sequence[object]) -> str:
+    if len(values) != 1:
+        raise Invalid("repeated", "Give this parameter once; put commas between several values.")
+    raw = str(values[0])
+    if not is_plain(raw):
+        raise Invalid("invalid_format", "This value holds a control character or is not Unicode.")
+    return raw
+
+
+def _bounded(raw: str, highest: int) -> int:
+    if raw.isascii() and raw.isdigit() and len(raw) < 10 and 1 <= int(raw) <= highest:
+        return int(raw)
+    raise Invalid("out_of_range", f"Use a whole number from 1 to {highest}.")
+
+
+def _order_by(term: OrderTerm) -> OrderBy:
+    nulls = {"nulls_last": True} if term.nullable else {}
+    return F(term.column).desc(**nulls) if term.descending else F(term.column).asc(**nulls)
+
+
+def _after(order: Sequence[OrderTerm], values: Sequence[Any]) -> Q:
+    """The rows behind the one with these values, nulls last in both directions."""
+    behind = Q()
+    same = Q()
+    for term, value in zip(order, values, strict=True):
+        if value is not None:
+            further = Q((f"{term.column}__{'lt' if term.descending else 'gt'}", value))
+            if term.nullable:
+                further |= Q((f"{term.column}__isnull", True))
+            behind |= same & further
+            same &= Q((term.column, value))
+        else:
+            same &= Q((f"{term.column}__isnull", True))
+    first, value = order[0], values[0]
+    if value is not None and not first.nullable:
+        # Says the same again in a form that an index on the first column can use.
+        behind &= Q((f"{first.column}__{'lte' if first.descending else 'gte'}", value))
+    return behind
+
+
+def _fingerprint(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).digest()[:8]
+
+
+def write_cursor(position: Sequence[Any], fingerprint: bytes) -> str:
+    """A signed, opaque cursor behind a row with these ordering values."""
+    payload = fingerprint + msgspec.msgpack.encode(list(position))
+    signature = hmac.digest(keys.current_key("cursor"), payload, "sha256")[:SIGNATURE_BYTES]
+    return _opaque(signature + payload)
+
+
+def _opaque(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
+    """The ordering values in a cursor. Raises InvalidCursor unless it is ours and for this very list."""
+    try:
+        data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if _opaque(data) != text:
+            raise ValueError(text)
+    except (binascii.Error, ValueError):
+        raise InvalidCursor("This is not a cursor. Take `next_cursor` of the page before.") from None
+    signature, payload = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
+    expected = (hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES] for key in keys.accepted_keys("cursor"))
+    if not any(hmac.compare_digest(signature, good) for good in expected):
+        raise InvalidCursor("This cursor was not made here. Take `next_cursor` of the page before.")
+    if payload[:8] != fingerprint:
+        raise InvalidCursor("This cursor belongs to another ordering or filter. Start again without a cursor.")
+    values = msgspec.msgpack.decode(payload[8:])
+    return (*values[: width - 1], UUID(values[width - 1]))
+
+
+def model_columns(model: type[Model]) -> tuple[str, ...]:
+    """The names of all columns of a model, foreign keys as their ids."""
+    return tuple(column.attname for column in model._meta.concrete_fields)

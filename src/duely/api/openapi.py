@@ -1,0 +1,131 @@
+"""The OpenAPI 3.1 document: what the framework finds in the code, completed and made exact."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from dmr.openapi import OpenAPIConfig, build_schema
+from dmr.routing import Router
+
+import duely
+from duely.api.lists import DEFAULT_LIMIT, MAX_DEPTH, MAX_LIMIT, Listing
+from duely.api.resource import JSON, Listed, Resource
+
+METHODS = ("get", "post", "put", "patch", "delete")
+COMMON_HEADERS = {
+    "X-Request-ID": {
+        "description": "The request's id: the caller's own `X-Request-ID` if it is a sane one, else ours.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+HEADERS_OF_STATUS = {
+    "401": {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}},
+    "503": {
+        "Retry-After": {
+            "description": "Seconds to wait before the next try.",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[0-9]+$"},
+        }
+    },
+}
+DESCRIPTION = """\
+Tasks, categories, accounts and a log of every change.
+
+Sign up, sign in, and send the access token as `Authorization: Bearer …`. Answers are JSON. Errors are
+problem documents (RFC 9457) with a stable `code`. Paths work with and without the slash at the end,
+and under `/api/` as under `/api/v1/`. `HEAD` works wherever `GET` does.
+"""
+
+
+def build(router: Router, aliases: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The document as plain JSON values. aliases: canonical path → further paths of the same operations."""
+    config = OpenAPIConfig(title="Duely", version=duely.__version__, description=DESCRIPTION)
+    document = build_schema(router, config=config).convert(skip_validation=True)
+    resources = dict(_resources(router))
+    for path, item in document["paths"].items():
+        resource = resources[path]
+        for method in METHODS:
+            if method in item:
+                _complete(item[method], resource, method, aliases.get(path, []))
+    _name_items(document)
+    return document
+
+
+def _resources(router: Router) -> Iterator[tuple[str, type[Resource]]]:
+    for pattern in router.urls:
+        path = re.sub(r"<\w+:(\w+)>", r"{\1}", str(pattern.pattern))
+        yield f"/{router.prefix}{path}", cast("Any", pattern).callback.view_class
+
+
+def _complete(operation: dict[str, Any], resource: type[Resource], method: str, aliases: list[str]) -> None:
+    endpoint = resource.api_endpoints[method.upper()]
+    if aliases:
+        also = ", ".join(f"`{alias}`" for alias in aliases)
+        operation["description"] = f"{operation.get('description', '')}\n\nAlso at {also}.".strip()
+    for parser in endpoint.metadata.component_parsers or ():
+        if isinstance(parser.parser, Listed):
+            operation["parameters"] = list(_list_parameters(parser.parser.listing))
+    for status, answer in operation["responses"].items():
+        answer["headers"] = {**COMMON_HEADERS, **HEADERS_OF_STATUS.get(status, {}), **answer.get("headers", {})}
+        if status == "204":
+            answer.pop("content", None)
+        if codes := answer.get("x-problem-codes"):
+            ((media, content),) = answer["content"].items()
+            exact = {"properties": {"code": {"enum": codes}, "status": {"const": int(status)}}}
+            answer["content"] = {media: {"schema": {"allOf": [content["schema"], exact]}}}
+
+
+def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
+    for declared in listing.filters:
+        for name, schema, description in declared.parameters():
+            array = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
+            yield {"name": name, "in": "query", "description": description, "schema": dict(schema), **array}
+    names = [sign + name for name in listing.orderings for sign in ("", "-")]
+    yield _array("ordering", names, f"Order by these, `-` for descending. Default `{listing.default_order}`.")
+    yield _array("fields", list(listing.field_names), "Only these fields of each object.")
+    yield _number("limit", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with.")
+    about = "`next_cursor` of the page before. Bound to its ordering and filters."
+    yield {"name": "cursor", "in": "query", "description": about, "schema": {"type": "string"}}
+    yield _number("page", MAX_DEPTH, None, f"A numbered page instead of a cursor, at most {MAX_DEPTH} rows deep.")
+    yield _number("page_size", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with, with `page`.")
+
+
+def _array(name: str, values: list[str], description: str) -> dict[str, Any]:
+    schema = {"type": "array", "items": {"type": "string", "enum": values}, "minItems": 1}
+    return {
+        "name": name,
+        "in": "query",
+        "description": description,
+        "schema": schema,
+        "style": "form",
+        "explode": False,
+    }
+
+
+def _number(name: str, highest: int, default: int | None, description: str) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": highest}
+    if default is not None:
+        schema["default"] = default
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _name_items(document: dict[str, Any]) -> None:
+    """With `fields`, the objects of a page have only some members: say so on each page's schema."""
+    schemas = document["components"]["schemas"]
+    for name in [name for name in schemas if name.endswith("Page") and "data" in schemas[name].get("properties", {})]:
+        items = schemas[name]["properties"]["data"]
+        item = items["items"]["$ref"].rpartition("/")[2]
+        trimmed = {
+            **schemas[item],
+            "title": f"{item}Fields",
+            "description": f"The fields of {item} that `fields` named.",
+        }
+        trimmed.pop("required", None)
+        schemas[f"{item}Fields"] = trimmed
+        items["items"] = {
+            "anyOf": [{"$ref": f"#/components/schemas/{item}"}, {"$ref": f"#/components/schemas/{item}Fields"}]
+        }
+
+
+__all__ = ["JSON", "build"]

@@ -1,0 +1,91 @@
+"""Problem documents (RFC 9457): the one shape of every error under /api/."""
+
+import http
+from typing import Any
+
+import msgspec
+import structlog
+from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+
+from duely.core import errors
+from duely.core.errors import Refused
+
+CONTENT_TYPE = "application/problem+json"
+TYPE_BASE = "https://duely.dev/problems/"
+
+log = structlog.get_logger("duely.api")
+
+
+class FieldProblem(msgspec.Struct, frozen=True):
+    """One fault of one field or parameter."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error, in the form of RFC 9457. `code` is stable: programs may rely on it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[FieldProblem] = []
+
+
+def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
+    """The answer that tells the caller of this refusal."""
+    origin = getattr(request, "origin", None)
+    document: dict[str, Any] = {
+        "type": TYPE_BASE + refused.code,
+        "title": refused.title,
+        "status": refused.status,
+        "detail": refused.detail,
+        "instance": f"{printable(request.path)}#{origin.request_id if origin else ''}",
+        "code": refused.code,
+        **refused.extra,
+    }
+    if refused.errors:
+        document["errors"] = [
+            {"field": printable(error.field), "code": error.code, "message": printable(error.message)}
+            for error in refused.errors
+        ]
+    return HttpResponse(
+        msgspec.json.encode(document), status=refused.status, content_type=CONTENT_TYPE, headers=refused.headers
+    )
+
+
+def printable(text: str) -> str:
+    """The text with lone surrogates replaced, so that it can be encoded as UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def refusal(fault: Exception) -> Refused:
+    """What to tell the caller of any exception. One that is not expected is logged, and becomes a 500."""
+    match fault:
+        case Refused():
+            return fault
+        case OperationalError() | InterfaceError():
+            log.warning("database_unavailable", error=str(fault))
+            return errors.Unavailable()
+        case Http404():
+            return errors.NotFound()
+        case RequestDataTooBig():
+            return errors.BodyTooLarge()
+        case DisallowedHost():
+            return errors.MalformedRequest("The Host header names a host that this server does not answer for.")
+        case BadRequest() | SuspiciousOperation():
+            return errors.MalformedRequest()
+        case _:
+            log.error("unhandled_exception", exc_info=fault)
+            return errors.InternalError("The fault is logged under the request id in `instance`.")
+
+
+def status_phrase(status: int) -> str:
+    """The reason phrase of a status code, for documents."""
+    return http.HTTPStatus(status).phrase

@@ -1,0 +1,315 @@
+"""The base of all endpoints, on django-modern-rest.
+
+The framework dispatches methods, reads paths and builds the OpenAPI document. Bodies and query
+strings are read by our own components, which report every fault at once; errors become problem
+documents; answers are bytes that we encoded ourselves.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from http import HTTPStatus
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
+
+import msgspec
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.module_loading import import_string
+from dmr import Controller, HeaderSpec, Path, ResponseSpec, validate
+from dmr.components import ComponentParser
+from dmr.endpoint import Endpoint
+from dmr.negotiation import ResponseNegotiator
+from dmr.openapi.objects import MediaType, Parameter, Reference, RequestBody, SecurityRequirement, SecurityScheme
+from dmr.plugins.msgspec import MsgspecJsonRenderer, MsgspecSerializer
+from dmr.plugins.msgspec.schema import JsonSchemaKwargs, MsgspecSchemaGenerator
+from dmr.renderers import Renderer
+from dmr.security import SyncAuth
+
+from duely.api.bodies import build, read_body
+from duely.api.lists import Listing, ListQuery
+from duely.api.problems import CONTENT_TYPE as PROBLEM_JSON
+from duely.api.problems import Problem, problem, refusal
+from duely.api.request import ApiRequest
+from duely.core import errors
+from duely.core.actor import Actor, anonymous
+from duely.core.errors import Refused
+
+__all__ = ["Body", "Listed", "Path", "Resource", "operation"]
+
+JSON = "application/json"
+T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., HttpResponse])
+
+ALWAYS: tuple[type[Refused], ...] = (errors.InternalError, errors.Unavailable)
+
+
+def describe(kind: type[Any]) -> dict[str, Any]:
+    """The JSON schema of a field type of our own: it says so itself in `schema`."""
+    return cast("dict[str, Any]", kind.schema)
+
+
+class _SchemaGenerator(MsgspecSchemaGenerator):
+    __slots__ = ()
+    json_schema_kwargs: ClassVar[JsonSchemaKwargs] = {"schema_hook": describe}
+
+
+class Serializer(MsgspecSerializer):
+    """msgspec, knowing our field types."""
+
+    __slots__ = ()
+    schema_generator = _SchemaGenerator
+
+    @classmethod
+    def deserialize_hook(cls, target_type: type[Any], to_deserialize: Any) -> Any:
+        """Make a field type of our own from a JSON value."""
+        return build(target_type, to_deserialize)
+
+
+class _BodyComponent(ComponentParser):
+    """A JSON body, read by `duely.api.bodies`."""
+
+    __slots__ = ()
+    context_name = "parsed_body"
+
+    def provide_context_data(
+        self, endpoint: Endpoint, controller: Controller[Any], *, field_model: Any, default: Any = None
+    ) -> Any:
+        return read_body(controller.request, field_model)
+
+    def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
+        return []
+
+    def get_schema(
+        self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
+    ) -> list[Parameter | Reference] | RequestBody:
+        schema = context.generators.schema(model, controller_cls.serializer)
+        return RequestBody(content={JSON: MediaType(schema=schema)}, required=True)
+
+
+class Listed(ComponentParser):
+    """The query string of a list, as its `Listing` declares it."""
+
+    __slots__ = ("listing",)
+    context_name = "parsed_query"
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+
+    def provide_context_data(
+        self, endpoint: Endpoint, controller: Controller[Any], *, field_model: Any, default: Any = None
+    ) -> ListQuery:
+        return self.listing.parse(controller.request.GET, cast("ApiRequest", controller.request).actor)
+
+    def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
+        return []
+
+    def get_schema(
+        self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
+    ) -> list[Parameter | Reference] | RequestBody:
+        return []  # added to the finished document by duely.api.openapi, which writes plain JSON schema
+
+
+_Model = TypeVar("_Model")
+Body: TypeAlias = Annotated[_Model, _BodyComponent()]
+"""A JSON body: `parsed_body: Body[TaskIn]`."""
+
+
+class ProblemRenderer(MsgspecJsonRenderer):
+    """Names the media type of problem documents in the OpenAPI document."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(PROBLEM_JSON)
+
+
+class _NoNegotiation(ResponseNegotiator):
+    """We speak JSON, whatever `Accept` says, as GitHub and Stripe do."""
+
+    __slots__ = ()
+
+    def __call__(self, request: HttpRequest) -> Renderer:
+        return self._default
+
+
+class _Endpoint(Endpoint):
+    """One method of a resource; turns every exception into a problem document."""
+
+    __slots__ = ()
+    response_negotiator_cls = _NoNegotiation
+
+    def handle_error(self, controller: Controller[Any], exc: Exception) -> HttpResponseBase:
+        return problem(refusal(exc), controller.request)
+
+
+@cache
+def _authenticate() -> Callable[[HttpRequest], Actor]:
+    return cast("Callable[[HttpRequest], Actor]", import_string(settings.AUTHENTICATE))
+
+
+class Bearer(SyncAuth):
+    """An access token in the Authorization header (RFC 6750 section 2.1), checked by `settings.AUTHENTICATE`."""
+
+    __slots__ = ()
+    www_authenticate_challenge = "Bearer"
+
+    def __call__(self, endpoint: Endpoint, controller: Controller[Any]) -> "Bearer":
+        request = cast("ApiRequest", controller.request)
+        request.actor = _authenticate()(request)
+        _refuse_unknown_parameters(endpoint, request)
+        return self
+
+    def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
+        """How the document describes it."""
+        return {"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
+
+    def security_requirements(self, *_: Any) -> list[SecurityRequirement]:
+        """How an operation asks for it."""
+        return [{"bearer": []}]
+
+    def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
+        return []
+
+
+class Open(SyncAuth):
+    """No sign-in: the caller is anonymous."""
+
+    __slots__ = ()
+    www_authenticate_challenge = None
+
+    def __call__(self, endpoint: Endpoint, controller: Controller[Any]) -> "Open":
+        request = cast("ApiRequest", controller.request)
+        request.actor = anonymous(request.origin)
+        _refuse_unknown_parameters(endpoint, request)
+        return self
+
+    def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
+        """None."""
+        return {}
+
+    def security_requirements(self, *_: Any) -> list[SecurityRequirement]:
+        """None."""
+        return []
+
+    def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
+        return []
+
+
+class Resource(Controller[Serializer]):
+    """One path. Methods are endpoints; each is decorated with `operation`.
+
+    `self.actor` is the caller, checked already; operations with `public=True` have an anonymous one.
+    """
+
+    is_abstract: ClassVar[bool] = True
+    endpoint_cls = _Endpoint
+    validate_responses = False
+    semantic_responses = False
+    renderers: ClassVar[Sequence[Renderer]] = [MsgspecJsonRenderer(), ProblemRenderer()]
+    auth = [Bearer()]
+    request: ApiRequest
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks."""
+        return self.request.actor
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Serve HEAD by GET (RFC 9110 section 9.3.2) and OPTIONS by the list of methods."""
+        method = request.method or ""
+        if method == "OPTIONS":
+            return HttpResponse(status=HTTPStatus.NO_CONTENT, headers={"Allow": self._allowed()})
+        endpoint = self.api_endpoints.get("GET" if method == "HEAD" else method)
+        if endpoint is None:
+            return problem(
+                errors.MethodNotAllowed(f"Allowed here: {self._allowed()}.", headers={"Allow": self._allowed()}),
+                request,
+            )
+        return endpoint.func(self, *args, **kwargs)
+
+    @classmethod
+    def _allowed(cls) -> str:
+        methods = {*cls.api_endpoints, "OPTIONS", *(("HEAD",) if "GET" in cls.api_endpoints else ())}
+        return ", ".join(sorted(methods))
+
+    def show(
+        self, content: msgspec.Struct | bytes, status: int = 200, *, headers: Mapping[str, str] | None = None
+    ) -> HttpResponse:
+        """An answer with a body: a struct, or JSON that is encoded already."""
+        body = content if isinstance(content, bytes) else msgspec.json.encode(content)
+        return HttpResponse(body, status=status, content_type=JSON, headers=headers)
+
+    def nothing(self) -> HttpResponse:
+        """204: done, and nothing to say."""
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+
+
+@cache
+def _takes_query(endpoint: Endpoint) -> bool:
+    return any(isinstance(spec.parser, Listed) for spec in endpoint.metadata.component_parsers)
+
+
+def _refuse_unknown_parameters(endpoint: Endpoint, request: HttpRequest) -> None:
+    """Nothing is silently ignored: a query string where none is read is an error."""
+    if request.GET and not _takes_query(endpoint):
+        about = "This operation takes no query parameters."
+        raise errors.ValidationFailed(*(errors.FieldError(name, "unknown_parameter", about) for name in request.GET))
+
+
+def operation(
+    returns: Any,
+    *,
+    name: str,
+    status: int = 200,
+    refuses: Iterable[type[Refused]] = (),
+    public: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Callable[[Method], Method]:
+    """Declare one operation for the OpenAPI document.
+
+    `returns` is the struct of the good answer, None for 204. `refuses` are the refusals besides
+    those that follow from the shape (sign-in, body, query string, crash). `headers` are those of
+    the good answer with what they hold. `name` is the operation's id in the document.
+    """
+
+    def decorate(method: Method) -> Method:
+        hints = {key for key in method.__annotations__ if key.startswith("parsed_")}
+        refusals = dict.fromkeys(_implied(hints, public=public))
+        refusals.update(dict.fromkeys(refuses))
+        specs = [
+            ResponseSpec(
+                returns,
+                status_code=HTTPStatus(status),
+                headers={key: HeaderSpec(description=text) for key, text in (headers or {}).items()} or None,
+                limit_to_content_types={JSON},
+            ),
+            *_problem_specs(refusals),
+        ]
+        options: dict[str, Any] = {"auth": [Open()]} if public else {}
+        return cast("Method", validate(*specs, operation_id=name, validate_responses=False, **options)(method))
+
+    return decorate
+
+
+def _implied(hints: Iterable[str], *, public: bool) -> Iterable[type[Refused]]:
+    if not public:
+        yield errors.NotAuthenticated
+    yield from (errors.MalformedRequest, errors.ValidationFailed)
+    if "parsed_body" in hints:
+        yield from (errors.BodyTooLarge, errors.UnsupportedMediaType)
+    if "parsed_query" in hints:
+        yield errors.InvalidCursor
+    yield from ALWAYS
+
+
+def _problem_specs(refusals: Iterable[type[Refused]]) -> Iterable[ResponseSpec]:
+    by_status: dict[int, list[type[Refused]]] = {}
+    for refused in refusals:
+        by_status.setdefault(refused.status, []).append(refused)
+    for status, group in sorted(by_status.items()):
+        yield ResponseSpec(
+            Problem,
+            status_code=HTTPStatus(status),
+            description="; ".join(f"`{refused.code}`: {refused.title}" for refused in group),
+            limit_to_content_types={PROBLEM_JSON},
+            x_extensions={"x-problem-codes": [refused.code for refused in group]},
+        )

@@ -1,0 +1,62 @@
+"""Field types that several modules' schemas share."""
+
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+
+import msgspec
+
+from duely.api.bodies import Invalid, is_plain
+
+Instant: TypeAlias = Annotated[
+    str, msgspec.Meta(extra_json_schema={"format": "date-time", "examples": ["2026-01-31T09:00:00.000Z"]})
+]
+"""An instant in an answer, as `duely.core.clock.rfc3339` writes it."""
+
+
+V = TypeVar("V")
+
+
+class Parsed(Generic[V]):
+    """A field of a body that needs more than a JSON type: `value` is what `read` made of it.
+
+    Subclasses give `schema` (JSON schema for the document) and `read`, which raises Invalid.
+    """
+
+    __slots__ = ("value",)
+    schema: ClassVar[dict[str, Any]]
+
+    def __init__(self, value: V) -> None:
+        self.value = value
+
+    @classmethod
+    def parse(cls, raw: Any) -> Self:
+        """Check a JSON value. Called by the body reader."""
+        return cls(cls.read(raw))
+
+    @classmethod
+    def read(cls, raw: Any) -> V:
+        """The value that `raw` stands for. Raises Invalid."""
+        raise NotImplementedError
+
+
+def given(body: msgspec.Struct) -> dict[str, Any]:
+    """The fields that a body holds, by name, with parsed fields as their values. Absent ones are left out."""
+    fields = {}
+    for name in body.__struct_fields__:
+        value = getattr(body, name)
+        if value is not msgspec.UNSET:
+            fields[name] = value.value if isinstance(value, Parsed) else value
+    return fields
+
+
+def text_of(raw: Any, *, longest: int, shortest: int = 0, lines: bool = False) -> str:
+    """A string without NUL and, unless `lines`, without any control character, trimmed unless `lines`."""
+    if not isinstance(raw, str):
+        raise Invalid("invalid_type", "Use a string.")
+    checked = raw if lines else raw.strip()
+    if len(checked) < shortest:
+        raise Invalid("required" if shortest == 1 else "too_short", "This may not be empty.")
+    if len(checked) > longest:
+        raise Invalid("too_long", f"Use at most {longest} characters.")
+    if "\x00" in checked or (not lines and not is_plain(checked)):
+        raise Invalid("invalid_format", "Leave out control characters.")
+    return checked

@@ -1,0 +1,410 @@
+"""Pages of lists: by cursor, by number, and the choice of fields."""
+
+import base64
+import random
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_django
+
+from cast import Api, adam, alice, bob, faults
+from duely.core.clock import now
+from duely.core.ids import new_id
+from duely.tasks.models import Task
+
+pytestmark = pytest.mark.django_db
+
+
+def fill(api: Api, number: int, **columns: Any) -> list[str]:
+    """So many tasks, a minute apart; returns their ids, oldest first."""
+    start = now() - timedelta(days=1)
+    rows = [
+        Task(
+            **{
+                "id": new_id(),
+                "owner_id": api.user.id,
+                "title": f"Task {index % 7}",
+                "description": "",
+                "status": "pending",
+                "priority": index % 4 + 1,
+                "tags": [],
+                "tag_keys": [],
+                "reminders": [],
+                "due_at": start + timedelta(hours=index % 5) if index % 3 else None,
+                "created_at": start + timedelta(minutes=index),
+                "updated_at": start,
+                **columns,
+            }
+        )
+        for index in range(number)
+    ]
+    Task.objects.bulk_create(rows)
+    return [str(row.id) for row in rows]
+
+
+def page(api: Api, query: str) -> dict[str, Any]:
+    response = api.get(f"tasks/?{query}")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def ids(page: dict[str, Any]) -> list[str]:
+    return [item["id"] for item in page["data"]]
+
+
+def refused(api: Api, query: str) -> Any:
+    response = api.get(f"tasks/?{query}")
+    assert response.status_code == 400, response.content
+    assert response.headers["Content-Type"] == "application/problem+json"
+    return response
+
+
+def assert_invalid_cursor(api: Api, query: str) -> None:
+    assert refused(api, query).json()["code"] == "invalid_cursor"
+
+
+def test_an_empty_list_is_an_empty_page() -> None:
+    assert page(Api(alice()), "") == {
+        "data": [],
+        "pagination": {"next_cursor": None, "has_more": False, "limit": 20, "total_returned": 0},
+        "meta": {"version": "1.0"},
+    }
+
+
+def test_a_page_has_twenty_items_and_the_last_one_the_rest() -> None:
+    me = Api(alice())
+    newest_first = fill(me, 50)[::-1]
+    first = page(me, "")
+    assert ids(first) == newest_first[:20]
+    cursor = first["pagination"].pop("next_cursor")
+    assert first["pagination"] == {"has_more": True, "limit": 20, "total_returned": 20}
+    second = page(me, f"cursor={cursor}")
+    last = page(me, f"cursor={second['pagination']['next_cursor']}")
+    assert ids(second) + ids(last) == newest_first[20:]
+    assert last["pagination"] == {"next_cursor": None, "has_more": False, "limit": 20, "total_returned": 10}
+
+
+@pytest.mark.parametrize("number", [1, 5, 99, 100])
+def test_a_full_last_page_has_no_cursor(number: int) -> None:
+    me = Api(alice())
+    fill(me, number)
+    assert page(me, f"limit={number}")["pagination"] == {
+        "next_cursor": None,
+        "has_more": False,
+        "limit": number,
+        "total_returned": number,
+    }
+
+
+def test_the_limit_may_change_from_page_to_page() -> None:
+    me = Api(alice())
+    expected = fill(me, 20)[::-1]
+    first = page(me, "limit=3")
+    second = page(me, f"limit=100&fields=id&cursor={first['pagination']['next_cursor']}")
+    assert ids(first) + ids(second) == expected
+
+
+@pytest.mark.parametrize(
+    "limit", ["0", "-1", "101", "1e2", "1.0", "", " 5", "+5", "0x10", "５", "²", "9" * 400, "null", "5,6", "%00", "1_0"]
+)
+@pytest.mark.parametrize("name", ["limit", "page_size"])
+def test_a_page_has_one_to_a_hundred_items(name: str, limit: str) -> None:
+    me = Api(alice())
+    response = refused(me, f"{name}={limit if limit.startswith('%') else quote(limit)}")
+    assert list(faults(response)) == [name]
+
+
+ORDERINGS = ["created_at", "-created_at", "title", "-title", "due_date", "-due_date", "priority,-due_date,title", "id"]
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_a_walk_neither_repeats_nor_hides_a_row_while_others_come_and_go(ordering: str) -> None:
+    me = Api(alice())
+    dice = random.Random(ordering)
+    staying = set(fill(me, 60))
+    seen: list[str] = []
+    new: set[str] = set()
+    gone: set[str] = set()
+    query = f"ordering={ordering}&limit=7"
+    here = page(me, query)
+    while True:
+        seen += ids(here)
+        cursor = here["pagination"]["next_cursor"]
+        if cursor is None:
+            break
+        # One row behind, one ahead, and often the very row that the cursor stands on.
+        removed = set(dice.sample(sorted(staying), 2)) | ({ids(here)[-1]} if dice.random() < 0.5 else set())
+        Task.objects.filter(pk__in=removed).update(deleted_at=now())
+        staying -= removed
+        gone |= removed
+        new |= set(fill(me, 2, title=f"Task {dice.randrange(9)}", priority=dice.randint(1, 4)))
+        here = page(me, f"{query}&cursor={cursor}")
+    assert len(seen) == len(set(seen))
+    assert staying - new <= set(seen)
+    assert set(seen) <= staying | gone | new
+    assert gone & set(seen)
+    assert gone - set(seen)
+
+
+def cursor_of(api: Api, query: str = "limit=3") -> str:
+    return page(api, query)["pagination"]["next_cursor"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ordering=created_at",
+        "ordering=-title",
+        "ordering=-created_at,title",
+        "status=pending",
+        "status__ne=pending",
+        "search=x&status=pending",
+        "created_at__gte=2020-01-01",
+    ],
+)
+def test_a_cursor_belongs_to_its_ordering_and_filters(query: str) -> None:
+    me = Api(alice())
+    fill(me, 9)
+    if "search" in query:
+        query = query.replace("search=x&", "")
+        cursor = cursor_of(me, "limit=3&status=pending&priority=low,medium,high,urgent")
+    else:
+        cursor = cursor_of(me)
+    assert_invalid_cursor(me, f"{query}&cursor={cursor}")
+
+
+def test_a_cursor_belongs_to_its_filters_values_and_not_to_their_order() -> None:
+    me = Api(alice())
+    fill(me, 9)
+    cursor = cursor_of(me, "limit=3&status=pending&priority__gte=low")
+    assert_invalid_cursor(me, f"status=pending&priority__gte=medium&cursor={cursor}")
+    assert ids(page(me, f"priority__gte=low&cursor={cursor}&status=pending"))
+
+
+def test_a_cursor_belongs_to_its_caller() -> None:
+    me, other, boss = Api(alice()), Api(bob()), Api(adam())
+    for api in (me, other):
+        fill(api, 9)
+    for one, another in [(me, other), (me, boss), (boss, me)]:
+        assert_invalid_cursor(another, f"cursor={cursor_of(one)}")
+
+
+def test_a_cursor_belongs_to_its_list() -> None:
+    me = Api(alice())
+    for index in range(3):
+        me.post("categories/", {"name": f"{index}"})
+    cursor = me.get("categories/?limit=1&ordering=created_at").json()["pagination"]["next_cursor"]
+    fill(me, 3)
+    assert_invalid_cursor(me, f"ordering=created_at&cursor={cursor}")
+
+
+def test_a_cursor_with_any_bit_flipped_is_refused() -> None:
+    me = Api(alice())
+    fill(me, 5)
+    cursor = cursor_of(me, "limit=2&ordering=title")
+    raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    for index in range(len(raw)):
+        for bit in (0x01, 0x80):
+            forged = bytes([*raw[:index], raw[index] ^ bit, *raw[index + 1 :]])
+            text = base64.urlsafe_b64encode(forged).decode().rstrip("=")
+            assert_invalid_cursor(me, f"ordering=title&cursor={text}")
+    assert page(me, f"ordering=title&cursor={cursor}")
+
+
+def test_a_cursor_with_any_character_changed_added_or_missing_is_refused() -> None:
+    me = Api(alice())
+    fill(me, 5)
+    cursor = cursor_of(me, "limit=2")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    changed = [
+        cursor[:index] + alphabet[(alphabet.index(cursor[index]) + step) % 64] + cursor[index + 1 :]
+        for index in range(len(cursor))
+        for step in (1, 2)
+    ]
+    changed += [cursor[:-1], cursor[1:], cursor + "A", cursor + "=", cursor + "==", cursor * 2, cursor.swapcase()]
+    changed += [cursor + quote("\n"), quote(cursor[:8] + " " + cursor[8:])]
+    for text in changed:
+        response = refused(me, f"cursor={text}")
+        assert response.json()["code"] in {"invalid_cursor", "validation_failed"}
+
+
+@pytest.mark.parametrize("text", ["", "null", "1", "=", "====", "é", "日本", "a.b.c", "A" * 5000, "../../etc", "%25%25", "-_-_"])
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    assert_invalid_cursor(Api(alice()), f"cursor={quote(text, safe='%')}")
+
+
+def test_a_cursor_that_was_signed_with_an_old_secret_still_works(settings: pytest_django.Settings) -> None:
+    me = Api(alice())
+    fill(me, 5)
+    cursor = cursor_of(me, "limit=2")
+    expected = ids(page(me, f"cursor={cursor}"))
+    old, new = settings.SECRET_KEY, "another secret that is long enough for this purpose"
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = new, [old]
+    assert ids(page(me, f"cursor={cursor}")) == expected
+    settings.SECRET_KEY_FALLBACKS = []
+    assert_invalid_cursor(Api(me.user), f"cursor={cursor}")
+
+
+def test_numbered_pages_tell_how_many_there_are() -> None:
+    me = Api(alice())
+    expected = fill(me, 45)[::-1]
+    for number, size, more in [(1, 20, True), (2, 20, True), (3, 5, False)]:
+        found = page(me, f"page={number}")
+        assert ids(found) == expected[20 * (number - 1) : 20 * number]
+        assert found["pagination"] == {
+            "page": number,
+            "page_size": 20,
+            "total": 45,
+            "total_pages": 3,
+            "has_more": more,
+            "total_returned": size,
+        }
+
+
+def test_a_page_size_alone_means_the_first_page() -> None:
+    me = Api(alice())
+    expected = fill(me, 5)[::-1]
+    found = page(me, "page_size=3")
+    assert ids(found) == expected[:3]
+    assert found["pagination"]["page"] == 1
+
+
+def test_a_full_last_page_is_the_last() -> None:
+    me = Api(alice())
+    fill(me, 6)
+    last = page(me, "page=2&page_size=3")["pagination"]
+    assert (last["has_more"], last["total_pages"], last["total_returned"]) == (False, 2, 3)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_past_the_last_page_is_an_empty_one(number: int) -> None:
+    me = Api(alice())
+    fill(me, number)
+    assert page(me, "page=4&page_size=3") == {
+        "data": [],
+        "pagination": {
+            "page": 4,
+            "page_size": 3,
+            "total": number,
+            "total_pages": number // 3,
+            "has_more": False,
+            "total_returned": 0,
+        },
+        "meta": {"version": "1.0"},
+    }
+
+
+@pytest.mark.parametrize("query", ["page=100&page_size=100", "page=500", "page=10000&page_size=1"])
+def test_numbered_pages_reach_ten_thousand_rows_deep(query: str) -> None:
+    assert page(Api(alice()), query)["data"] == []
+
+
+@pytest.mark.parametrize("query", ["page=101&page_size=100", "page=501", "page=10001&page_size=1", "page=10000"])
+def test_numbered_pages_reach_no_deeper(query: str) -> None:
+    assert faults(refused(Api(alice()), query)) == {"page": "out_of_range"}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "", "last", "9" * 400, "٣"])
+def test_page_numbers_are_whole_and_start_at_one(number: str) -> None:
+    assert faults(refused(Api(alice()), f"page={quote(number)}")) == {"page": "out_of_range"}
+
+
+@pytest.mark.parametrize(
+    "query, fields",
+    [
+        ("page=1&limit=5", {"limit"}),
+        ("page_size=5&limit=5", {"limit"}),
+        ("page=1&cursor=x", {"cursor"}),
+        ("page_size=5&cursor=x&limit=5", {"cursor", "limit"}),
+    ],
+)
+def test_cursors_and_page_numbers_do_not_mix(query: str, fields: set[str]) -> None:
+    assert faults(refused(Api(alice()), query)) == dict.fromkeys(fields, "conflict")
+
+
+@pytest.mark.parametrize("fields", ["id", "title", "id,title", "title,id", "owner,completed,due_date,version"])
+def test_fields_trim_the_objects(fields: str) -> None:
+    me = Api(alice())
+    fill(me, 3)
+    whole = page(me, "ordering=id")
+    for query in ("ordering=id&", "ordering=id&page=1&"):
+        trimmed = page(me, f"{query}fields={fields}")
+        assert trimmed["data"] == [{name: item[name] for name in fields.split(",")} for item in whole["data"]]
+
+
+@pytest.mark.parametrize("fields", ["", "ID", "id,", "id,nope", "owner.email", "owner__password", "due_at", "tag_keys", "*"])
+def test_other_fields_are_refused(fields: str) -> None:
+    response = refused(Api(alice()), f"fields={fields}")
+    assert faults(response) == {"fields": "unknown_field"}
+    assert "reminders" in response.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    "ordering",
+    ["", "-", "nope", "--title", "+title", "title,", "title desc", "-title,nope", "?", "TITLE", "due_at", "owner__password"],
+)
+def test_only_documented_orderings_work(ordering: str) -> None:
+    response = refused(Api(alice()), f"ordering={quote(ordering)}")
+    assert faults(response) == {"ordering": "invalid_choice"}
+    assert "priority" in response.json()["errors"][0]["message"]
+
+
+def test_more_than_four_orderings_are_too_many() -> None:
+    me = Api(alice())
+    assert page(me, "ordering=title,priority,status,id")
+    assert faults(refused(me, "ordering=title,priority,status,due_date,id")) == {"ordering": "too_many"}
+
+
+@pytest.mark.parametrize("path", ["tasks/", "categories/", "activity-logs/"])
+def test_an_unknown_parameter_is_named_with_the_known_ones(path: str) -> None:
+    response = Api(alice()).get(f"{path}?colour=red&created=1")
+    assert response.status_code == 400
+    assert faults(response) == {"colour": "unknown_parameter", "created": "unknown_parameter"}
+    for known in ("ordering", "limit", "cursor", "page", "page_size", "fields"):
+        assert known in response.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("name", ["status", "limit", "ordering", "cursor", "page", "fields", "created_at__gte"])
+def test_a_repeated_parameter_is_refused(name: str) -> None:
+    response = refused(Api(alice()), f"{name}=1&{name}=1")
+    assert faults(response)[name] == "repeated"
+
+
+def test_all_bad_parameters_are_named_at_once() -> None:
+    response = refused(
+        Api(alice()), "status=x&priority__gte=1&owner=me&due_date=soon&completed=maybe&limit=0&ordering=x&fields=x&y=1"
+    )
+    assert faults(response) == {
+        "status": "invalid_choice",
+        "priority__gte": "invalid_choice",
+        "owner": "invalid_id",
+        "due_date": "invalid_date",
+        "completed": "invalid_choice",
+        "limit": "out_of_range",
+        "ordering": "invalid_choice",
+        "fields": "unknown_field",
+        "y": "unknown_parameter",
+    }
+
+
+@pytest.mark.parametrize("name, limit", [("status", 50), ("tag", 50), ("owner", 50)])
+def test_a_filter_takes_fifty_values_and_no_more(name: str, limit: int) -> None:
+    me = Api(alice())
+    value = {"status": "pending", "tag": "a", "owner": str(me.user.id)}[name]
+    assert me.get(f"tasks/?{name}={','.join([value] * limit)}").status_code == 200
+    assert faults(refused(me, f"{name}={','.join([value] * (limit + 1))}")) == {name: "too_many"}
+
+
+@pytest.mark.parametrize("query", ["status=", "status=pending,", "owner=,", "tag=", "due_date=", "completed=", "category__isnull="])
+def test_an_empty_value_selects_nothing_silently(query: str) -> None:
+    assert list(faults(refused(Api(alice()), query))) == [query.partition("=")[0]]
+
+
+def test_ranges_take_one_value_and_a_filter_without_a_range_has_none() -> None:
+    me = Api(alice())
+    assert faults(refused(me, "priority__gte=low,high")) == {"priority__gte": "invalid_choice"}
+    assert faults(refused(me, "due_date=2026-01-01,2026-01-02")) == {"due_date": "invalid_date"}
+    for name in ("status__gte", "owner__isnull", "tag__isnull", "created_at__ne", "created_at__isnull", "title"):
+        assert faults(refused(me, f"{name}=1")) == {name: "unknown_parameter"}
