@@ -1,0 +1,53 @@
+"""The change log and its counters."""
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Counter(models.Model):
+    """The number of the last change in one owner's log."""
+
+    owner_id = models.UUIDField(primary_key=True)
+    seq = models.BigIntegerField()
+
+    class Meta:
+        db_table = "activity_counter"
+
+    def __str__(self) -> str:
+        return f"{self.owner_id}: {self.seq}"
+
+
+class Change(models.Model):
+    """One change of one thing. Rows are only ever added: triggers refuse UPDATE and DELETE.
+
+    Owner, actor and target are ids without foreign keys: the log outlives what it tells of.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    owner_id = models.UUIDField()
+    seq = models.BigIntegerField()
+    at = models.DateTimeField()
+    actor_id = models.UUIDField(null=True)
+    actor_name = models.CharField(max_length=150)
+    action = models.CharField(max_length=64)
+    target_type = models.CharField(max_length=32)
+    target_id = models.UUIDField(null=True)
+    target_label = models.CharField(max_length=255)
+    changes = models.JSONField()
+    ip = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=255)
+    request_id = models.CharField(max_length=128)
+
+    class Meta:
+        db_table = "activity_change"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner_id", "seq"], name="activity_change_owner_seq"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["owner_id", "target_id", "seq"], name="activity_change_target"),
+            models.Index(fields=["at", "id"], name="activity_change_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target_label}"

@@ -1,0 +1,98 @@
+"""The change log as clients see it."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from duely.api.filters import UUID_TEXT, Filter, Order, identifier, integer, moments, text
+from duely.api.lists import Listing, Meta, Pagination
+from duely.api.types import Instant
+from duely.core.clock import rfc3339
+
+
+class ActivityActor(msgspec.Struct, frozen=True):
+    """Who made the change, by the name they had then."""
+
+    id: UUID
+    name: str
+
+
+class ActivityTarget(msgspec.Struct, frozen=True):
+    """What was changed. `label` is what it was called then."""
+
+    type: str
+    id: UUID | None
+    label: str
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """One change. `changes` holds `[old, new]` for each field; `actor` is null for the system."""
+
+    id: UUID
+    seq: int
+    at: Instant
+    actor: ActivityActor | None
+    action: str
+    target: ActivityTarget
+    changes: dict[str, list[Any]]
+    ip: str | None
+    user_agent: str
+    request_id: str
+
+
+class ActivityPage(msgspec.Struct, frozen=True):
+    """A page of the change log."""
+
+    data: list[Activity]
+    pagination: Pagination
+    meta: Meta
+
+
+def show_activity(row: tuple[Any, ...]) -> Activity:
+    """A row of `ACTIVITY.columns` as clients see it."""
+    (id_, seq, at, actor_id, actor_name, action, type_, target_id, label, changes, ip, user_agent, request_id) = row
+    return Activity(
+        id=id_,
+        seq=seq,
+        at=rfc3339(at),
+        actor=ActivityActor(actor_id, actor_name) if actor_id else None,
+        action=action,
+        target=ActivityTarget(type_, target_id, label),
+        changes=changes,
+        ip=ip,
+        user_agent=user_agent,
+        request_id=request_id,
+    )
+
+
+ACTIVITY = Listing(
+    name="activity",
+    item=Activity,
+    columns=(
+        "id",
+        "seq",
+        "at",
+        "actor_id",
+        "actor_name",
+        "action",
+        "target_type",
+        "target_id",
+        "target_label",
+        "changes",
+        "ip",
+        "user_agent",
+        "request_id",
+    ),
+    show=show_activity,
+    filters=(
+        Filter("action", "action", text, {"type": "string"}, suffixes=("ne",)),
+        Filter("target", "target_type", text, {"type": "string"}, description="Only changes of this type of thing."),
+        Filter("target_id", "target_id", identifier, UUID_TEXT),
+        Filter("actor", "actor_id", identifier, UUID_TEXT, suffixes=("isnull",)),
+        Filter("seq", "seq", integer, {"type": "integer", "minimum": 0}, suffixes=("gte", "gt", "lte", "lt")),
+        moments("at", "at"),
+    ),
+    orderings={"at": Order("at"), "seq": Order("seq")},
+    default_order="-at,-seq",
+)

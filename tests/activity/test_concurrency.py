@@ -1,0 +1,179 @@
+"""Numbers of the change log under concurrent writers, with real connections and commits."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+
+from cast import Api, alice, bob
+from duely.activity.actions import record
+from duely.activity.models import Change, Counter
+from duely.core.ids import new_id
+from duely.tasks.models import Task
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Thing:
+    """Something that changes."""
+
+    change_type = "thing"
+    change_label = "thing"
+
+    def __init__(self, owner: UUID) -> None:
+        self.change_owner_id = owner
+        self.change_id = new_id()
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """What a thread does: the work, and giving its connection back."""
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
+def together(*works: Callable[[], Any]) -> list[Any]:
+    """All of them at once; the results in order."""
+    connection.close()
+    barrier = threading.Barrier(len(works))
+
+    def start(work: Callable[[], Any]) -> Any:
+        barrier.wait(10)
+        return in_thread(work)
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [future.result(60) for future in [pool.submit(start, work) for work in works]]
+
+
+def seqs(owner: UUID) -> list[int]:
+    return list(Change.objects.filter(owner_id=owner).order_by("seq").values_list("seq", flat=True))
+
+
+@pytest.mark.parametrize("writers", [2, 8])
+def test_concurrent_writers_of_one_owner_leave_no_gap(committed_db: None, writers: int) -> None:
+    me = Api(alice())
+    each = 12 // writers * 2
+    statuses: list[int] = []
+
+    def write(name: int) -> None:
+        for number in range(each):
+            statuses.append(me.post("tasks/", {"title": f"{name}.{number}"}).status_code)
+            connection.close()
+
+    together(*(lambda name=name: write(name) for name in range(writers)))
+    # A writer that had to wait too long is told so, and has left nothing.
+    assert set(statuses) <= {201, 503}
+    made = statuses.count(201)
+    assert made > writers
+    assert Task.objects.count() == made
+    assert seqs(me.user.id) == list(range(1, made + 1))
+    assert Counter.objects.get(owner_id=me.user.id).seq == made
+    targets = Change.objects.values_list("target_id", flat=True)
+    assert set(targets) == set(Task.objects.values_list("id", flat=True))
+
+
+def test_numbers_appear_in_commit_order(committed_db: None) -> None:
+    owner = new_id()
+    done = threading.Event()
+    snapshots: list[list[int]] = []
+
+    def write(pause: float) -> None:
+        for _ in range(15):
+            with transaction.atomic():
+                record(None, "thing.moved", Thing(owner), at=AT)
+                time.sleep(pause)
+
+    def watch() -> None:
+        while not done.is_set():
+            snapshots.append(seqs(owner))
+            time.sleep(0.001)
+
+    def write_all() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            works = [pool.submit(in_thread, lambda pause=pause: write(pause)) for pause in (0.004, 0)]
+            for work in works:
+                work.result(60)
+        done.set()
+
+    watcher = threading.Thread(target=lambda: in_thread(watch))
+    connection.close()
+    watcher.start()
+    try:
+        write_all()
+    finally:
+        done.set()
+        watcher.join(10)
+    assert seqs(owner) == list(range(1, 31))
+    assert len({len(snapshot) for snapshot in snapshots}) > 3
+    for snapshot in snapshots:
+        assert snapshot == list(range(1, len(snapshot) + 1))
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_second_writer_waits_for_the_first_and_takes_the_next_free_number(committed_db: None, ends_well: bool) -> None:
+    owner = new_id()
+    has_number, may_end = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def first() -> None:
+        try:
+            with transaction.atomic():
+                assert record(None, "thing.moved", Thing(owner), at=AT) == 1
+                has_number.set()
+                may_end.wait(10)
+                order.append("first")
+                if not ends_well:
+                    raise RuntimeError
+        except RuntimeError:
+            pass
+
+    def second() -> int:
+        has_number.wait(10)
+        with transaction.atomic():
+            number = record(None, "thing.moved", Thing(owner), at=AT)
+            order.append("second")
+        return number
+
+    def conductor() -> None:
+        has_number.wait(10)
+        time.sleep(0.3)
+        assert order == []
+        may_end.set()
+
+    _, number, _ = together(first, second, conductor)
+    assert order == ["first", "second"]
+    assert number == (2 if ends_well else 1)
+    assert seqs(owner) == list(range(1, number + 1))
+
+
+def test_writers_of_different_owners_do_not_wait_for_each_other_on_postgresql(committed_db: None) -> None:
+    if connection.vendor != "postgresql":
+        # SQLite has one writer at a time; what holds there is that both get through.
+        users = [Api(alice()), Api(bob())]
+        results = together(*(lambda api=api: api.post("tasks/", {"title": "x"}).status_code for api in users))
+        assert results == [201, 201]
+        return
+    one, other = new_id(), new_id()
+    has_number, may_end = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with transaction.atomic():
+            record(None, "thing.moved", Thing(one), at=AT)
+            has_number.set()
+            assert may_end.wait(10)
+
+    def second() -> None:
+        has_number.wait(10)
+        with transaction.atomic():
+            record(None, "thing.moved", Thing(other), at=AT)
+        may_end.set()
+
+    together(first, second)
+    assert (seqs(one), seqs(other)) == ([1], [1])
