@@ -1,0 +1,110 @@
+"""The outermost middleware: request id, address, body limit, paths of the API, the access log."""
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import resolve
+
+from duely.api.problems import problem, refusal
+from duely.core import errors
+from duely.core.actor import Origin
+from duely.core.ids import new_id
+from duely.guard import rules
+
+MAX_BODY_BYTES = 1024 * 1024
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+log = structlog.get_logger("duely.request")
+Handler = Callable[[HttpRequest], HttpResponseBase]
+
+
+class GuardMiddleware:
+    """Stands before everything else, and answers `/api/` itself.
+
+    The middleware of the admin's pages (sessions, CSRF, messages) has no business with the API:
+    `pages` is what comes behind it, for all other paths.
+    """
+
+    def __init__(self, pages: Handler) -> None:
+        self.pages = pages
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        origin = request_origin(request)
+        request.origin = origin  # type: ignore[attr-defined]
+        response = answer_api(request) if is_api(request.path_info) else self.pages(request)
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-ID"] = origin.request_id
+        _log(request, response, origin, started)
+        return response
+
+
+def is_api(path: str) -> bool:
+    """Whether problem documents, not pages, answer under this path."""
+    return path == "/api" or path.startswith("/api/")
+
+
+def answer_api(request: HttpRequest) -> HttpResponseBase:
+    """Run the endpoint of an API path; any exception becomes a problem document."""
+    try:
+        request.get_host()
+        refuse_body(request.META.get("CONTENT_LENGTH") or "0")
+        view, args, kwargs = resolve(rules.api_path(request.path_info))
+        response: HttpResponseBase = view(request, *args, **kwargs)
+    except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
+        response = problem(refusal(fault), request)
+    response.headers.setdefault("Cache-Control", "no-store")
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each 4xx once more
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        del response.headers["Content-Type"]
+    elif isinstance(response, HttpResponse):
+        response.headers["Content-Length"] = str(len(response.content))
+        if request.method == "HEAD":
+            response.content = b""
+    return response
+
+
+def refuse_body(length: str) -> None:
+    """Refuse a body by its Content-Length, before a byte of it is read."""
+    if not (length.isascii() and length.isdigit()):
+        raise errors.MalformedRequest("Content-Length is not a number.")
+    if len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES:
+        raise errors.BodyTooLarge(f"A body may have {MAX_BODY_BYTES} bytes at most.")
+
+
+def request_origin(request: HttpRequest) -> Origin:
+    """Where the request came from. The caller's own request id is kept when it is a sane one."""
+    headers = request.headers
+    address = rules.client_address(
+        request.META.get("REMOTE_ADDR", ""), headers.get("X-Forwarded-For", ""), settings.TRUSTED_PROXIES
+    )
+    request_id = headers.get("X-Request-ID", "")
+    return Origin(
+        ip=str(address) if address else None,
+        user_agent=rules.printable(headers.get("User-Agent", ""), 255),
+        request_id=request_id if rules.sane_request_id(request_id) else str(new_id()),
+    )
+
+
+def _log(request: HttpRequest, response: HttpResponseBase, origin: Origin, started: float) -> None:
+    actor = getattr(request, "actor", None)
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        milliseconds=round((time.perf_counter() - started) * 1000, 1),
+        request_id=origin.request_id,
+        ip=origin.ip,
+        user=str(actor.id) if actor and actor.id else None,
+    )

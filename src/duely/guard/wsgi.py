@@ -1,0 +1,26 @@
+"""What must happen before Django reads a request's body."""
+
+import io
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from duely.guard.middleware import MAX_BODY_BYTES
+
+Application = Callable[..., Iterable[bytes]]
+
+
+def with_length(application: Application) -> Application:
+    """Give a chunked body a length, so that it is limited and read as any other.
+
+    Reads one byte over the limit at most; the guard then refuses the request by its length.
+    Django itself takes a request without Content-Length for one without a body.
+    """
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("HTTP_TRANSFER_ENCODING") and not environ.get("CONTENT_LENGTH"):
+            body = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
+            environ["wsgi.input"] = io.BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
+        return application(environ, start_response)
+
+    return wrapped
