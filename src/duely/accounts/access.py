@@ -1,0 +1,41 @@
+"""From ids to users and sessions, or a refusal. What an actor may not see does not exist for them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from duely.accounts.models import Session, User
+from duely.accounts.queries import live_sessions, visible_users
+from duely.accounts.rules import Permission, allows
+from duely.core.actor import Actor
+from duely.core.errors import Forbidden, NotFound
+
+
+def require(actor: Actor, permission: Permission) -> None:
+    """Raises Forbidden (403) unless the actor's role allows this."""
+    if not allows(actor.role, permission):
+        raise Forbidden("Your role does not allow this.")
+
+
+def user_for(actor: Actor, user_id: UUID) -> User:
+    """A user to look at. Raises NotFound (404), Forbidden (403)."""
+    user = visible_users(actor).filter(pk=user_id).first()
+    if user is None:
+        raise NotFound("There is no such user.")
+    require(actor, Permission.USER_VIEW)
+    return user
+
+
+def require_management(actor: Actor, user_id: UUID) -> None:
+    """Raises NotFound (404) or, for oneself, Forbidden (403), unless the actor may change users. Reads nothing."""
+    if user_id != actor.id and not allows(actor.role, Permission.SEE_ALL):
+        raise NotFound("There is no such user.")
+    require(actor, Permission.USER_MANAGE)
+
+
+def session_for(actor: Actor, session_id: UUID, now: datetime) -> Session:
+    """One of the actor's own live sessions, to end it. Raises NotFound (404), Forbidden (403)."""
+    session = live_sessions(actor.user_id, now).filter(pk=session_id).first()
+    if session is None:
+        raise NotFound("There is no such session.")
+    require(actor, Permission.SESSION_END)
+    return session

@@ -1,0 +1,41 @@
+"""Who asks: the check of the access token that every request with one goes through."""
+
+import re
+from typing import cast
+
+from django.http import HttpRequest
+
+from duely.accounts import queries, tokens
+from duely.accounts.rules import Permission, allows
+from duely.api.request import ApiRequest
+from duely.core import clock
+from duely.core.actor import Actor
+from duely.core.errors import NotAuthenticated
+
+_BEARER = re.compile(r"bearer ([!-~]+)", re.ASCII | re.IGNORECASE)
+
+
+def authenticate(request: HttpRequest) -> Actor:
+    """The caller, from `Authorization: Bearer <access token>` (RFC 6750 section 2.1).
+
+    One statement reads session and user, so that an ended session, a deactivated user or a changed role
+    shows at once, and not when the token runs out. Raises NotAuthenticated (401), the same for every reason.
+    """
+    now = clock.now()
+    header = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    if header is None:
+        raise NotAuthenticated
+    claims = tokens.read_access(header[1], now)
+    caller = queries.caller(claims.session_id, claims.user_id, now)
+    if caller is None:
+        raise NotAuthenticated
+    return Actor(
+        id=claims.user_id,
+        name=caller.name,
+        role=caller.role,
+        session_id=claims.session_id,
+        zone=caller.zone,
+        origin=cast("ApiRequest", request).origin,
+        seq=caller.seq,
+        sees_all=allows(caller.role, Permission.SEE_ALL),
+    )

@@ -1,0 +1,220 @@
+"""Accounts over HTTP."""
+
+from typing import Annotated
+
+from django.http import HttpResponse
+
+from duely.accounts import actions
+from duely.accounts.access import require, require_management, session_for, user_for
+from duely.accounts.actions import Grant
+from duely.accounts.queries import own_sessions, visible_users
+from duely.accounts.rules import PROFILE_DEFAULTS, Permission
+from duely.accounts.schemas import (
+    SESSIONS,
+    USERS,
+    LogIn,
+    PasswordChange,
+    Profile,
+    ProfileIn,
+    Refresh,
+    SessionPage,
+    SessionPath,
+    SignUp,
+    TokenPair,
+    User,
+    UserPage,
+    UserPatch,
+    UserPath,
+    show_profile,
+    show_user,
+)
+from duely.api.lists import ListQuery
+from duely.api.resource import Body, Listed, Path, Resource, operation
+from duely.api.types import given
+from duely.core import clock
+from duely.core.errors import AlreadyExists, Forbidden, NotFound
+
+
+class Auth(Resource):
+    """Signing up, in and out."""
+
+    tags = ("auth",)
+
+    def show_pair(self, grant: Grant) -> HttpResponse:
+        """A pair of tokens."""
+        return self.show(TokenPair(grant.access, grant.refresh, "Bearer", grant.expires_in))
+
+
+class SignUps(Auth):
+    """New accounts."""
+
+    @operation(User, name="signUp", status=201, refuses=[actions.SignupDisabled, AlreadyExists], public=True)
+    def post(self, parsed_body: Body[SignUp]) -> HttpResponse:
+        """Make an account."""
+        user = actions.sign_up(actor=self.actor, **given(parsed_body), now=clock.now())
+        return self.show(show_user(user), 201)
+
+
+class LogIns(Auth):
+    """New sessions."""
+
+    @operation(TokenPair, name="logIn", refuses=[actions.InvalidCredentials], public=True)
+    def post(self, parsed_body: Body[LogIn]) -> HttpResponse:
+        """Sign in with a user name or an e-mail address."""
+        grant = actions.sign_in(
+            actor=self.actor, login=parsed_body.login, password=parsed_body.password, now=clock.now()
+        )
+        return self.show_pair(grant)
+
+
+class TokenRefresh(Auth):
+    """The next tokens of a session."""
+
+    @operation(TokenPair, name="refreshToken", refuses=[actions.InvalidRefreshToken], public=True)
+    def post(self, parsed_body: Body[Refresh]) -> HttpResponse:
+        """Exchange a refresh token for a new pair. A used one that comes again ends its session."""
+        return self.show_pair(actions.refresh(actor=self.actor, token=parsed_body.refresh, now=clock.now()))
+
+
+class LogOuts(Auth):
+    """Ends of sessions."""
+
+    @operation(None, name="logOut", status=204, public=True)
+    def post(self, parsed_body: Body[Refresh]) -> HttpResponse:
+        """End the session of a refresh token. An unknown token is no error."""
+        actions.sign_out(actor=self.actor, token=parsed_body.refresh, now=clock.now())
+        return self.nothing()
+
+
+class LogOutsEverywhere(Auth):
+    """The end of all sessions."""
+
+    @operation(None, name="logOutEverywhere", status=204)
+    def post(self) -> HttpResponse:
+        """End all my sessions, this one included."""
+        actions.sign_out_everywhere(actor=self.actor, now=clock.now())
+        return self.nothing()
+
+
+class Sessions(Auth):
+    """Where one is signed in."""
+
+    @operation(SessionPage, name="listSessions")
+    def get(self, parsed_query: Annotated[ListQuery, Listed(SESSIONS)]) -> HttpResponse:
+        """List where I am signed in."""
+        return self.show(SESSIONS.answer(own_sessions(self.actor, clock.now()), parsed_query))
+
+
+class OneSession(Auth):
+    """One session."""
+
+    @operation(None, name="endSession", status=204, refuses=[NotFound])
+    def delete(self, parsed_path: Path[SessionPath]) -> HttpResponse:
+        """Sign out there, at once."""
+        now = clock.now()
+        session = session_for(self.actor, parsed_path.session_id, now)
+        actions.end_session(actor=self.actor, session=session, now=now)
+        return self.nothing()
+
+
+class PasswordChanges(Auth):
+    """New passwords."""
+
+    @operation(None, name="changePassword", status=204, refuses=[actions.PasswordReused])
+    def post(self, parsed_body: Body[PasswordChange]) -> HttpResponse:
+        """Change my password. All my other sessions end."""
+        user = user_for(self.actor, self.actor.user_id)
+        actions.change_password(actor=self.actor, user=user, **given(parsed_body), now=clock.now())
+        return self.nothing()
+
+
+class Profiles(Resource):
+    """One's own profile, made with the account."""
+
+    tags = ("profile",)
+
+    @operation(Profile, name="getProfile")
+    def get(self) -> HttpResponse:
+        """My profile."""
+        return self.show(show_profile(user_for(self.actor, self.actor.user_id)))
+
+    @operation(Profile, name="replaceProfile")
+    def put(self, parsed_body: Body[ProfileIn]) -> HttpResponse:
+        """Replace my profile: what is missing takes its default."""
+        return self._update({**PROFILE_DEFAULTS, **given(parsed_body)})
+
+    @operation(Profile, name="updateProfile")
+    def patch(self, parsed_body: Body[ProfileIn]) -> HttpResponse:
+        """Change what the body holds."""
+        return self._update(given(parsed_body))
+
+    def _update(self, values: dict[str, object]) -> HttpResponse:
+        require(self.actor, Permission.PROFILE_EDIT)
+        changed = actions.update_profile(actor=self.actor, values=values, now=clock.now())
+        return self.show(show_profile(changed))
+
+
+class Me(Resource):
+    """Oneself."""
+
+    tags = ("users",)
+
+    @operation(User, name="getMe")
+    def get(self) -> HttpResponse:
+        """Who I am."""
+        return self.show(show_user(user_for(self.actor, self.actor.user_id)))
+
+
+class Users(Resource):
+    """Everyone with an account."""
+
+    tags = ("users",)
+
+    @operation(UserPage, name="listUsers", refuses=[Forbidden])
+    def get(self, parsed_query: Annotated[ListQuery, Listed(USERS)]) -> HttpResponse:
+        """List users. For admins."""
+        require(self.actor, Permission.USER_LIST)
+        return self.show(USERS.answer(visible_users(self.actor), parsed_query))
+
+
+class OneUser(Resource):
+    """One user."""
+
+    tags = ("users",)
+
+    @operation(User, name="getUser", refuses=[NotFound])
+    def get(self, parsed_path: Path[UserPath]) -> HttpResponse:
+        """A user. Admins see everyone, others themselves."""
+        return self.show(show_user(user_for(self.actor, parsed_path.user_id)))
+
+    @operation(User, name="updateUser", refuses=[Forbidden, NotFound, actions.LastAdmin])
+    def patch(self, parsed_path: Path[UserPath], parsed_body: Body[UserPatch]) -> HttpResponse:
+        """Change a role, let someone in or keep them out. For admins."""
+        require_management(self.actor, parsed_path.user_id)
+        wanted = given(parsed_body)
+        changed = actions.change_user(actor=self.actor, user_id=parsed_path.user_id, **wanted, now=clock.now())
+        return self.show(show_user(changed))
+
+
+ROUTES: list[tuple[str, type[Resource]]] = [
+    ("auth/signup/", SignUps),
+    ("auth/login/", LogIns),
+    ("auth/token/refresh/", TokenRefresh),
+    ("auth/logout/", LogOuts),
+    ("auth/logout-all/", LogOutsEverywhere),
+    ("auth/sessions/", Sessions),
+    ("auth/sessions/<id:session_id>/", OneSession),
+    ("auth/change-password/", PasswordChanges),
+    ("profile/", Profiles),
+    ("users/me/", Me),
+    ("users/", Users),
+    ("users/<id:user_id>/", OneUser),
+]
+
+ALIASES: list[tuple[str, str]] = [
+    ("register/", "auth/signup/"),
+    ("auth/register/", "auth/signup/"),
+    ("token/", "auth/login/"),
+    ("token/refresh/", "auth/token/refresh/"),
+    ("auth/refresh/", "auth/token/refresh/"),
+]

@@ -1,0 +1,197 @@
+"""Users with their profiles, sessions, refresh tokens."""
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.utils.crypto import salted_hmac
+
+from duely.accounts.rules import (
+    MAX_BIO,
+    MAX_DISPLAY_NAME,
+    MAX_EMAIL,
+    MAX_LOCALE,
+    MAX_TIME_ZONE,
+    MAX_USERNAME,
+    PROFILE_DEFAULTS,
+    Role,
+    fold,
+)
+
+LONGEST_FOLD = 3
+"""Folding makes a character into at most three."""
+
+
+class UserManager(BaseUserManager["User"]):
+    """Finds users by name as people write it."""
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """The user of this name, in any case."""
+        return self.get(username_key=fold(username or ""))
+
+
+class User(AbstractBaseUser):
+    """Someone with an account, and their profile.
+
+    `username_key` and `email_key` are folded by `rules.fold`, so that both databases agree on which names are
+    the same; SQLite's own lower() knows ASCII alone, PostgreSQL's depends on the server's locale.
+    `signed_out_at` is when they last signed out everywhere: sessions of the admin's pages end with it.
+    """
+
+    last_login = None
+
+    id = models.UUIDField(primary_key=True)
+    username = models.CharField(max_length=MAX_USERNAME)
+    username_key = models.CharField(max_length=MAX_USERNAME * LONGEST_FOLD)
+    email = models.EmailField(max_length=MAX_EMAIL)
+    email_key = models.CharField(max_length=MAX_EMAIL)
+    email_verified = models.BooleanField(default=False)
+    role = models.CharField(max_length=16)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField()
+    signed_out_at = models.DateTimeField(null=True)
+
+    display_name = models.CharField(max_length=MAX_DISPLAY_NAME, default=PROFILE_DEFAULTS["display_name"])
+    time_zone = models.CharField(max_length=MAX_TIME_ZONE, default=PROFILE_DEFAULTS["time_zone"])
+    locale = models.CharField(max_length=MAX_LOCALE, default=PROFILE_DEFAULTS["locale"])
+    bio = models.CharField(max_length=MAX_BIO, default=PROFILE_DEFAULTS["bio"])
+    reminder_emails = models.BooleanField(default=PROFILE_DEFAULTS["reminder_emails"])
+    digest_hour = models.SmallIntegerField(null=True, default=PROFILE_DEFAULTS["digest_hour"])
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar = ["email"]
+    change_type = "user"
+
+    class Meta:
+        db_table = "accounts_user"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["username_key"], name="accounts_user_username"),
+            models.UniqueConstraint(fields=["email_key"], name="accounts_user_email"),
+            models.CheckConstraint(condition=~models.Q(username_key=""), name="accounts_user_username_given"),
+            models.CheckConstraint(condition=~models.Q(email_key=""), name="accounts_user_email_given"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in Role]), name="accounts_user_role"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(digest_hour__isnull=True) | models.Q(digest_hour__range=(0, 23)),
+                name="accounts_user_digest_hour",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["created_at", "id"], name="accounts_user_created"),
+            models.Index(fields=["id"], name="accounts_user_admins", condition=models.Q(role="admin", is_active=True)),
+        ]
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether Django's admin lets them in."""
+        return self.is_active and self.role == Role.ADMIN.value
+
+    @property
+    def is_superuser(self) -> bool:
+        """As `is_staff`: there is one kind of admin."""
+        return self.is_staff
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        """Django's admin asks this for each page."""
+        return self.is_staff
+
+    def has_module_perms(self, app_label: str) -> bool:
+        """Django's admin asks this for each module."""
+        return self.is_staff
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """What a session of the admin's pages is bound to: it ends when the password or `signed_out_at` changes."""
+        since = self.signed_out_at.isoformat() if self.signed_out_at else ""
+        bound = salted_hmac("duely.accounts.session", f"{self.password}/{since}", secret=secret, algorithm="sha256")
+        return bound.hexdigest()
+
+    @property
+    def change_id(self) -> UUID:
+        """Its id in the change log."""
+        return self.id
+
+    @property
+    def change_owner_id(self) -> UUID:
+        """In whose log its changes stand."""
+        return self.id
+
+    @property
+    def change_label(self) -> str:
+        """What the change log calls it."""
+        return self.username
+
+
+class EndReason(models.TextChoices):
+    """Why a session is over. Sessions that only ran out have none."""
+
+    SIGNED_OUT = "signed_out"
+    SIGNED_OUT_EVERYWHERE = "signed_out_everywhere"
+    ENDED = "ended"
+    TOKEN_REUSED = "token_reused"  # noqa: S105
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105
+    DEACTIVATED = "deactivated"
+
+
+class Session(models.Model):
+    """Someone signed in from somewhere: the family of all refresh tokens that follow from one sign-in."""
+
+    id = models.UUIDField(primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ip = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=255)
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=32)
+
+    user_id: UUID
+
+    class Meta:
+        db_table = "accounts_session"
+        indexes: ClassVar = [
+            models.Index(fields=["user"], name="accounts_session_live", condition=models.Q(ended_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether it can still be used."""
+        return self.ended_at is None and self.expires_at > now
+
+
+class RefreshToken(models.Model):
+    """One link in a session's chain of refresh tokens. The token itself is not stored, only its SHA-256.
+
+    Only the newest link is unused, and its session expires with it.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="+")
+    token_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    session_id: UUID
+
+    class Meta:
+        db_table = "accounts_refresh_token"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["token_hash"], name="accounts_refresh_token_hash"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def is_in_grace(self, grace: timedelta, now: datetime) -> bool:
+        """Whether it was used so shortly ago that its answer may have been lost."""
+        return self.used_at is not None and self.used_at + grace >= now

@@ -1,0 +1,100 @@
+"""Reads of users, sessions and refresh tokens."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+
+from duely.accounts.models import RefreshToken, Session, User
+from duely.accounts.rules import Permission, Role, allows, clean_email, clean_username, fold
+from duely.core.actor import Actor
+
+ADMINS = Q(role=Role.ADMIN.value, is_active=True)
+
+
+class Caller(NamedTuple):
+    """Who stands behind a session, and the last number in the log of what is theirs."""
+
+    name: str
+    role: str
+    zone: str
+    seq: int
+
+
+# Runs once for every request, so its text is fixed and no model is built from its row.
+_CALLER = """
+SELECT u.username, u.role, u.time_zone, COALESCE(c.seq, 0)
+FROM accounts_session s
+JOIN accounts_user u ON u.id = s.user_id
+LEFT JOIN activity_counter c ON c.owner_id = u.id
+WHERE s.id = %s AND s.user_id = %s AND s.ended_at IS NULL AND s.expires_at > %s AND u.is_active
+"""
+
+
+def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
+    """The active user of a live session. None when either is not, or they do not belong together."""
+    params = (
+        Session._meta.pk.get_db_prep_value(session_id, connection),
+        Session._meta.pk.get_db_prep_value(user_id, connection),
+        connection.ops.adapt_datetimefield_value(now),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_CALLER, params)
+        row = cursor.fetchone()
+    return Caller(*row) if row else None
+
+
+def visible_users(actor: Actor) -> QuerySet[User]:
+    """The users that this actor may see: oneself, or for admins everyone."""
+    users = User.objects.all()
+    return users if allows(actor.role, Permission.SEE_ALL) else users.filter(pk=actor.user_id)
+
+
+def user_by_login(login: str) -> User | None:
+    """The user of this name or e-mail address, in any case. What has an `@` is an address."""
+    if "\x00" in login:
+        return None
+    if "@" in login:
+        return User.objects.filter(email_key=fold(clean_email(login))).first()
+    return User.objects.filter(username_key=fold(clean_username(login))).first()
+
+
+def taken_fields(username_key: str, email_key: str) -> list[str]:
+    """Which of these another account has already."""
+    others = User.objects.filter(Q(username_key=username_key) | Q(email_key=email_key))
+    found = {key for keys in others.values_list("username_key", "email_key") for key in keys}
+    return [name for name, key in (("username", username_key), ("email", email_key)) if key in found]
+
+
+def has_admin() -> bool:
+    """Whether someone can manage this instance."""
+    return User.objects.filter(ADMINS).exists()
+
+
+def admin_by_id(user_id: UUID) -> User | None:
+    """An active admin."""
+    return User.objects.filter(ADMINS, pk=user_id).first()
+
+
+def live_sessions(user_id: UUID, now: datetime) -> QuerySet[Session]:
+    """Where this user is signed in."""
+    return Session.objects.filter(user_id=user_id, ended_at__isnull=True, expires_at__gt=now)
+
+
+def own_sessions(actor: Actor, now: datetime) -> QuerySet[Any]:
+    """Where the actor is signed in, with `current` on the session of this very request."""
+    current = ExpressionWrapper(Q(pk=actor.session_id), output_field=BooleanField())
+    return live_sessions(actor.user_id, now).annotate(current=current)
+
+
+def refresh_token(token_hash: str) -> RefreshToken | None:
+    """A refresh token with its session and user."""
+    return RefreshToken.objects.select_related("session__user").filter(token_hash=token_hash).first()
+
+
+def unused_successor(token: RefreshToken, hashes: list[str], now: datetime) -> str | None:
+    """The one of these hashes that is this token's successor, if that has not been used."""
+    chain = RefreshToken.objects.filter(session_id=token.session_id, token_hash__in=hashes)
+    return chain.filter(used_at__isnull=True, expires_at__gt=now).values_list("token_hash", flat=True).first()

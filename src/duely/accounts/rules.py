@@ -1,0 +1,176 @@
+"""Who may do what, and what names, addresses and passwords look like. No database, no clock."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from enum import Enum, StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from zoneinfo import available_timezones
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+MAX_USERNAME = 150
+MAX_EMAIL = 254
+MIN_PASSWORD = 8
+MAX_PASSWORD = 512
+MAX_DISPLAY_NAME = 150
+MAX_BIO = 2000
+MAX_LOCALE = 35
+MAX_TIME_ZONE = 64
+
+PROFILE_DEFAULTS: Final[Mapping[str, Any]] = {
+    "display_name": "",
+    "time_zone": "UTC",
+    "locale": "en",
+    "bio": "",
+    "reminder_emails": True,
+    "digest_hour": None,
+}
+"""The writable fields of a profile, as a new account has them."""
+
+
+class Role(StrEnum):
+    """What someone is here. Read in any case."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
+    INTERN = "intern"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        lowered = value.lower() if isinstance(value, str) else None
+        return next((role for role in cls if role.value == lowered), None)
+
+
+class Permission(Enum):
+    """One thing that a role may allow. Without SEE_ALL it reaches only what is one's own."""
+
+    SEE_ALL = "see_all"
+    TASK_VIEW = "task_view"
+    TASK_EDIT = "task_edit"
+    TASK_CREATE_FOR_OTHERS = "task_create_for_others"
+    CATEGORY_VIEW = "category_view"
+    CATEGORY_EDIT = "category_edit"
+    LOG_VIEW = "log_view"
+    LOG_VIEW_ALL = "log_view_all"
+    PROFILE_EDIT = "profile_edit"
+    SESSION_END = "session_end"
+    USER_VIEW = "user_view"
+    USER_LIST = "user_list"
+    USER_MANAGE = "user_manage"
+
+
+_OWN = frozenset(
+    {
+        Permission.TASK_VIEW,
+        Permission.TASK_EDIT,
+        Permission.CATEGORY_VIEW,
+        Permission.CATEGORY_EDIT,
+        Permission.LOG_VIEW,
+        Permission.PROFILE_EDIT,
+        Permission.SESSION_END,
+        Permission.USER_VIEW,
+    }
+)
+ALLOWED: Final[Mapping[str, frozenset[Permission]]] = {
+    Role.INTERN.value: _OWN,
+    Role.MEMBER.value: _OWN,
+    Role.ADMIN.value: frozenset(Permission),
+}
+"""The one table of permissions. A role that is not in it may do nothing."""
+
+
+def allows(role: str, permission: Permission) -> bool:
+    """Whether this role has this permission."""
+    return permission in ALLOWED.get(role, ())
+
+
+class Fault(NamedTuple):
+    """Why a value is refused: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+def fold(text: str) -> str:
+    """The form in which names and addresses are compared: no case, no compatibility variants (UAX 15, NFKC)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def clean_username(text: str) -> str:
+    """As user names are stored: without blanks around, in one Unicode form."""
+    return unicodedata.normalize("NFKC", text).strip()
+
+
+def username_fault(username: str) -> Fault | None:
+    """What is wrong with a cleaned user name. It has no `@`, so it never looks like someone's e-mail address."""
+    if not username:
+        return Fault("required", "This may not be empty.")
+    if len(username) > MAX_USERNAME:
+        return Fault("too_long", f"Use at most {MAX_USERNAME} characters.")
+    if not all(letter.isalnum() or letter in "._+-" for letter in username):
+        return Fault("invalid_username", "Use letters, digits and . _ + - only.")
+    return None
+
+
+def clean_email(text: str) -> str:
+    """As e-mail addresses are stored: without blanks around."""
+    return text.strip()
+
+
+def email_fault(email: str) -> Fault | None:
+    """What is wrong with a cleaned e-mail address."""
+    if not email:
+        return Fault("required", "This may not be empty.")
+    if len(email) > MAX_EMAIL:
+        return Fault("too_long", f"Use at most {MAX_EMAIL} characters.")
+    if not email.isascii():
+        return Fault("invalid_email", "Use ASCII letters; write an international domain in its xn-- form.")
+    # A quoted local part may hold blanks and control characters: nobody has one, and mail headers break on it.
+    if not email.isprintable() or '"' in email:
+        return Fault("invalid_email", "This is not an e-mail address.")
+    try:
+        validate_email(email)
+    except ValidationError:
+        return Fault("invalid_email", "This is not an e-mail address.")
+    return None
+
+
+def password_fault(password: str, user: "AbstractBaseUser | None" = None) -> Fault | None:
+    """What is wrong with a new password; with `user`, also whether it is too much like their name or address."""
+    if len(password) > MAX_PASSWORD:
+        return Fault("too_long", f"Use at most {MAX_PASSWORD} characters.")
+    try:
+        validate_password(password, user)  # type: ignore[arg-type]  # any user model will do
+    except ValidationError as refused:
+        return Fault(refused.error_list[0].code or "invalid", " ".join(refused.messages))
+    return None
+
+
+def time_zone_fault(name: str) -> Fault | None:
+    """What is wrong with the name of a time zone."""
+    if name not in time_zones():
+        return Fault("invalid_time_zone", "Use an IANA time zone, such as Europe/Berlin.")
+    return None
+
+
+@lru_cache(maxsize=1)
+def time_zones() -> frozenset[str]:
+    """The IANA time zones. Names that mean another place on each machine are not among them."""
+    return frozenset(available_timezones() - {"localtime", "posixrules", "Factory"})
+
+
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", re.ASCII)
+
+
+def locale_fault(tag: str) -> Fault | None:
+    """What is wrong with a language tag (RFC 5646)."""
+    if len(tag) > MAX_LOCALE or not _LANGUAGE_TAG.fullmatch(tag):
+        return Fault("invalid_locale", "Use a language tag, such as en or pt-BR.")
+    return None

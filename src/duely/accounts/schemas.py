@@ -1,0 +1,336 @@
+"""Accounts as clients send and see them."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from django.db.models import Q
+from msgspec import UNSET, UnsetType
+
+from duely.accounts import models, rules
+from duely.accounts.rules import Fault, Role
+from duely.api.bodies import Invalid
+from duely.api.filters import Filter, Order, choices, flags, text
+from duely.api.lists import Listing, Meta, Pagination
+from duely.api.types import Instant, Parsed, text_of
+from duely.core.clock import rfc3339
+from duely.core.errors import FieldError, ValidationFailed
+
+
+def _string(raw: Any) -> str:
+    if isinstance(raw, str):
+        return raw
+    raise Invalid("invalid_type", "Use a string.")
+
+
+def _refuse(fault: Fault | None) -> None:
+    if fault:
+        raise Invalid(*fault)
+
+
+class Username(Parsed[str]):
+    """1 to 150 letters, digits and . _ + -"""
+
+    schema = {"type": "string", "minLength": 1, "maxLength": rules.MAX_USERNAME}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        username = rules.clean_username(_string(raw))
+        _refuse(rules.username_fault(username))
+        return username
+
+
+class Email(Parsed[str]):
+    """An e-mail address."""
+
+    schema = {"type": "string", "format": "email", "maxLength": rules.MAX_EMAIL}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        email = rules.clean_email(_string(raw))
+        _refuse(rules.email_fault(email))
+        return email
+
+
+class NewPassword(Parsed[str]):
+    """At least 8 characters, neither common nor digits alone. Taken as it is sent."""
+
+    schema = {
+        "type": "string",
+        "format": "password",
+        "minLength": rules.MIN_PASSWORD,
+        "maxLength": rules.MAX_PASSWORD,
+    }
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it, as far as that goes without knowing whose it is."""
+        password = _string(raw)
+        _refuse(rules.password_fault(password))
+        return password
+
+
+class DisplayName(Parsed[str]):
+    """A name for people to read."""
+
+    schema = {"type": "string", "maxLength": rules.MAX_DISPLAY_NAME}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        return text_of(raw, longest=rules.MAX_DISPLAY_NAME)
+
+
+class Bio(Parsed[str]):
+    """A few lines about someone."""
+
+    schema = {"type": "string", "maxLength": rules.MAX_BIO}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        return text_of(raw, longest=rules.MAX_BIO, lines=True)
+
+
+class TimeZone(Parsed[str]):
+    """An IANA time zone."""
+
+    schema = {"type": "string", "examples": ["Europe/Berlin"]}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        name = _string(raw)
+        _refuse(rules.time_zone_fault(name))
+        return name
+
+
+class Locale(Parsed[str]):
+    """A language tag (RFC 5646)."""
+
+    schema = {
+        "type": "string",
+        "pattern": "^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
+        "maxLength": rules.MAX_LOCALE,
+        "examples": ["en", "pt-BR"],
+    }
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        tag = _string(raw)
+        _refuse(rules.locale_fault(tag))
+        return tag
+
+
+Password = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=rules.MAX_PASSWORD, extra_json_schema={"format": "password"})
+]
+Token = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class SignUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new account."""
+
+    username: Username
+    email: Email
+    password: NewPassword
+
+
+class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Either a user name or an e-mail address, and the password. An e-mail address works as `username` too."""
+
+    password: Password
+    username: Annotated[str, msgspec.Meta(min_length=1, max_length=rules.MAX_EMAIL)] | UnsetType = UNSET
+    email: Annotated[str, msgspec.Meta(min_length=1, max_length=rules.MAX_EMAIL)] | UnsetType = UNSET
+
+    @property
+    def login(self) -> str:
+        """The one that is given. Raises ValidationFailed (400) for none or both."""
+        if self.username is UNSET and self.email is UNSET:
+            raise ValidationFailed(FieldError("username", "required", "Send username or email."))
+        if self.username is not UNSET and self.email is not UNSET:
+            raise ValidationFailed(FieldError("email", "conflict", "Send either username or email, not both."))
+        return self.email if self.username is UNSET else self.username  # type: ignore[return-value]
+
+
+class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A refresh token."""
+
+    refresh: Token
+
+
+class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The password as it is and as it shall be."""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+class ProfileIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The writable fields of a profile."""
+
+    display_name: DisplayName | UnsetType = UNSET
+    time_zone: TimeZone | UnsetType = UNSET
+    locale: Locale | UnsetType = UNSET
+    bio: Bio | UnsetType = UNSET
+    reminder_emails: bool | UnsetType = UNSET
+    digest_hour: Annotated[int, msgspec.Meta(ge=0, le=23)] | UnsetType | None = UNSET
+
+
+class UserPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an admin changes of a user."""
+
+    role: Role | UnsetType = UNSET
+    is_active: bool | UnsetType = UNSET
+
+
+class UserPath(msgspec.Struct, frozen=True):
+    """Names a user."""
+
+    user_id: UUID
+
+
+class SessionPath(msgspec.Struct, frozen=True):
+    """Names a session."""
+
+    session_id: UUID
+
+
+class TokenPair(msgspec.Struct, frozen=True):
+    """An access token, to send as `Authorization: Bearer …`, and the refresh token that gets the next pair.
+
+    `expires_in` is the access token's life in seconds.
+    """
+
+    access: str
+    refresh: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user, as admins and the user see them."""
+
+    id: UUID
+    username: str
+    email: str
+    email_verified: bool
+    role: Role
+    is_active: bool
+    created_at: Instant
+
+
+class UserPage(msgspec.Struct, frozen=True):
+    """A page of users."""
+
+    data: list[User]
+    pagination: Pagination
+    meta: Meta
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """One's own profile."""
+
+    username: str
+    email: str
+    email_verified: bool
+    role: Role
+    created_at: Instant
+    display_name: str
+    time_zone: str
+    locale: str
+    bio: str
+    reminder_emails: bool
+    digest_hour: Annotated[int, msgspec.Meta(ge=0, le=23)] | None
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Somewhere that one is signed in. `last_used_at` is when its tokens were last exchanged."""
+
+    id: UUID
+    ip: str | None
+    user_agent: str
+    created_at: Instant
+    last_used_at: Instant
+    expires_at: Instant
+    current: bool
+
+
+class SessionPage(msgspec.Struct, frozen=True):
+    """A page of sessions."""
+
+    data: list[Session]
+    pagination: Pagination
+    meta: Meta
+
+
+def show_user(user: models.User) -> User:
+    """A user as admins and the user see them."""
+    return _show_user_row(tuple(getattr(user, name) for name in USERS.columns))
+
+
+def _show_user_row(row: tuple[Any, ...]) -> User:
+    id_, username, email, email_verified, role, is_active, created_at = row
+    return User(id_, username, email, email_verified, role, is_active, rfc3339(created_at))
+
+
+def show_profile(user: models.User) -> Profile:
+    """A user's profile as they see it."""
+    return Profile(
+        username=user.username,
+        email=user.email,
+        email_verified=user.email_verified,
+        role=Role(user.role),
+        created_at=rfc3339(user.created_at),
+        display_name=user.display_name,
+        time_zone=user.time_zone,
+        locale=user.locale,
+        bio=user.bio,
+        reminder_emails=user.reminder_emails,
+        digest_hour=user.digest_hour,
+    )
+
+
+def _show_session_row(row: tuple[Any, ...]) -> Session:
+    id_, ip, user_agent, created_at, last_used_at, expires_at, current = row
+    return Session(id_, ip, user_agent, rfc3339(created_at), rfc3339(last_used_at), rfc3339(expires_at), current)
+
+
+def _named_like(_lookup: str, wanted: str) -> Q:
+    return Q(username_key__contains=rules.fold(wanted)) | Q(email_key__contains=rules.fold(wanted))
+
+
+USERS = Listing(
+    name="users",
+    item=User,
+    columns=("id", "username", "email", "email_verified", "role", "is_active", "created_at"),
+    show=_show_user_row,
+    filters=(
+        choices("role", "role", Role),
+        flags("is_active", lambda wanted: Q(is_active=wanted), "Only those who may sign in, or who may not."),
+        Filter(
+            "search",
+            "username_key",
+            text,
+            {"type": "string", "minLength": 1, "maxLength": 255},
+            many=False,
+            description="Part of the user name or of the e-mail address.",
+            select=_named_like,
+        ),
+    ),
+    orderings={"created_at": Order("created_at"), "username": Order("username_key"), "email": Order("email_key")},
+    default_order="created_at",
+)
+
+SESSIONS = Listing(
+    name="sessions",
+    item=Session,
+    columns=("id", "ip", "user_agent", "created_at", "last_used_at", "expires_at", "current"),
+    show=_show_session_row,
+    filters=(),
+    orderings={"created_at": Order("created_at"), "last_used_at": Order("last_used_at")},
+    default_order="-last_used_at",
+)

@@ -1,0 +1,64 @@
+"""The frame of the admin's pages."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.views import PasswordChangeView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
+
+from duely.accounts import actions
+from duely.accounts.backends import admin_actor
+from duely.core import clock
+from duely.core.errors import Refused
+
+FIELDS = {"current_password": "old_password", "new_password": "new_password1"}
+
+
+class PasswordForm(PasswordChangeForm):
+    """Leaves the check of the old password to the action, which records a wrong one."""
+
+    def clean_old_password(self) -> str:
+        """As it was typed."""
+        return str(self.cleaned_data["old_password"])
+
+
+class PasswordPage(PasswordChangeView):
+    """Changes a password as the API does: recorded, and with an end to all other sessions."""
+
+    form_class = PasswordForm
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        """Do it, or show why not."""
+        try:
+            user = actions.change_password(
+                actor=admin_actor(self.request),
+                user=form.user,
+                current_password=form.cleaned_data["old_password"],
+                new_password=form.cleaned_data["new_password1"],
+                now=clock.now(),
+            )
+        except Refused as refused:
+            for error in refused.errors:
+                form.add_error(FIELDS[error.field], error.message)
+            return self.form_invalid(form)
+        update_session_auth_hash(self.request, user)
+        return HttpResponseRedirect(self.get_success_url())
+
+
+class Site(admin.AdminSite):
+    """The admin's pages."""
+
+    site_header = site_title = "Duely"
+
+    def password_change(  # type: ignore[override]  # the stubs forget the redirect
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponseBase:
+        """Change my password."""
+        page = PasswordPage.as_view(
+            success_url=reverse("admin:password_change_done", current_app=self.name),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return page(request)

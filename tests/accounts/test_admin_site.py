@@ -1,0 +1,206 @@
+"""The admin's pages."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from cast import PASSWORD, Api, adam, alice, log_of, person, session_of
+from duely.accounts.models import Session, User
+from duely.activity.actions import SYSTEM_LOG
+from duely.activity.models import Change
+
+pytestmark = pytest.mark.django_db
+
+
+def log_in(name: str, password: str = PASSWORD) -> Client:
+    client = Client()
+    client.post("/admin/login/?next=/admin/", {"username": name, "password": password})
+    return client
+
+
+def is_in(client: Client) -> bool:
+    return client.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["adam", "ADAM", "adam@example.org"])
+def test_admins_get_in_and_that_is_recorded(name: str) -> None:
+    user = adam()
+    assert is_in(log_in(name))
+    assert log_of(user) == [("auth.login_succeeded", {})]
+
+
+def test_nobody_else_gets_in_and_that_is_recorded() -> None:
+    user, inactive, admin = alice(), person("former", role="admin", is_active=False), adam()
+    assert not is_in(log_in("alice"))
+    assert not is_in(log_in("former"))
+    assert not is_in(log_in("adam", "wrong-password"))
+    assert not is_in(log_in("nobody"))
+    for owner in (user, inactive, admin):
+        assert log_of(owner) == [("auth.login_failed", {})]
+    assert Change.objects.filter(owner_id=SYSTEM_LOG, action="auth.login_failed").count() == 1
+
+
+@pytest.mark.parametrize("columns", [{"is_active": False}, {"role": "member"}])
+def test_who_is_no_admin_any_more_is_out_at_once(columns: dict[str, Any]) -> None:
+    adam()
+    client = log_in("adam")
+    assert is_in(client)
+    User.objects.update(**columns)
+    assert not is_in(client)
+
+
+def test_signing_out_everywhere_ends_the_pages_too() -> None:
+    user = adam()
+    client = log_in("adam")
+    Api(user).post("auth/logout-all/")
+    assert not is_in(client)
+
+
+def test_a_new_password_ends_the_pages_too() -> None:
+    user = adam()
+    client = log_in("adam")
+    Api(user).post("auth/change-password/", {"current_password": PASSWORD, "new_password": "another-fine-password"})
+    assert not is_in(client)
+
+
+def test_the_pages_survive_a_change_of_the_secret_key(settings: Any) -> None:
+    adam()
+    client = log_in("adam")
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another key, made for the rotation of keys 4711"
+    assert is_in(client)
+
+
+def test_every_page_opens() -> None:
+    user = adam()
+    session = session_of(user)
+    client = log_in("adam")
+    for path in (
+        "user/",
+        "user/?q=ad",
+        "user/?role__exact=admin",
+        f"user/{user.pk}/change/",
+        "session/",
+        "session/?q=ad",
+        f"session/{session.pk}/change/",
+    ):
+        response = client.get(f"/admin/accounts/{path}")
+        assert response.status_code == 200, path
+        assert user.password.encode() not in response.content
+    for path in ("user/add/", f"user/{user.pk}/delete/", f"session/{session.pk}/delete/"):
+        assert client.get(f"/admin/accounts/{path}").status_code == 403
+
+
+def act(client: Client, model: str, action: str, *rows: Any) -> Any:
+    form = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    return client.post(f"/admin/accounts/{model}/", form, follow=True)
+
+
+@pytest.mark.parametrize(
+    "action, columns, entry",
+    [
+        ("make_admin", {"role": "admin"}, ("user.role_changed", {"role": ["member", "admin"]})),
+        ("make_intern", {"role": "intern"}, ("user.role_changed", {"role": ["member", "intern"]})),
+        ("deactivate", {"is_active": False}, ("user.deactivated", {"is_active": [True, False]})),
+    ],
+)
+def test_users_change_through_the_same_actions(action: str, columns: dict[str, Any], entry: Any) -> None:
+    admin, user = adam(), alice()
+    act(log_in("adam"), "user", action, user)
+    assert User.objects.filter(pk=user.pk, **columns).exists()
+    assert log_of(user) == [entry]
+    assert Change.objects.get(owner_id=user.id).actor_id == admin.id
+
+
+def test_users_come_back_as_they_were() -> None:
+    adam()
+    user = person("ina", role="intern", is_active=False)
+    client = log_in("adam")
+    act(client, "user", "reactivate", user)
+    act(client, "user", "make_member", user)
+    user.refresh_from_db()
+    assert (user.role, user.is_active) == ("member", True)
+
+
+def test_the_last_admin_stays_and_the_page_says_why() -> None:
+    user = adam()
+    response = act(log_in("adam"), "user", "deactivate", user)
+    user.refresh_from_db()
+    assert user.is_active
+    assert b"last active admin" in response.content
+
+
+def test_a_session_ends_through_the_same_action() -> None:
+    adam()
+    api = Api(alice())
+    act(log_in("adam"), "session", "end", Session.objects.get(user=api.user))
+    assert api.get("users/me/").status_code == 401
+    assert [action for action, _ in log_of(api.user)] == ["auth.session_ended"]
+
+
+def change_password(client: Client, old: str, new: str, again: str | None = None) -> Any:
+    form = {"old_password": old, "new_password1": new, "new_password2": again or new}
+    return client.post("/admin/password_change/", form)
+
+
+def test_a_password_changes_as_in_the_api() -> None:
+    user = adam()
+    api = Api(user)
+    client, other = log_in("adam"), log_in("adam")
+    new = "another-fine-password"
+    assert change_password(client, PASSWORD, new).status_code == 302
+    assert is_in(client)
+    assert not is_in(other)
+    assert api.get("users/me/").status_code == 401
+    assert is_in(log_in("adam", new))
+    assert ("auth.password_changed", {}) in log_of(user)
+
+
+@pytest.mark.parametrize(
+    "old, new, again",
+    [
+        ("wrong-password", "another-fine-password", None),
+        (PASSWORD, PASSWORD, None),
+        (PASSWORD, "short", None),
+        (PASSWORD, "another-fine-password", "another-fine-passwort"),
+    ],
+)
+def test_a_bad_change_of_password_is_refused(old: str, new: str, again: str | None) -> None:
+    user = adam()
+    client = log_in("adam")
+    response = change_password(client, old, new, again)
+    assert response.status_code == 200
+    assert b"errorlist" in response.content
+    assert User.objects.get(pk=user.pk).password == user.password
+
+
+def test_groups_are_not_shown() -> None:
+    adam()
+    assert b"Groups" not in log_in("adam").get("/admin/").content
+
+
+def test_the_api_takes_no_cookies() -> None:
+    adam()
+    client = log_in("adam")
+    assert client.get("/api/v1/users/me/").status_code == 401
+
+
+def test_what_is_no_sign_in_is_refused(rf: Any) -> None:
+    from django.contrib.auth.models import AnonymousUser
+
+    from duely.accounts.backends import AdminBackend, admin_actor
+
+    request = rf.get("/admin/")
+    assert AdminBackend().authenticate(request) is None
+    assert AdminBackend().authenticate(None, username="adam", password=PASSWORD) is None
+    request.user = AnonymousUser()
+    with pytest.raises(TypeError):
+        admin_actor(request)
+
+
+def test_no_row_shows_a_token() -> None:
+    from duely.accounts.models import RefreshToken
+
+    row = RefreshToken(token_hash="a" * 64)
+    assert "a" * 8 not in str(row)

@@ -1,0 +1,165 @@
+"""Changing passwords, and how they are kept."""
+
+from typing import Any
+
+import pytest
+
+from cast import PASSWORD, Api, alice, faults, log_of, person
+from duely.accounts.models import Session, User
+
+pytestmark = pytest.mark.django_db
+NEW = "another-fine-password"
+
+
+def change(api: Api, current: str = PASSWORD, new: str = NEW) -> Any:
+    return api.post("auth/change-password/", {"current_password": current, "new_password": new})
+
+
+def can_sign_in(password: str) -> bool:
+    return Api().post("auth/login/", {"username": "alice", "password": password}).status_code == 200
+
+
+def test_a_new_password_replaces_the_old_one() -> None:
+    api = Api(alice())
+    assert change(api).status_code == 204
+    assert log_of(api.user) == [("auth.password_changed", {})]
+    assert can_sign_in(NEW)
+    assert not can_sign_in(PASSWORD)
+
+
+def test_all_other_sessions_end_at_once() -> None:
+    api = Api(alice())
+    pair = Api().post("auth/login/", {"username": "alice", "password": PASSWORD}).json()
+    assert change(api).status_code == 204
+    assert api.get("users/me/").status_code == 200
+    other = Api(headers={"Authorization": f"Bearer {pair['access']}"})
+    assert other.get("users/me/").status_code == 401
+    assert Api().post("auth/refresh/", {"refresh": pair["refresh"]}).status_code == 401
+    assert Session.objects.get(ended_at__isnull=False).end_reason == "password_changed"
+
+
+def test_a_wrong_current_password_is_refused_and_recorded() -> None:
+    api = Api(alice())
+    response = change(api, current="wrong-password")
+    assert response.status_code == 400
+    assert faults(response) == {"current_password": "wrong_password"}
+    assert log_of(api.user) == [("auth.password_change_failed", {})]
+    assert can_sign_in(PASSWORD)
+
+
+def test_the_same_password_again_is_refused() -> None:
+    api = Api(alice())
+    response = change(api, new=PASSWORD)
+    assert response.status_code == 400
+    assert response.json()["code"] == "password_reused"
+    assert faults(response) == {"new_password": "password_reused"}
+    assert log_of(api.user) == []
+
+
+@pytest.mark.parametrize(
+    "new, code",
+    [
+        ("short", "password_too_short"),
+        ("password123", "password_too_common"),
+        ("9876543210987", "password_entirely_numeric"),
+        ("alexandra-b", "password_too_similar"),
+        ("x" * 513, "too_long"),
+    ],
+)
+def test_a_weak_password_is_refused(new: str, code: str) -> None:
+    api = Api(person("alexandra"))
+    assert faults(change(api, new=new)) == {"new_password": code}
+
+
+def test_passwords_are_taken_as_they_are_sent() -> None:
+    api = Api(alice())
+    spaced = "  päss wörd ünïcode  "
+    assert change(api, new=spaced).status_code == 204
+    assert can_sign_in(spaced)
+    assert not can_sign_in(spaced.strip())
+
+
+@pytest.mark.parametrize("length", [64, 512])
+def test_long_passwords_count_to_the_last_character(length: int) -> None:
+    api = Api(alice())
+    long = ("q7" * length)[:length]
+    assert change(api, new=long).status_code == 204
+    assert can_sign_in(long)
+    assert not can_sign_in(long[:-1] + "x")
+
+
+def test_one_must_be_signed_in() -> None:
+    assert change(Api()).status_code == 401
+
+
+def test_hashes_are_argon2id_with_our_parameters() -> None:
+    user = alice()
+    assert user.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
+    assert person("bob").password.split("$")[:5] == user.password.split("$")[:5]
+
+
+def test_nobodys_hash_is_like_all_others() -> None:
+    from django.contrib.auth.hashers import check_password, identify_hasher
+
+    from duely.accounts.hashers import NOBODYS_HASH
+
+    hasher = identify_hasher(NOBODYS_HASH)
+    assert not hasher.must_update(NOBODYS_HASH)
+    for guess in ("", "nobody", NOBODYS_HASH):
+        assert not check_password(guess, NOBODYS_HASH)
+
+
+def test_no_more_hashes_at_once_than_there_are_cores() -> None:
+    import os
+    import threading
+    import time
+
+    from django.contrib.auth.hashers import Argon2PasswordHasher
+
+    from duely.accounts import hashers
+
+    running, most, lock = 0, 0, threading.Lock()
+
+    def slow(self: object, password: str, encoded: str) -> bool:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+        return True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Argon2PasswordHasher, "verify", slow)
+        threads = [threading.Thread(target=hashers.Argon2id().verify, args=("a", "b")) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert 1 <= most <= (os.cpu_count() or 1)
+
+
+def test_the_password_is_no_secret_that_leaks() -> None:
+    api = Api(alice())
+    change(api, current="wrong-current-secret", new=NEW)
+    change(api)
+    everything = str(list(User.objects.values())) + str(log_of(api.user))
+    assert PASSWORD not in everything
+    assert NEW not in everything
+    assert "wrong-current-secret" not in everything
+    assert "argon2" not in str(log_of(api.user))
+    assert b"argon2" not in api.get("users/me/").content + api.get("profile/").content
+
+
+def test_a_password_that_changes_during_the_check_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts import actions
+
+    def check_then_lose(password: str, encoded: str) -> bool:
+        User.objects.update(password="!changed-meanwhile")
+        return True
+
+    api = Api(alice())
+    monkeypatch.setattr(actions, "check_password", check_then_lose)
+    assert faults(change(api)) == {"current_password": "wrong_password"}
+    assert User.objects.get().password == "!changed-meanwhile"

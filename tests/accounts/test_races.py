@@ -1,0 +1,293 @@
+"""Two at once: real threads, real commits, both databases."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+
+from cast import PASSWORD, Api, log_of, person, session_of
+from duely.accounts import tokens
+from duely.accounts.models import RefreshToken, Session, User
+from duely.core import clock
+
+at_once = pytest.mark.usefixtures("many_connections")
+
+
+@pytest.fixture
+def many_connections(committed_db: None) -> Iterator[None]:
+    """A pool that lets many threads reach PostgreSQL at once."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        yield
+        return
+    options = connection.settings_dict["OPTIONS"]
+    usual = options["pool"]
+    connection.close()
+    connection.close_pool()
+    options["pool"] = {**usual, "max_size": 24, "timeout": 30}
+    yield
+    connection.close()
+    connection.close_pool()
+    options["pool"] = usual
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """Run all at once, each in a thread of its own; their results in order."""
+    from django.db import connections
+
+    barrier = threading.Barrier(len(calls))
+    results: list[Any] = [None] * len(calls)
+
+    def run(index: int, call: Callable[[], Any]) -> None:
+        try:
+            barrier.wait(timeout=30)
+            results[index] = call()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return results
+
+
+def sign_in(name: str = "alice") -> dict[str, str]:
+    return Api().post("auth/login/", {"username": name, "password": PASSWORD}).json()
+
+
+def refresh(token: str) -> Any:
+    return Api().post("auth/token/refresh/", {"refresh": token})
+
+
+@at_once
+def test_fifty_parallel_refreshes_make_one_successor() -> None:
+    user = person("alice")
+    token = sign_in()["refresh"]
+    answers = together(*[lambda: refresh(token)] * 50)
+    assert Counter(answer.status_code for answer in answers) == {200: 50}
+    assert len({answer.json()["refresh"] for answer in answers}) == 1
+    assert RefreshToken.objects.count() == 2
+    assert Session.objects.get().ended_at is None
+    assert [action for action, _ in log_of(user)] == ["auth.login_succeeded"]
+
+
+@at_once
+@pytest.mark.parametrize("grace", [30, 0])
+def test_refreshes_that_all_find_the_token_unused_make_one_successor(
+    grace: int, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from duely.accounts import actions
+
+    settings.REFRESH_GRACE_SECONDS = grace
+    gate, rotate = threading.Barrier(20), actions._rotate
+
+    def when_all_have_read(*args: Any) -> bool:
+        gate.wait(timeout=30)
+        return rotate(*args)
+
+    person("alice")
+    token = sign_in()["refresh"]
+    monkeypatch.setattr(actions, "_rotate", when_all_have_read)
+    answers = together(*[lambda: refresh(token)] * 20)
+    statuses = Counter(answer.status_code for answer in answers)
+    assert statuses[200] >= 1
+    assert set(statuses) <= ({200} if grace else {200, 401})
+    assert len({answer.json()["refresh"] for answer in answers if answer.status_code == 200}) == 1
+    assert RefreshToken.objects.count() == 2
+
+
+@at_once
+def test_fifty_parallel_refreshes_without_grace_leave_one_winner_and_an_ended_session(settings: Any) -> None:
+    settings.REFRESH_GRACE_SECONDS = 0
+    user = person("alice")
+    token = sign_in()["refresh"]
+    with time_machine.travel(clock.now() + timedelta(seconds=1)):
+        together(*[lambda: refresh(token)] * 50)
+        assert RefreshToken.objects.count() == 2
+        with time_machine.travel(clock.now() + timedelta(seconds=1)):
+            assert refresh(token).status_code == 401
+    assert Session.objects.get().end_reason == "token_reused"
+    assert [action for action, _ in log_of(user)] == ["auth.login_succeeded", "auth.token_reuse_detected"]
+
+
+@at_once
+def test_the_end_of_a_session_by_reuse_stays_although_the_caller_is_refused() -> None:
+    person("alice")
+    first = sign_in()
+    second = refresh(first["refresh"]).json()
+    with time_machine.travel(clock.now() + timedelta(seconds=31)):
+        answers = together(*[lambda: refresh(first["refresh"])] * 10)
+    assert {answer.status_code for answer in answers} == {401}
+    (session,) = together(Session.objects.get)
+    assert session.end_reason == "token_reused"
+    assert refresh(second["refresh"]).status_code == 401
+    from duely.activity.models import Change
+
+    assert Change.objects.filter(action="auth.token_reuse_detected").count() == 1
+
+
+@at_once
+def test_a_refresh_beside_a_sign_out_leaves_no_way_in() -> None:
+    person("alice")
+    for _ in range(10):
+        token = sign_in()["refresh"]
+        answer, ended = together(
+            lambda token=token: refresh(token), lambda token=token: Api().post("auth/logout/", {"refresh": token})
+        )
+        assert ended.status_code == 204
+        if answer.status_code == 200:
+            pair = answer.json()
+            assert Api(headers={"Authorization": f"Bearer {pair['access']}"}).get("users/me/").status_code == 401
+            assert refresh(pair["refresh"]).status_code == 401
+
+
+@at_once
+def test_parallel_ends_of_one_session_are_recorded_once() -> None:
+    for attempt in range(5):
+        user = person(f"alice{attempt}")
+        token, session = sign_in(user.username)["refresh"], Session.objects.get(user=user)
+        api = Api(user)
+        answers = together(
+            *[lambda token=token: Api().post("auth/logout/", {"refresh": token})] * 4,
+            *[lambda api=api, session=session: api.delete(f"auth/sessions/{session.id}/")] * 4,
+        )
+        assert {answer.status_code for answer in answers} <= {204, 404}
+        actions = [action for action, _ in log_of(user)]
+        assert len(actions) == 2
+        assert actions[1] in ("auth.logged_out", "auth.session_ended")
+
+
+@at_once
+def test_the_end_of_one_session_beside_the_end_of_all_meets_no_deadlock() -> None:
+    for attempt in range(5):
+        user = person(f"alice{attempt}")
+        apis = [Api(user) for _ in range(4)]
+        session = session_of(user)
+        answers = together(
+            *[lambda api=api: api.post("auth/logout-all/") for api in apis[:2]],
+            *[lambda api=api, session=session: api.delete(f"auth/sessions/{session.id}/") for api in apis[2:]],
+        )
+        assert {answer.status_code for answer in answers} <= {204, 401, 404}
+
+
+@at_once
+def test_of_parallel_sign_ups_with_one_name_one_wins() -> None:
+    form = {"username": "Alice", "email": "alice@example.org", "password": PASSWORD}
+    answers = together(*[lambda: Api().post("auth/signup/", form)] * 8)
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 7}
+    for answer in answers:
+        if answer.status_code == 409:
+            assert {error["field"] for error in answer.json()["errors"]} == {"username", "email"}
+    assert User.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_sign_up_that_loses_the_race_names_the_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts import actions
+
+    ask, asked = actions.queries.taken_fields, []
+
+    def late(*keys: str) -> list[str]:
+        asked.append(keys)
+        return [] if len(asked) == 1 else ask(*keys)
+
+    person("alice")
+    monkeypatch.setattr(actions.queries, "taken_fields", late)
+    answer = Api().post("auth/signup/", {"username": "other", "email": "ALICE@example.org", "password": PASSWORD})
+    assert answer.status_code == 409
+    assert [error["field"] for error in answer.json()["errors"]] == ["email"]
+    assert len(asked) == 2
+
+
+@at_once
+def test_admins_who_demote_each_other_leave_one() -> None:
+    for attempt in range(10):
+        one = Api(person(f"one{attempt}", role="admin"))
+        two = Api(person(f"two{attempt}", role="admin"))
+        answers = together(
+            lambda one=one, two=two: one.patch(f"users/{two.user.id}/", {"role": "member"}),
+            lambda one=one, two=two: two.patch(f"users/{one.user.id}/", {"is_active": False}),
+        )
+        statuses = sorted(answer.status_code for answer in answers)
+        assert statuses[0] == 200, [answer.content for answer in answers]
+        assert statuses[1] in (401, 403, 404, 409), [answer.content for answer in answers]
+        remaining = User.objects.filter(role="admin", is_active=True)
+        assert remaining.count() == 1
+        User.objects.filter(pk__in=[one.user.pk, two.user.pk]).update(role="member")
+
+
+@at_once
+def test_admins_who_leave_together_leave_one() -> None:
+    apis = [Api(person(f"admin{number}", role="admin")) for number in range(6)]
+    answers = together(*[lambda api=api: api.patch(f"users/{api.user.id}/", {"role": "intern"}) for api in apis])
+    assert Counter(answer.status_code for answer in answers) == {200: 5, 409: 1}
+    assert User.objects.filter(role="admin", is_active=True).count() == 1
+
+
+@at_once
+def test_parallel_patches_of_one_profile_lose_nothing() -> None:
+    api = Api(person("alice"))
+    bodies = [{"bio": "b"}, {"display_name": "d"}, {"locale": "de"}, {"digest_hour": 3}, {"reminder_emails": False}]
+    answers = together(*[lambda body=body: api.patch("profile/", body) for body in bodies])
+    assert {answer.status_code for answer in answers} == {200}
+    profile = api.get("profile/").json()
+    assert all(profile[name] == value for body in bodies for name, value in body.items())
+    from duely.activity.models import Change
+
+    assert sorted(Change.objects.values_list("seq", flat=True)) == [1, 2, 3, 4, 5]
+
+
+@at_once
+def test_a_sign_in_with_the_old_password_beside_its_change_leaves_no_session() -> None:
+    new = "another-fine-password"
+    for attempt in range(6):
+        user = person(f"alice{attempt}")
+        api = Api(user)
+        changed, signed_in = together(
+            lambda api=api: api.post("auth/change-password/", {"current_password": PASSWORD, "new_password": new}),
+            lambda user=user: Api().post("auth/login/", {"username": user.username, "password": PASSWORD}),
+        )
+        assert changed.status_code == 204
+        if signed_in.status_code == 200:
+            pair = signed_in.json()
+            assert Api(headers={"Authorization": f"Bearer {pair['access']}"}).get("users/me/").status_code == 401
+
+
+@at_once
+def test_everything_at_once_ends_without_a_deadlock() -> None:
+    """All that locks a user, their sessions and their counter, in every order."""
+    user = person("alice")
+    admin = Api(person("adam", role="admin"))
+    api = Api(user)
+    spare = [str(session_of(user).id) for _ in range(4)]
+    pairs = [sign_in() for _ in range(4)]
+    calls: list[Callable[[], Any]] = []
+    for number in range(4):
+        calls += [
+            lambda number=number: api.patch("profile/", {"bio": str(number)}),
+            lambda number=number: api.delete(f"auth/sessions/{spare[number]}/"),
+            lambda number=number: refresh(pairs[number]["refresh"]),
+            lambda number=number: Api().post("auth/logout/", {"refresh": pairs[number]["refresh"]}),
+            lambda: admin.patch(f"users/{user.id}/", {"role": "intern"}),
+            lambda: api.post("tasks/", {"title": "Beside all that"}),
+        ]
+    statuses = Counter(answer.status_code for answer in together(*calls))
+    assert set(statuses) <= {200, 201, 204, 401}, statuses
+
+
+@pytest.mark.django_db
+def test_the_successor_of_a_token_is_not_stored() -> None:
+    person("alice")
+    first = sign_in()["refresh"]
+    second = refresh(first).json()["refresh"]
+    stored = str(list(RefreshToken.objects.values()))
+    assert first not in stored
+    assert second not in stored
+    assert tokens.digest(second) in stored

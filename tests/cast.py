@@ -1,0 +1,142 @@
+"""The people of the tests, and how they call the API."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.test import Client
+
+PASSWORD = "correct-horse-battery-staple"
+V1 = "/api/v1/"
+
+
+def alice() -> Any:
+    """Owns most things."""
+    return person("alice")
+
+
+def bob() -> Any:
+    """Another member."""
+    return person("bob")
+
+
+def iris() -> Any:
+    """An intern."""
+    return person("iris", role="intern")
+
+
+def adam() -> Any:
+    """The admin."""
+    return person("adam", role="admin")
+
+
+def mallory() -> Any:
+    """A stranger: has an account and no business with anything of the others."""
+    return person("mallory")
+
+
+def person(name: str, *, role: str = "member", **columns: Any) -> Any:
+    """A user with PASSWORD. Nothing of it is in the change log."""
+    from duely.accounts.models import User
+    from duely.accounts.rules import fold
+    from duely.core.clock import now
+    from duely.core.ids import new_id
+
+    email = columns.pop("email", f"{name}@example.org")
+    return User.objects.create(
+        id=new_id(),
+        username=name,
+        username_key=fold(name),
+        email=email,
+        email_key=fold(email),
+        password=hashed_password(),
+        role=role,
+        created_at=columns.pop("created_at", now()),
+        **columns,
+    )
+
+
+@lru_cache(maxsize=1)
+def hashed_password() -> str:
+    """PASSWORD as it is stored; hashed once, because that is slow on purpose."""
+    from django.contrib.auth.hashers import make_password
+
+    return make_password(PASSWORD)
+
+
+def session_of(user: Any, *, at: datetime | None = None) -> Any:
+    """A new session of this user. Nothing of it is in the change log."""
+    from duely.accounts.models import Session
+    from duely.core.clock import now
+    from duely.core.ids import new_id
+
+    at = at or now()
+    return Session.objects.create(
+        id=new_id(), user=user, created_at=at, last_used_at=at, expires_at=at + timedelta(days=7), user_agent="tests"
+    )
+
+
+def bearer(user: Any) -> dict[str, str]:
+    """Signs the user in; returns the header that says so."""
+    from duely.accounts.tokens import mint_access
+    from duely.core.clock import now
+
+    return {"Authorization": f"Bearer {mint_access(user.id, session_of(user).id, now())}"}
+
+
+@dataclass
+class Api:
+    """Calls the API as one person, or as nobody: `Api(alice()).post("tasks/", {"title": "Milk"})`."""
+
+    user: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.user is not None:
+            self.headers = {**bearer(self.user), **self.headers}
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """One request. path: below /api/v1/, or whole. body: JSON values, or bytes as they are."""
+        content = body if isinstance(body, bytes | str) else b"" if body is None else json.dumps(body)
+        return Client().generic(
+            method,
+            path if path.startswith("/") else V1 + path,
+            content,
+            content_type="application/json",
+            headers={**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}},
+        )
+
+    def get(self, path: str, **headers: str) -> Any:
+        """GET."""
+        return self.call("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        """POST."""
+        return self.call("POST", path, body, **headers)
+
+    def put(self, path: str, body: Any = None, **headers: str) -> Any:
+        """PUT."""
+        return self.call("PUT", path, body, **headers)
+
+    def patch(self, path: str, body: Any = None, **headers: str) -> Any:
+        """PATCH."""
+        return self.call("PATCH", path, body, **headers)
+
+    def delete(self, path: str, **headers: str) -> Any:
+        """DELETE."""
+        return self.call("DELETE", path, **headers)
+
+
+def faults(response: Any) -> dict[str, str]:
+    """{field: code} of a problem document."""
+    return {error["field"]: error["code"] for error in response.json()["errors"]}
+
+
+def log_of(user: Any) -> list[tuple[str, dict[str, Any]]]:
+    """(action, changes) of every entry in this user's log, oldest first."""
+    from duely.activity.models import Change
+
+    entries = Change.objects.filter(owner_id=user.id).order_by("seq")
+    return list(entries.values_list("action", "changes"))
