@@ -1,0 +1,16 @@
+"""Django's view of this module."""
+
+from django.apps import AppConfig
+
+
+class TasksConfig(AppConfig):
+    """Tasks and categories."""
+
+    name = "duely.tasks"
+
+    def ready(self) -> None:
+        """Follow the changes of other modules that tasks depend on."""
+        from duely.activity.actions import follow
+        from duely.tasks import reactions
+
+        follow("user.profile_updated", reactions.on_profile_updated)

@@ -1,0 +1,161 @@
+"""Tasks and categories."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models
+
+from duely.tasks.rules import MAX_TITLE, PRIORITIES, Status
+
+if TYPE_CHECKING:
+    AnyLookup = models.Lookup[Any]
+else:
+    AnyLookup = models.Lookup
+
+LIVE = models.Q(deleted_at__isnull=True)
+
+
+class HasItem(AnyLookup):
+    """`tag_keys__has_item="home"`: a JSON list of strings that holds this one."""
+
+    lookup_name = "has_item"
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """The value goes to the driver as it is."""
+        return "%s", (value,)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """SQLite."""
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        sql = f"EXISTS (SELECT 1 FROM json_each({left}) AS item WHERE item.value = {right})"  # noqa: S608
+        return sql, (*left_params, *right_params)
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """PostgreSQL: containment of jsonb, which a GIN index serves."""
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        return f"{left} @> jsonb_build_array({right}::text)", (*left_params, *right_params)
+
+
+class Category(models.Model):
+    """A named drawer for tasks. `name_key` is the name as it is compared."""
+
+    id = models.UUIDField(primary_key=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    name = models.CharField(max_length=100)
+    name_key = models.CharField(max_length=300)
+    color = models.CharField(max_length=7)
+    position = models.IntegerField()
+    version = models.IntegerField(default=1)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    owner_id: UUID
+    change_type = "category"
+
+    class Meta:
+        db_table = "tasks_category"
+        verbose_name_plural = "categories"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "name_key"], name="tasks_category_name"),
+            models.CheckConstraint(condition=~models.Q(name=""), name="tasks_category_name_given"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["owner", "position", "id"], name="tasks_category_position")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def change_id(self) -> UUID:
+        """Its id in the change log."""
+        return self.id
+
+    @property
+    def change_owner_id(self) -> UUID:
+        """In whose log its changes stand."""
+        return self.owner_id
+
+    @property
+    def change_label(self) -> str:
+        """What the change log calls it."""
+        return self.name
+
+
+class Task(models.Model):
+    """Something to do.
+
+    `due_on` is set for a task that is due on a whole day; `due_at` places every due task on one time
+    line (see `rules.placed`). `tag_keys` are the tags as they are compared. `deleted_at` is set
+    for a task in the trash.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    title = models.CharField(max_length=MAX_TITLE)
+    description = models.TextField()
+    status = models.CharField(max_length=12)
+    former_status = models.CharField(max_length=12, null=True)
+    completed_at = models.DateTimeField(null=True)
+    priority = models.SmallIntegerField()
+    due_on = models.DateField(null=True)
+    due_at = models.DateTimeField(null=True)
+    category = models.ForeignKey(Category, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    tags = models.JSONField()
+    tag_keys = models.JSONField()
+    reminders = models.JSONField()
+    version = models.IntegerField(default=1)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+    owner_id: UUID
+    category_id: UUID | None
+    change_type = "task"
+
+    class Meta:
+        db_table = "tasks_task"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~models.Q(title=""), name="tasks_task_title_given"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=[status.value for status in Status]), name="tasks_task_status"
+            ),
+            models.CheckConstraint(condition=models.Q(priority__in=sorted(PRIORITIES)), name="tasks_task_priority"),
+            models.CheckConstraint(
+                condition=models.Q(status="completed", completed_at__isnull=False)
+                | (~models.Q(status="completed") & models.Q(completed_at__isnull=True)),
+                name="tasks_task_completed_at",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(due_on__isnull=True) | models.Q(due_at__isnull=False), name="tasks_task_due"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["owner", "created_at", "id"], name="tasks_task_created", condition=LIVE),
+            models.Index(fields=["owner", "due_at", "id"], name="tasks_task_due_at", condition=LIVE),
+            models.Index(fields=["created_at", "id"], name="tasks_task_all_created", condition=LIVE),
+            models.Index(fields=["category"], name="tasks_task_category"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def change_id(self) -> UUID:
+        """Its id in the change log."""
+        return self.id
+
+    @property
+    def change_owner_id(self) -> UUID:
+        """In whose log its changes stand."""
+        return self.owner_id
+
+    @property
+    def change_label(self) -> str:
+        """What the change log calls it."""
+        return self.title
+
+
+models.JSONField.register_lookup(HasItem)

@@ -1,0 +1,134 @@
+"""What tasks are: statuses, priorities, due dates, tags, reminders. No database, no clock."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from duely.core.clock import parse_day, parse_instant
+
+MAX_TAGS = 20
+MAX_TAG_LENGTH = 50
+MAX_REMINDERS = 10
+MAX_TITLE = 255
+MAX_DESCRIPTION_BYTES = 64 * 1024
+EARLIEST = 1900
+LATEST = 9998
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class _Choice(StrEnum):
+    """A closed set of words, read in any case."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if isinstance(value, str):
+            lowered = value.lower()
+            wanted = cls.aliases().get(lowered, lowered)
+            return next((item for item in cls if item.value == wanted), None)
+        return None
+
+    @classmethod
+    def aliases(cls) -> dict[str, str]:
+        """Other words for some of the values."""
+        return {}
+
+
+class Status(_Choice):
+    """Where a task stands. `overdue` is set by the system alone."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    OVERDUE = "overdue"
+
+    @classmethod
+    def aliases(cls) -> dict[str, str]:
+        """As other products call them."""
+        return {"todo": "pending", "done": "completed"}
+
+
+class Priority(_Choice):
+    """How much it matters. Stored and ordered by rank."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+RANKS = {priority: rank for rank, priority in enumerate(Priority, start=1)}
+PRIORITIES = {rank: priority for priority, rank in RANKS.items()}
+OPEN = (Status.PENDING, Status.IN_PROGRESS)
+
+
+def placed(due: date, zone: str) -> datetime:
+    """The instant of a due date on the one time line.
+
+    A `datetime` is an instant already; a plain `date` counts as its last millisecond in the owner's zone.
+    """
+    if isinstance(due, datetime):
+        return due
+    morrow = datetime.combine(due + timedelta(days=1), time.min, ZoneInfo(zone))
+    return morrow.astimezone(UTC) - MILLISECOND
+
+
+def parse_due(text: str) -> date:
+    """`2026-01-31` as a date, or an RFC 3339 instant with an offset as a datetime. Raises ValueError."""
+    due = parse_instant(text) if len(text) > len("2026-01-31") else parse_day(text)
+    if not EARLIEST <= due.year <= LATEST:
+        raise ValueError(text)
+    return due
+
+
+_OFFSET = re.compile(r"-P(?=.)(?:(\d{1,4})W|(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,5})H)?(?:(\d{1,6})M)?)?)", re.ASCII)
+MAX_OFFSET = timedelta(days=366)
+
+
+def parse_offset(text: str) -> timedelta:
+    """An ISO 8601 duration before the due date, such as `-PT30M` or `-P1D`: minutes to a year. Raises ValueError."""
+    match = _OFFSET.fullmatch(text.upper())
+    if not match:
+        raise ValueError(text)
+    weeks, days, hours, minutes = (int(part or 0) for part in match.groups())
+    offset = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
+    if offset > MAX_OFFSET:
+        raise ValueError(text)
+    return offset
+
+
+def folded(name: str) -> str:
+    """What two names or tags that count as the same have in common. Databases differ in this, Python does not."""
+    return name.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A task's status with what hangs on it. `former` is the status from before it became overdue."""
+
+    status: Status
+    former: Status | None
+    completed_at: datetime | None
+
+
+def next_standing(current: Standing, *, asked: Status | None, late: bool, due_moved: bool, now: datetime) -> Standing:
+    """The standing after an edit.
+
+    asked: the status in the request, if any. late: whether the due date (the new one) is past.
+    A task that is overdue and still late stays so, and remembers what it was asked to become; one
+    whose due date moved to the future goes back to what it was.
+    """
+    overdue = current.status is Status.OVERDUE
+    if asked in (Status.COMPLETED, Status.CANCELLED):
+        done_at = (current.completed_at or now) if asked is Status.COMPLETED else None
+        return Standing(asked, None, done_at)
+    if overdue and late:
+        return Standing(Status.OVERDUE, asked if asked in OPEN else current.former, None)
+    if overdue and due_moved:
+        return Standing(asked if asked in OPEN else current.former or Status.PENDING, None, None)
+    if asked is None or asked is current.status:
+        return current
+    return Standing(asked, None, None)

@@ -1,0 +1,437 @@
+"""Tasks and categories as clients send and see them."""
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from django.db.models import Q
+from msgspec import UNSET, UnsetType
+
+from duely.api.bodies import Invalid
+from duely.api.filters import UUID_TEXT, Filter, Order, choices, flags, identifier, moments, text
+from duely.api.lists import Listing, Meta, Pagination
+from duely.api.types import Instant, Parsed, text_of
+from duely.core.actor import Actor
+from duely.core.clock import parse_instant, rfc3339
+from duely.tasks import models, rules
+from duely.tasks.rules import PRIORITIES, RANKS, Priority, Status
+
+
+def _short_list(raw: Any, longest: int) -> list[Any]:
+    """A list, refused by its length before anything in it is looked at."""
+    if not isinstance(raw, list):
+        raise Invalid("invalid_type", "Use a list of strings.")
+    if len(raw) > longest:
+        raise Invalid("too_many", f"Use at most {longest} of them.")
+    return raw
+
+
+class Title(Parsed[str]):
+    """1 to 255 characters after trimming, no control characters."""
+
+    schema = {"type": "string", "minLength": 1, "maxLength": rules.MAX_TITLE}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        return text_of(raw, longest=rules.MAX_TITLE, shortest=1)
+
+
+class Description(Parsed[str]):
+    """Markdown, at most 64 KiB, kept as it is given."""
+
+    schema = {"type": "string", "maxLength": rules.MAX_DESCRIPTION_BYTES}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        checked = text_of(raw, longest=rules.MAX_DESCRIPTION_BYTES, lines=True)
+        if len(checked.encode("utf-8", "replace")) > rules.MAX_DESCRIPTION_BYTES:
+            raise Invalid("too_long", "Use at most 64 KiB.")
+        return checked
+
+
+class DueDate(Parsed[date]):
+    """A date (all day, in the owner's time zone) or an instant."""
+
+    schema = {
+        "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
+        "examples": ["2026-01-31", "2026-01-31T09:00:00Z"],
+    }
+
+    @classmethod
+    def read(cls, raw: Any) -> date:
+        """Check it."""
+        try:
+            return rules.parse_due(raw if isinstance(raw, str) else "")
+        except ValueError:
+            raise Invalid("invalid_date", "Use 2026-01-31 or 2026-01-31T09:00:00Z.") from None
+
+
+class Tags(Parsed[list[str]]):
+    """Up to 20 tags of up to 50 characters; the case does not tell them apart."""
+
+    schema = {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": rules.MAX_TAG_LENGTH},
+        "maxItems": rules.MAX_TAGS,
+    }
+
+    @classmethod
+    def read(cls, raw: Any) -> list[str]:
+        """Check it. Of two tags that differ by case alone the first stays."""
+        tags: dict[str, str] = {}
+        for item in _short_list(raw, rules.MAX_TAGS):
+            tag = text_of(item, longest=rules.MAX_TAG_LENGTH, shortest=1)
+            if "," in tag:
+                raise Invalid("invalid_format", "A tag may not hold a comma: filters use it between tags.")
+            tags.setdefault(rules.folded(tag), tag)
+        return list(tags.values())
+
+
+class Reminders(Parsed[list[str]]):
+    """Up to 10 instants, or offsets before the due date such as `-PT30M`."""
+
+    schema = {
+        "type": "array",
+        "items": {"type": "string", "examples": ["-PT30M", "2026-01-31T08:00:00Z"]},
+        "maxItems": rules.MAX_REMINDERS,
+    }
+
+    @classmethod
+    def read(cls, raw: Any) -> list[str]:
+        """Check it; the same reminder twice counts once."""
+        return list(dict.fromkeys(cls._one(item) for item in _short_list(raw, rules.MAX_REMINDERS)))
+
+    @staticmethod
+    def _one(item: Any) -> str:
+        text = item if isinstance(item, str) else ""
+        try:
+            if text.startswith("-"):
+                rules.parse_offset(text)
+                return text.upper()
+            return rfc3339(parse_instant(text))
+        except ValueError:
+            raise Invalid("invalid_reminder", "Use -PT30M, -P1D or 2026-01-31T08:00:00Z.") from None
+
+
+class Color(Parsed[str]):
+    """`#rrggbb`."""
+
+    schema = {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$", "examples": ["#1f6f5c"]}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        if not isinstance(raw, str) or not re.fullmatch(r"#[0-9a-f]{6}", raw.lower(), re.ASCII):
+            raise Invalid("invalid_format", "Use #rrggbb.")
+        return raw.lower()
+
+
+class CategoryName(Parsed[str]):
+    """1 to 100 characters after trimming, no control characters."""
+
+    schema = {"type": "string", "minLength": 1, "maxLength": 100}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        return text_of(raw, longest=100, shortest=1)
+
+
+class TaskPut(msgspec.Struct, forbid_unknown_fields=True):
+    """All that may be set of a task; what is missing takes its default."""
+
+    title: Title
+    description: Description | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    completed: bool | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    due_date: DueDate | UnsetType | None = UNSET
+    category: UUID | UnsetType | None = UNSET
+    tags: Tags | UnsetType = UNSET
+    reminders: Reminders | UnsetType = UNSET
+
+
+class TaskIn(TaskPut, forbid_unknown_fields=True):
+    """A new task. `id` may be chosen by the client; `owner` may be named by admins."""
+
+    id: UUID | UnsetType = UNSET
+    owner: UUID | UnsetType = UNSET
+
+
+class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to change of a task; what is absent stays. `null` clears `due_date` and `category`."""
+
+    title: Title | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    completed: bool | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    due_date: DueDate | UnsetType | None = UNSET
+    category: UUID | UnsetType | None = UNSET
+    tags: Tags | UnsetType = UNSET
+    reminders: Reminders | UnsetType = UNSET
+
+
+class TaskPath(msgspec.Struct):
+    """The path of one task."""
+
+    task_id: UUID
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A task. `completed` mirrors `status`; `due_date` is in the form it was given."""
+
+    id: UUID
+    owner: UUID
+    title: str
+    description: str
+    status: Status
+    completed: bool
+    completed_at: Instant | None
+    priority: Priority
+    due_date: str | None
+    category: UUID | None
+    tags: list[str]
+    reminders: list[str]
+    version: int
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Instant | None
+
+
+TASK_COLUMNS = (
+    "id",
+    "owner_id",
+    "title",
+    "description",
+    "status",
+    "completed_at",
+    "priority",
+    "due_on",
+    "due_at",
+    "category_id",
+    "tags",
+    "reminders",
+    "version",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+)
+
+
+def show_task(row: tuple[Any, ...]) -> Task:
+    """A row of `TASK_COLUMNS` as clients see it."""
+    (
+        id_,
+        owner_id,
+        title,
+        description,
+        status,
+        completed_at,
+        rank,
+        due_on,
+        due_at,
+        category_id,
+        tags,
+        reminders,
+        version,
+        created_at,
+        updated_at,
+        deleted_at,
+    ) = row
+    return Task(
+        id=id_,
+        owner=owner_id,
+        title=title,
+        description=description,
+        status=status,
+        completed=status == Status.COMPLETED,
+        completed_at=_instant(completed_at),
+        priority=PRIORITIES[rank],
+        due_date=show_due(due_on, due_at),
+        category=category_id,
+        tags=tags,
+        reminders=reminders,
+        version=version,
+        created_at=rfc3339(created_at),
+        updated_at=rfc3339(updated_at),
+        deleted_at=_instant(deleted_at),
+    )
+
+
+def task_of(task: models.Task) -> Task:
+    """A stored task as clients see it."""
+    return show_task(tuple(getattr(task, column) for column in TASK_COLUMNS))
+
+
+def show_due(due_on: Any, due_at: datetime | None) -> str | None:
+    """A due date in the form it was given."""
+    return due_on.isoformat() if due_on else _instant(due_at)
+
+
+def _instant(value: datetime | None) -> str | None:
+    return rfc3339(value) if value else None
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    """A page of tasks."""
+
+    data: list[Task]
+    pagination: Pagination
+    meta: Meta
+
+
+def _tag(raw: str, actor: Actor) -> str:
+    return rules.folded(text(raw, actor))
+
+
+TASKS = Listing(
+    name="tasks",
+    item=Task,
+    columns=TASK_COLUMNS,
+    show=show_task,
+    filters=(
+        choices("status", "status", Status),
+        flags(
+            "completed",
+            lambda yes: Q(status=Status.COMPLETED) if yes else ~Q(status=Status.COMPLETED),
+            "Whether the task is completed.",
+        ),
+        choices("priority", "priority", Priority, ranks=RANKS),
+        Filter("category", "category_id", identifier, UUID_TEXT, suffixes=("ne", "isnull")),
+        Filter("owner", "owner_id", identifier, UUID_TEXT, suffixes=("ne",)),
+        Filter(
+            "tag",
+            "tag_keys",
+            _tag,
+            {"type": "string", "minLength": 1, "maxLength": rules.MAX_TAG_LENGTH},
+            suffixes=("ne",),
+            description="Only those with this tag, in any case.",
+            select=lambda _, value: Q(tag_keys__has_item=value),
+        ),
+        moments("due_date", "due_at", nullable=True),
+        moments("completed_at", "completed_at", nullable=True),
+        moments("created_at", "created_at"),
+        moments("updated_at", "updated_at"),
+    ),
+    orderings={
+        "created_at": Order("created_at"),
+        "updated_at": Order("updated_at"),
+        "due_date": Order("due_at", nullable=True),
+        "completed_at": Order("completed_at", nullable=True),
+        "priority": Order("priority"),
+        "title": Order("title"),
+        "status": Order("status"),
+        "id": Order("id"),
+    },
+    default_order="-created_at",
+)
+
+
+class CategoryIn(msgspec.Struct, forbid_unknown_fields=True):
+    """All that may be set of a category; what is missing takes its default."""
+
+    name: CategoryName
+    color: Color | UnsetType = UNSET
+    position: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
+
+
+class NewCategory(CategoryIn, forbid_unknown_fields=True):
+    """A new category. `id` may be chosen by the client."""
+
+    id: UUID | UnsetType = UNSET
+
+
+class CategoryPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to change of a category; what is absent stays."""
+
+    name: CategoryName | UnsetType = UNSET
+    color: Color | UnsetType = UNSET
+    position: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
+
+
+class CategoryPath(msgspec.Struct):
+    """The path of one category."""
+
+    category_id: UUID
+
+
+class Category(msgspec.Struct, frozen=True):
+    """A category. `task_count` leaves out tasks in the trash."""
+
+    id: UUID
+    owner: UUID
+    name: str
+    color: str
+    position: int
+    task_count: int
+    version: int
+    created_at: Instant
+    updated_at: Instant
+
+
+class CategoryPage(msgspec.Struct, frozen=True):
+    """A page of categories."""
+
+    data: list[Category]
+    pagination: Pagination
+    meta: Meta
+
+
+CATEGORY_COLUMNS = (
+    "id",
+    "owner_id",
+    "name",
+    "color",
+    "position",
+    "task_count",
+    "version",
+    "created_at",
+    "updated_at",
+)
+
+
+def show_category(row: tuple[Any, ...]) -> Category:
+    """A row of `CATEGORY_COLUMNS` as clients see it."""
+    id_, owner_id, name, color, position, task_count, version, created_at, updated_at = row
+    return Category(
+        id=id_,
+        owner=owner_id,
+        name=name,
+        color=color,
+        position=position,
+        task_count=task_count,
+        version=version,
+        created_at=rfc3339(created_at),
+        updated_at=rfc3339(updated_at),
+    )
+
+
+def category_of(category: models.Category) -> Category:
+    """A stored category (with its `task_count`) as clients see it."""
+    return show_category(tuple(getattr(category, column) for column in CATEGORY_COLUMNS))
+
+
+CATEGORIES = Listing(
+    name="categories",
+    item=Category,
+    columns=CATEGORY_COLUMNS,
+    show=show_category,
+    filters=(
+        Filter("name", "name", text, {"type": "string"}, select=lambda _, value: Q(name_key=rules.folded(value))),
+        Filter("owner", "owner_id", identifier, UUID_TEXT, suffixes=("ne",)),
+        moments("created_at", "created_at"),
+        moments("updated_at", "updated_at"),
+    ),
+    orderings={
+        "position": Order("position"),
+        "name": Order("name"),
+        "created_at": Order("created_at"),
+        "updated_at": Order("updated_at"),
+    },
+    default_order="position",
+)
