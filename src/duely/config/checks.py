@@ -1,0 +1,121 @@
+"""Settings that Duely refuses to start with, and settings it advises against, each with what to do instead.
+
+The refusals run while the settings load. The advice is made of Django system checks: `duely doctor` shows it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as Advice
+from django.http.request import validate_host
+
+from duely.config.env import SettingError
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound to
+
+MINIMUM_KEY_LENGTH = 32
+MINIMUM_KEY_CHARACTERS = 8
+# Words of keys that stand in templates, tutorials and other projects' examples.
+KNOWN_KEY = re.compile(
+    r"django-?insecure|change[-_ ]?(me|this)|replace[-_ ]?(me|this)|(your|my|top|super)[-_ ]?secret|secret[-_ ]?key"
+    r"|password|example|default|insecure|not[-_ ]?secret|development|12345678",
+    re.IGNORECASE,
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    name = host.strip("[]").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_weak_keys(key: str | None, fallbacks: Sequence[str], *, debug: bool) -> None:
+    """Raise SettingError when a key is short, uniform or known from somewhere; anything goes with DEBUG."""
+    if debug:
+        return
+    for name, value in [("SECRET_KEY", key), *(("SECRET_KEY_FALLBACKS", item) for item in fallbacks)]:
+        if value is None:
+            continue
+        too_short = len(value) < MINIMUM_KEY_LENGTH or len(set(value)) < MINIMUM_KEY_CHARACTERS
+        if too_short or KNOWN_KEY.search(value):
+            raise SettingError(
+                name,
+                f"is weak or known; use at least {MINIMUM_KEY_LENGTH} random characters, for example from: "
+                "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'. "
+                "Or leave SECRET_KEY out, and Duely makes one in DATA_DIR.",
+            )
+
+
+def refuse_public_debug(*, debug: bool, host: str, public_host: str) -> None:
+    """Raise SettingError when the debug pages, which show settings and data, could be seen by others."""
+    if debug and not (is_loopback(host) and is_loopback(public_host)):
+        reached = public_host if is_loopback(host) else host
+        raise SettingError(
+            "DEBUG", f"shows private data to everyone who can reach {reached}. Remove DEBUG, or HOST and PUBLIC_URL."
+        )
+
+
+def refuse_open_hosts(allowed: Sequence[str], *, debug: bool) -> None:
+    """Raise SettingError when any Host header would be believed."""
+    if "*" in allowed and not debug:
+        raise SettingError(
+            "ALLOWED_HOSTS", "may not be *; list the names people use, for example tasks.example.org,localhost."
+        )
+
+
+def refuse_unknown_address(*, host: str, public_url: str | None, allowed: Sequence[str]) -> None:
+    """Raise SettingError when Duely listens on every address and nothing says by which name people reach it."""
+    if host.strip("[]") in WILDCARDS and public_url is None and not allowed:
+        raise SettingError(
+            "PUBLIC_URL",
+            f"is needed when HOST={host} listens on every address: set it to the address people type, "
+            "for example PUBLIC_URL=http://192.168.1.10:8000.",
+        )
+
+
+def register_advice() -> None:
+    """Make the checks below known to Django; called once the settings are read."""
+    for check in (check_names, check_public_url, check_debug):
+        register(check, Tags.compatibility)
+
+
+def check_names(**options: Any) -> list[CheckMessage]:
+    """Names in `.env` that no setting has."""
+    from django.conf import settings
+
+    names = ", ".join(settings.MISSPELT_SETTINGS)
+    return (
+        [Advice(f".env sets what does not exist: {names}", "Correct the spelling.", id="duely.W001")] if names else []
+    )
+
+
+def check_public_url(**options: Any) -> list[CheckMessage]:
+    """PUBLIC_URL must be answered to, and should be encrypted."""
+    from django.conf import settings
+
+    url = urlsplit(settings.PUBLIC_URL)
+    host = url.hostname or ""
+    if not validate_host(f"[{host}]" if ":" in host else host, settings.ALLOWED_HOSTS):
+        advice = f"Add {host} to ALLOWED_HOSTS, or leave ALLOWED_HOSTS out."
+        return [Error(f"{host} of PUBLIC_URL is not in ALLOWED_HOSTS", advice, id="duely.E001")]
+    if url.scheme == "http" and not is_loopback(host):
+        advice = "Put a reverse proxy with TLS in front, and set PUBLIC_URL=https://…"
+        return [Advice(f"{settings.PUBLIC_URL} carries passwords unencrypted", advice, id="duely.W002")]
+    return []
+
+
+def check_debug(**options: Any) -> list[CheckMessage]:
+    """DEBUG is for development."""
+    from django.conf import settings
+
+    return [Advice("DEBUG is on", "Remove DEBUG when others use this.", id="duely.W003")] if settings.DEBUG else []

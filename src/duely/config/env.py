@@ -1,0 +1,176 @@
+"""Typed readers for settings that come from the environment or from a `.env` file.
+
+A reader returns the default when a variable is missing or empty, and raises SettingError, which names the variable and
+says what is allowed, when its value cannot be used.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)", re.ASCII)
+
+
+class SettingError(ImproperlyConfigured):
+    """A setting that Duely refuses to start with. Its text is a sentence for the operator."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class Environment:
+    """Reads settings by name. `written` are the names in the `.env` file."""
+
+    def __init__(self, values: Mapping[str, str], written: Iterable[str] = ()) -> None:
+        self._values = values
+        self._written = frozenset(written)
+        self._known: set[str] = set()
+
+    def misspelt(self) -> list[str]:
+        """Names in the `.env` file that nobody has asked for by now."""
+        return sorted(self._written - self._known)
+
+    def raw(self, name: str) -> str | None:
+        """The value of `name`, or the content of the file that `NAME_FILE` points to; None when empty."""
+        self._known |= {name, f"{name}_FILE"}
+        value = self._values.get(name, "").strip()
+        file = self._values.get(f"{name}_FILE", "").strip()
+        if value and file:
+            raise SettingError(name, f"set either {name} or {name}_FILE, not both.")
+        if file:
+            value = _read_secret_file(f"{name}_FILE", Path(file))
+        return value or None
+
+    def string(self, name: str, default: str) -> str:
+        return self.raw(name) or default
+
+    def optional(self, name: str) -> str | None:
+        return self.raw(name)
+
+    def boolean(self, name: str, default: bool) -> bool:
+        value = self.raw(name)
+        if value is None:
+            return default
+        if value.lower() in TRUE:
+            return True
+        if value.lower() in FALSE:
+            return False
+        raise SettingError(name, f"must be true or false, not {value!r}.")
+
+    def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
+        value = self.raw(name)
+        if value is None:
+            return default
+        allowed = f"must be a whole number from {minimum} to {maximum}, not {value!r}."
+        if not re.fullmatch(r"-?[0-9]{1,18}", value):
+            raise SettingError(name, allowed)
+        number = int(value)
+        if not minimum <= number <= maximum:
+            raise SettingError(name, allowed)
+        return number
+
+    def choice(self, name: str, default: str, *, allowed: Sequence[str]) -> str:
+        value = self.raw(name)
+        if value is None:
+            return default
+        for word in allowed:
+            if value.lower() == word.lower():
+                return word
+        raise SettingError(name, f"must be one of {', '.join(allowed)}, not {value!r}.")
+
+    def words(self, name: str) -> list[str]:
+        """A list separated by commas; empty items are dropped."""
+        return [word.strip() for word in (self.raw(name) or "").split(",") if word.strip()]
+
+    def networks(self, name: str) -> list[Network]:
+        """A list of addresses and CIDR ranges, IPv4 or IPv6."""
+        found: list[Network] = []
+        for word in self.words(name):
+            try:
+                found.append(ipaddress.ip_network(word))
+            except ValueError as error:
+                raise SettingError(
+                    name, f"must list addresses or ranges such as 10.0.0.0/8 or ::1, not {word!r}: {error}."
+                ) from None
+        return found
+
+    def path(self, name: str, default: Path) -> Path:
+        """An absolute path; `~` is the home directory, a relative path starts in the working directory."""
+        value = self.raw(name)
+        return (Path(value).expanduser() if value else default).absolute()
+
+    def origin(self, name: str, default: str) -> str:
+        """An http or https address without path, query, user or trailing slash."""
+        value = self.string(name, default)
+        reason = f"must be an address such as https://tasks.example.org, without path or query, not {value!r}."
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            raise SettingError(name, reason) from None
+        extras = (parts.path.strip("/"), parts.query, parts.fragment, parts.username, parts.password)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or any(extras) or re.search(r"\s", value):
+            raise SettingError(name, reason)
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def load(directory: Path, process: Mapping[str, str] = os.environ) -> Environment:
+    """The variables of `.env` in `directory`, each overridden by the process's own environment."""
+    written = read_dotenv(directory / ".env")
+    return Environment({**written, **process}, written)
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """The variables of one `.env` file; an absent file has none.
+
+    One `NAME=value` a line, optionally after `export`. `#` begins a comment at the start of a line or after a space.
+    Single quotes keep the value as it is; in double quotes `\\n`, `\\"` and `\\\\` are understood.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(".env", f"{path} cannot be read: {error}.") from None
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = LINE.fullmatch(stripped)
+        if match is None:
+            raise SettingError(".env", f"line {number} of {path} must read NAME=value.")
+        values[match["name"]] = _unquote(match["value"], path=path, number=number)
+    return values
+
+
+def _unquote(value: str, *, path: Path, number: int) -> str:
+    if value[:1] not in {"'", '"'}:
+        return re.split(r"(?:^|\s)#", value, maxsplit=1)[0].strip()
+    quote = value[0]
+    pattern = r"'([^']*)'" if quote == "'" else r'"((?:[^"\\]|\\.)*)"'
+    match = re.fullmatch(pattern + r"\s*(?:#.*)?", value)
+    if match is None:
+        raise SettingError(".env", f"line {number} of {path} has a quote that is not closed.")
+    if quote == "'":
+        return match[1]
+    return re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], match[1])
+
+
+def _read_secret_file(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(name, f"{path} cannot be read: {error}.") from None

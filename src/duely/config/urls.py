@@ -1,0 +1,39 @@
+"""Every path: the API's modules under /api/v1/, the admin, the health checks, the page."""
+
+from django.contrib import admin
+from django.urls import include, path, register_converter
+from dmr.routing import Router
+
+from duely.accounts import endpoints as accounts
+from duely.activity import endpoints as activity
+from duely.api import documents, health
+from duely.api.routes import IdConverter
+from duely.tasks import endpoints as tasks
+from duely.web.views import home
+
+PREFIX = "api/v1/"
+
+register_converter(IdConverter, "id")
+
+ROUTES = [*accounts.ROUTES, *tasks.ROUTES, *activity.ROUTES]
+ALIASES: list[tuple[str, str]] = [*accounts.ALIASES]
+
+router = Router(PREFIX, [path(route, view.as_view()) for route, view in ROUTES])
+_views = dict(ROUTES)
+_document = documents.Document(router, ALIASES)
+
+api_patterns = [
+    *router.urls,
+    *(path(alias, _views[canonical].as_view()) for alias, canonical in ALIASES),
+    path("", documents.index),
+    path("schema/", _document.schema),
+    path("docs/", _document.swagger),
+]
+
+urlpatterns = [
+    path(PREFIX, include(api_patterns)),
+    path("healthz", health.alive),
+    path("readyz", health.ready),
+    path("admin/", admin.site.urls),
+    path("", home),
+]

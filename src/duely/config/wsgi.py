@@ -1,0 +1,20 @@
+"""The WSGI application that granian serves."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
+
+from duely.guard.wsgi import Application, with_length
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
+
+
+def _ready_application() -> Application:
+    application = with_length(get_wsgi_application())
+    # Reading every route now lets a broken module fail the start instead of the first request.
+    _ = get_resolver().url_patterns
+    return application
+
+
+application = _ready_application()

@@ -1,0 +1,9 @@
+"""Django's view of this module."""
+
+from django.apps import AppConfig
+
+
+class WebConfig(AppConfig):
+    """The web page."""
+
+    name = "duely.web"

@@ -1,0 +1,82 @@
+import io
+import json
+import logging
+import logging.config
+from typing import Any
+
+import pytest
+import structlog
+
+from duely.config import logs
+
+
+def lines(wanted: str, message: str, *values: object, exc_info: bool = False) -> list[str]:
+    """What one warning looks like on the stream."""
+    stream = io.StringIO()
+    output = logging.StreamHandler(stream)
+    output.setFormatter(logs.formatter(wanted))
+    logger = logging.getLogger("duely.test_logs")
+    logger.propagate = False
+    logger.addHandler(output)
+    try:
+        logger.warning(message, *values, exc_info=exc_info)
+    finally:
+        logger.removeHandler(output)
+    return stream.getvalue().splitlines()
+
+
+HOSTILE = 'GET /\r\n{"level": "info"} \x1b[2J\x00 \u2028 \u202e \x9b'
+
+
+def test_a_json_line_is_one_line_whatever_is_logged() -> None:
+    (line,) = lines("json", "said %s", HOSTILE)
+    record: dict[str, Any] = json.loads(line)
+    assert list(record)[:4] == ["timestamp", "level", "logger", "message"]
+    assert record["message"] == ('said GET /\\r\\n{"level": "info"} \\x1b[2J\\x00 \\u2028 \\u202e \\x9b')
+
+
+def test_a_console_line_is_one_line_too() -> None:
+    (line,) = lines("console", "said %s", HOSTILE)
+    assert not logs.UNSAFE.search(line)
+
+
+def test_a_traceback_cannot_forge_a_line() -> None:
+    try:
+        raise ValueError("first\n2026-01-01 [info] forged \x1b[31m")
+    except ValueError:
+        text = lines("console", "failed", exc_info=True)
+    assert any("forged \\x1b[31m" in line for line in text)
+    assert all(line.startswith("    ") for line in text[1:])
+
+
+def test_values_inside_values_are_escaped_and_plain_ones_keep_their_type() -> None:
+    event = logs.escape_values(
+        None,
+        "info",
+        {"event": "e", "list": ["a\n", 1], "map": {"k\n": None}, "flag": True, "error": ValueError("x\ny")},
+    )
+    assert event == {"event": "e", "list": ["a\\n", 1], "map": {"k\\n": None}, "flag": True, "error": "x\\ny"}
+
+
+def test_our_own_and_others_records_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    before = structlog.get_config()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        logging.config.dictConfig(logs.configure("INFO", "json"))
+        structlog.get_logger("duely.request").info("request", path="/a\nb", status=200)
+        logging.getLogger("django.request").error("Not Found: %s", "/x")
+        logging.getLogger("_granian").error("Unexpected exit")
+        logging.getLogger("django.db.backends").debug("select 1")
+    finally:
+        structlog.configure(**before)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(record["logger"], record["level"]) for record in records] == [
+        ("duely.request", "info"),
+        ("django.request", "error"),
+        ("_granian", "error"),
+    ]
+    assert records[0]["path"] == "/a\\nb"
+    assert records[0]["status"] == 200
