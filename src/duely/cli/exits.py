@@ -1,0 +1,68 @@
+"""How commands end: exit codes, and expected failures told in one sentence."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command; docs/reference/cli.md explains them."""
+
+    OK = 0
+    FAILED = 1
+    WRONG_USE = 2
+    DATABASE = 3
+
+
+class Failure(Exception):
+    """An expected failure: its text is printed and the command ends with `code`."""
+
+    def __init__(self, sentence: str, code: Exit = Exit.FAILED) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """End the process with a sentence instead of a traceback for what an operator can put right."""
+    try:
+        yield
+    except Failure as failure:
+        _end(str(failure), failure.code)
+    except Exception as error:
+        told = _expected(error)
+        if told is None:
+            raise
+        _end(*told)
+
+
+def _expected(error: Exception) -> tuple[str, Exit] | None:
+    from django.core.exceptions import ImproperlyConfigured
+
+    if isinstance(error, ImproperlyConfigured):
+        return str(error), Exit.WRONG_USE
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has left; writing to it again at exit would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "", Exit.FAILED
+    if "django.db" not in sys.modules:
+        return None
+    from django.db import InterfaceError, OperationalError
+
+    if isinstance(error, OperationalError | InterfaceError):
+        return f"The database cannot be used: {_first_line(error)}. Check DATABASE_URL; `duely doctor` says more.", (
+            Exit.DATABASE
+        )
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _end(sentence: str, code: Exit) -> None:
+    if sentence:
+        print(f"duely: {sentence}", file=sys.stderr)
+    raise SystemExit(int(code))

@@ -1,0 +1,105 @@
+"""The `duely` command. Each command loads its own code, and Django, only when it runs."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from duely import __version__
+from duely.cli.exits import told_plainly
+
+app = typer.Typer(
+    name="duely",
+    help="A task manager with an API. Settings come from the environment or from .env.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line; expected failures end with a sentence and an exit code, not with a traceback."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
+    with told_plainly():
+        app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"duely {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve() -> None:
+    """Run everything on this machine: migrate, make the first admin, serve, restart what dies."""
+    from duely.cli.serve import serve
+
+    serve()
+
+
+@app.command()
+def web() -> None:
+    """Run the web processes alone; `duely migrate` comes first."""
+    from duely.cli.web import web
+
+    web()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database up to date; of several nodes that start at once, one does it."""
+    from duely.cli.migrate import migrate
+
+    for line in migrate():
+        print(line)
+
+
+@app.command()
+def createadmin(
+    username: Annotated[str | None, typer.Option(help="Name to sign in with. [ADMIN_USERNAME]")] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail address. [ADMIN_EMAIL]")] = None,
+    generate: Annotated[bool, typer.Option("--generate", help="Make a password up and print it.")] = False,
+) -> None:
+    """Make an administrator; asks for what is missing. The password may come from ADMIN_PASSWORD."""
+    from duely.cli.createadmin import createadmin
+
+    createadmin(username=username, email=email, generate=generate)
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings, database, files and clock, and say what to do; exit code 1 when something is wrong."""
+    from duely.cli.doctor import doctor
+
+    doctor()
+
+
+@app.command()
+def demo(
+    tasks: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many tasks.")] = 10_000,
+) -> None:
+    """Fill an empty instance with a year of believable data."""
+    from duely.cli.demo import demo
+
+    demo(tasks=tasks)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def manage(context: typer.Context) -> None:
+    """Run one of Django's own commands: duely manage shell."""
+    from django.core.management import execute_from_command_line
+
+    sys.argv[0] = "duely manage"
+    execute_from_command_line(["duely manage", *context.args])

@@ -1,0 +1,109 @@
+"""`duely migrate`: bring the database up to date, once, however many nodes start together."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger("duely.migrate")
+
+# Any constant will do, as long as every node uses the same one.
+ADVISORY_LOCK = 0x6475656C79
+# A migration may take longer than a request may; waiting for its turn as well.
+UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+LOCK_TIMEOUT = "10s"
+
+
+def migrate() -> list[str]:
+    """Apply what is missing; returns lines that say what was done."""
+    setup()
+    with only_one_at_a_time():
+        return apply()
+
+
+def setup() -> None:
+    """Load Django for a command: one plain connection, and the directory of an SQLite file.
+
+    What we create is for this user alone.
+    """
+    import django
+    from django.conf import settings
+
+    os.umask(0o077)
+    database = settings.DATABASES["default"]
+    # A pool would only hide why the server cannot be reached.
+    database["OPTIONS"].pop("pool", None)
+    django.setup()
+    if database["ENGINE"].endswith("sqlite3"):
+        _make_directory(Path(database["NAME"]).parent)
+
+
+def apply() -> list[str]:
+    """Apply what is missing; the caller holds the lock."""
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if not plan:
+        return ["The database is up to date."]
+    call_command("migrate", interactive=False, verbosity=0)
+    return [f"Applied {migration}." for migration, _ in plan]
+
+
+@contextmanager
+def only_one_at_a_time() -> Iterator[None]:
+    """Hold the installation's migration lock; waits for another process that holds it."""
+    from django.db import connection
+
+    if connection.vendor == "postgresql":
+        with _advisory_lock():
+            yield
+    else:
+        with _file_lock(Path(f"{connection.settings_dict['NAME']}.migrate.lock")):
+            yield
+
+
+@contextmanager
+def _advisory_lock() -> Iterator[None]:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        for name in UNLIMITED:
+            cursor.execute(f"SET {name} = 0")
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK])
+        if cursor.fetchone() != (True,):
+            log.info("another process is migrating, waiting for it")
+            cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
+            for name in UNLIMITED:
+                cursor.execute(f"RESET {name}")
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process is migrating, waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make_directory(path: Path) -> None:
+    from duely.cli.exits import Failure
+
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{path} cannot be made for the database: {error.strerror}. Choose another DATA_DIR.") from None

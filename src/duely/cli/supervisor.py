@@ -1,0 +1,203 @@
+"""Keeps child processes running: restarts one that dies, ends them all in order."""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+log = structlog.get_logger("duely.supervisor")
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+FIRST_DELAY_SECONDS = 0.1
+# A child that has worked comes back soon; one that does not even start may be waiting for something slow.
+LONGEST_DELAY_SECONDS = {True: 1.0, False: 5.0}
+HEALTHY_SECONDS = 10.0
+FAILED_STARTS_ALLOWED = 5
+READY_POLL_SECONDS = 0.05
+ORPHANS_GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One program to keep running. `ready` tells whether it works by now; it is asked until it says yes."""
+
+    name: str
+    arguments: Sequence[str]
+    ready: Callable[[], bool] = lambda: True
+
+
+@dataclass(slots=True)
+class Child:
+    """One command's process through its restarts."""
+
+    command: Command
+    process: subprocess.Popen[bytes] | None = None
+    ready_at: float | None = None
+    due_at: float = 0.0
+    short_lives: int = 0
+    failed_starts: int = 0
+
+
+class ChildCannotStart(Exception):
+    """A child died before it was ready, several times in a row."""
+
+    def __init__(self, name: str, code: int) -> None:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        super().__init__(f"{name} could not start {FAILED_STARTS_ALLOWED} times in a row; the last one ended by {how}.")
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs `commands` until SIGTERM or SIGINT; SIGHUP is ignored.
+
+    on_ready: called once, when every child is ready for the first time.
+    drain_seconds: how long children may take to finish after SIGTERM, before they are killed. A second SIGTERM or
+    SIGINT kills them at once.
+    """
+
+    commands: Sequence[Command]
+    on_ready: Callable[[], None] = lambda: None
+    drain_seconds: float = 30.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _children: list[Child] = field(default_factory=list)
+    _orphans: dict[int, float] = field(default_factory=dict)
+    _announced: bool = False
+    _wakeup: int = -1
+
+    def run(self) -> None:
+        """Return after a requested stop. Raises ChildCannotStart when a child never gets ready."""
+        with self._signals():
+            self._children = [Child(command) for command in self.commands]
+            try:
+                while not self._stop_requested(self._wait(self._pause())):
+                    self._look_after_all()
+            finally:
+                self._drain()
+
+    # Signals arrive as bytes on a pipe: no handler runs code of ours at an unsuitable moment.
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        self._wakeup, write = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(write, False)
+        before = {number: signal.signal(number, _noted) for number in (*STOP_SIGNALS, signal.SIGCHLD)}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        fd_before = signal.set_wakeup_fd(write)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(fd_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._wakeup)
+            os.close(write)
+
+    def _wait(self, seconds: float | None) -> bytes:
+        readable, _, _ = select.select([self._wakeup], [], [], seconds)
+        with suppress(BlockingIOError):
+            return os.read(self._wakeup, 4096) if readable else b""
+        return b""
+
+    @staticmethod
+    def _stop_requested(received: bytes) -> bool:
+        return any(number in received for number in STOP_SIGNALS)
+
+    def _pause(self) -> float | None:
+        now = time.monotonic()
+        moments = [child.due_at for child in self._children if child.process is None]
+        if any(child.process is not None and child.ready_at is None for child in self._children):
+            moments.append(now + READY_POLL_SECONDS)
+        moments.extend(self._orphans.values())
+        return max(0.0, min(moments) - now) if moments else None
+
+    def _look_after_all(self) -> None:
+        for child in self._children:
+            if child.process is None:
+                self._start_when_due(child)
+            elif (code := child.process.poll()) is not None:
+                self._bury(child, child.process.pid, code)
+            elif child.ready_at is None and child.command.ready():
+                self._note_ready(child)
+        self._kill_late_orphans()
+        if not self._announced and all(child.ready_at is not None for child in self._children):
+            self._announced = True
+            self.on_ready()
+
+    def _start_when_due(self, child: Child) -> None:
+        if time.monotonic() < child.due_at:
+            return
+        child.process = subprocess.Popen(
+            child.command.arguments,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **self.environment},
+            # A group of its own: Ctrl-C reaches the supervisor alone, and what a killed child leaves can be ended.
+            process_group=0,
+        )
+        child.ready_at = None
+
+    def _note_ready(self, child: Child) -> None:
+        child.ready_at = time.monotonic()
+        child.failed_starts = 0
+
+    def _bury(self, child: Child, group: int, code: int) -> None:
+        now = time.monotonic()
+        was_ready = child.ready_at is not None
+        if child.ready_at is not None and now - child.ready_at >= HEALTHY_SECONDS:
+            child.short_lives = 0
+        delay = min(FIRST_DELAY_SECONDS * 2**child.short_lives, LONGEST_DELAY_SECONDS[was_ready])
+        log.warning("child ended, starting it again", child=child.command.name, code=code, seconds=round(delay, 1))
+        self._end_orphans_of(group)
+        child.process, child.ready_at, child.due_at = None, None, now + delay
+        child.short_lives = min(child.short_lives + 1, 10)
+        if not was_ready:
+            child.failed_starts += 1
+            if child.failed_starts >= FAILED_STARTS_ALLOWED:
+                raise ChildCannotStart(child.command.name, code)
+
+    # A child killed with SIGKILL leaves its own children behind.
+
+    def _end_orphans_of(self, group: int) -> None:
+        if _signal_group(group, signal.SIGTERM):
+            self._orphans[group] = time.monotonic() + ORPHANS_GRACE_SECONDS
+
+    def _kill_late_orphans(self) -> None:
+        now = time.monotonic()
+        for group in [group for group, deadline in self._orphans.items() if deadline <= now]:
+            _signal_group(group, signal.SIGKILL)
+            del self._orphans[group]
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + self.drain_seconds
+        running = [child.process for child in self._children if child.process is not None]
+        log.info("stopping, running requests finish first")
+        for process in running:
+            process.terminate()
+        while any(process.poll() is None for process in running):
+            left = deadline - time.monotonic()
+            if left <= 0 or self._stop_requested(self._wait(left)):
+                log.warning("children did not finish in time and are killed")
+                break
+        for group in [process.pid for process in running] + list(self._orphans):
+            _signal_group(group, signal.SIGKILL)
+        for process in running:
+            process.wait()
+
+
+def _noted(number: int, frame: object) -> None:
+    """A handler must exist for the wakeup pipe to be written; it has nothing to do."""
+
+
+def _signal_group(group: int, number: signal.Signals) -> bool:
+    """Whether anything in the group was left to signal."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""`duely web`: granian's processes around the WSGI application."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from duely.cli.address import refuse_taken
+from duely.cli.lifeline import end_with_parent, is_supervised
+
+# One open connection, idle ones included, takes one place in a worker.
+CONNECTIONS_PER_WORKER = 1024
+# Also ends idle connections, so it is longer than a proxy keeps them: nginx would send a request into a closing one.
+HEADER_TIMEOUT_MILLISECONDS = 65_000
+# Below the 30 seconds of the supervisor, so that it never has to kill a server that is stopping in order.
+DRAIN_SECONDS = 25
+
+
+def web() -> None:
+    """Serve until SIGTERM or SIGINT; running requests finish first."""
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    if is_supervised():
+        end_with_parent(os.getppid())
+    else:
+        refuse_taken(settings.HOST, settings.PORT)
+    # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
+    import_string(settings.WSGI_APPLICATION)
+    server = Server(
+        settings.WSGI_APPLICATION,
+        address=settings.HOST,
+        port=settings.PORT,
+        interface=Interfaces.WSGI,
+        workers=settings.WEB_CONCURRENCY,
+        blocking_threads=settings.WEB_THREADS,
+        backpressure=CONNECTIONS_PER_WORKER,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MILLISECONDS),
+        websockets=False,
+        log_level=LogLevels.info if settings.LOG_LEVEL == "DEBUG" else LogLevels.warning,
+        log_dictconfig=settings.LOGGING,
+        log_access=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_SECONDS,
+    )
+    server.serve(target_loader=load_application, wrap_loader=True)
+
+
+def load_application(target: str) -> Callable[..., Any]:
+    """Runs in each worker: tie it to granian's main process, then import the application.
+
+    Until granian sets its own handlers, a worker has those of the main process it was forked from, which do nothing in
+    it: a SIGTERM would be lost, and the worker killed in the midst of requests when the time to drain is over.
+    """
+    from django.utils.module_loading import import_string
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent(os.getppid())
+    application: Callable[..., Any] = import_string(target)
+    return application

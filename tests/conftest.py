@@ -1,0 +1,139 @@
+"""What every test run needs: settings, a database, and a clean end.
+
+DUELY_TEST_DATABASE=sqlite (the default) or postgres chooses the database. PostgreSQL is started once for a run; the
+xdist workers share the server, each with a database of its own.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+import pytest
+from pytest_django import DjangoDbBlocker
+
+import postgres_server
+
+DATABASE = os.environ.get("DUELY_TEST_DATABASE", "sqlite")
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+DIRECTORY = "DUELY_TEST_DIRECTORY"
+POSTGRES = "DUELY_TEST_POSTGRES"
+# Filled by migrations and by Django itself after them, never by tests.
+KEPT_TABLES = frozenset({"django_migrations", "django_content_type", "auth_permission"})
+
+_server: "subprocess.Popen[str] | None" = None
+
+
+def _settings() -> dict[str, str]:
+    directory = os.environ[DIRECTORY]
+    url = os.environ[POSTGRES].format(database="duely") if DATABASE == "postgres" else f"sqlite:///{directory}/duely.db"
+    return {
+        "DJANGO_SETTINGS_MODULE": "duely.config.settings",
+        "SECRET_KEY": "kZ4vT8xQ2mW6nB0cR5yH9jL3pF7gD1sA-tests-only",
+        "DATA_DIR": directory,
+        "DATABASE_URL": url,
+        "LOG_FORMAT": "json",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def _operator_settings() -> dict[str, str]:
+    """Every setting as an empty variable: it hides what the shell or a `.env` file of the developer says."""
+    names = re.findall(r"^# ([A-Z_]+)=", (Path(__file__).parents[1] / ".env.example").read_text(), re.MULTILINE)
+    return {**dict.fromkeys(names, ""), **{f"{name}_FILE": "" for name in names}}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _server
+    if DATABASE not in {"sqlite", "postgres"}:
+        raise pytest.UsageError(f"DUELY_TEST_DATABASE must be sqlite or postgres, not {DATABASE!r}.")
+    if not IS_WORKER:
+        os.environ[DIRECTORY] = tempfile.mkdtemp(prefix="duely-tests-")
+        if DATABASE == "postgres":
+            _server, os.environ[POSTGRES] = postgres_server.start()
+    os.environ.update(_operator_settings() | _settings())
+    django.setup()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if IS_WORKER:
+        return
+    if _server is not None:
+        postgres_server.stop(_server)
+    shutil.rmtree(os.environ.get(DIRECTORY, ""), ignore_errors=True)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"database: {DATABASE}"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Each worker has a database of its own; on SQLite a file, so that threads and processes can share it."""
+    from django.conf import settings
+
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"{os.environ[DIRECTORY]}/test_{worker}.db" if DATABASE == "sqlite" else f"test_duely_{worker}"
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = name
+
+
+@pytest.fixture
+def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A database where commits are real and other connections see them; every row is gone afterwards."""
+    from django.db import connection, connections
+
+    with django_db_blocker.unblock():
+        try:
+            yield
+        finally:
+            connections.close_all()
+            _empty_all_tables()
+            if connection.vendor == "postgresql":
+                connection.close_pool()
+            else:
+                connection.close()
+
+
+def _empty_all_tables() -> None:
+    from django.db import connection
+
+    tables = [name for name in connection.introspection.table_names() if name not in KEPT_TABLES]
+    names = [connection.ops.quote_name(name) for name in tables]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")
+            cursor.execute(f"TRUNCATE {', '.join(names)} CASCADE")
+            cursor.execute("SET session_replication_role = origin")
+        return
+    with connection.cursor() as cursor, connection.constraint_checks_disabled():
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = cursor.fetchall()
+        cursor.execute("BEGIN IMMEDIATE")
+        for name, _ in triggers:
+            cursor.execute(f"DROP TRIGGER {connection.ops.quote_name(name)}")
+        for name in names:
+            cursor.execute(f"DELETE FROM {name}")
+        for _, sql in triggers:
+            cursor.execute(sql)
+        cursor.execute("COMMIT")
+
+
+@pytest.fixture
+def fresh_database_url(tmp_path: Path) -> Iterator[str]:
+    """DATABASE_URL of an empty database for a real `duely` process."""
+    if DATABASE == "sqlite":
+        yield f"sqlite:///{tmp_path}/duely.sqlite3"
+        return
+    import psycopg
+
+    name = f"process_{uuid.uuid4().hex}"
+    with psycopg.connect(os.environ[POSTGRES].format(database="postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    yield os.environ[POSTGRES].format(database=name)
+    with psycopg.connect(os.environ[POSTGRES].format(database="postgres"), autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]

