@@ -20,7 +20,7 @@ types: .venv/.dev
 	SECRET_KEY=only-the-type-checker-reads-this-and-nothing-is-signed $(BIN)/mypy
 
 audit: .venv/.dev
-	$(BIN)/pip-audit --requirement requirements/base.txt --require-hashes --disable-pip
+	$(BIN)/pip-audit --strict --requirement requirements/base.txt --require-hashes --disable-pip
 
 bench: .venv/.base
 	$(BIN)/python bench/quick.py $(BENCH_FLAGS)

@@ -114,6 +114,12 @@ def _validator(template: str, method: str, status: str, media: str) -> jsonschem
 
 
 @cache
+def _header_validator(template: str, method: str, status: str, name: str) -> jsonschema_rs.Draft202012Validator:
+    headers = document()["paths"][template][method]["responses"][status]["headers"]
+    return _compiled(next(header["schema"] for title, header in headers.items() if title.lower() == name))
+
+
+@cache
 def _problem_validator() -> jsonschema_rs.Draft202012Validator:
     return _compiled({"$ref": "#/components/schemas/Problem"})
 
@@ -192,7 +198,7 @@ def _operation_faults(
     for name, header in promised.items():
         if name not in headers and header.get("required"):
             yield f"no {name}"
-        if name in headers and not _compiled(header["schema"]).is_valid(headers[name]):
+        if name in headers and not _header_validator(template, method, str(status), name).is_valid(headers[name]):
             yield f"{name} is {headers[name]!r}"
     if unknown := headers.keys() - promised.keys() - GENERAL_HEADERS:
         yield f"undocumented headers: {', '.join(sorted(unknown))}"

@@ -8,7 +8,9 @@ from duely.activity.models import Change
 
 pytestmark = pytest.mark.django_db
 
-COLUMNS = "id, owner_id, at, actor_id, actor_name, action, target_type, target_id, target_label, ip, user_agent, request_id"
+COLUMNS = (
+    "id, owner_id, at, actor_id, actor_name, action, target_type, target_id, target_label, ip, user_agent, request_id"
+)
 STATEMENTS = [
     "UPDATE activity_change SET action = 'nothing.happened'",
     "UPDATE activity_change SET seq = seq + 100",
@@ -21,16 +23,20 @@ ON_POSTGRESQL = [
     "TRUNCATE activity_change CASCADE",
     "TRUNCATE activity_change, activity_counter",
     "MERGE INTO activity_change AS kept USING activity_change AS other ON kept.id = other.id WHEN MATCHED THEN DELETE",
-    f"INSERT INTO activity_change ({COLUMNS}, seq, changes) SELECT {COLUMNS}, seq, changes FROM activity_change"
-    " ON CONFLICT (id) DO UPDATE SET action = 'nothing.happened'",
+    (
+        f"INSERT INTO activity_change ({COLUMNS}, seq, changes) SELECT {COLUMNS}, seq, changes FROM activity_change"
+        " ON CONFLICT (id) DO UPDATE SET action = 'nothing.happened'"
+    ),
 ]
 ON_SQLITE = [
     "UPDATE OR REPLACE activity_change SET seq = 1",
     "UPDATE OR IGNORE activity_change SET action = 'nothing.happened'",
     f"INSERT OR REPLACE INTO activity_change ({COLUMNS}, seq, changes) SELECT {COLUMNS}, seq, '{{}}' FROM activity_change",
     f"REPLACE INTO activity_change ({COLUMNS}, seq, changes) SELECT {COLUMNS}, seq, '{{}}' FROM activity_change",
-    f"INSERT INTO activity_change ({COLUMNS}, seq, changes) SELECT {COLUMNS}, seq, changes FROM activity_change WHERE true"
-    " ON CONFLICT (id) DO UPDATE SET action = 'nothing.happened'",
+    (
+        f"INSERT INTO activity_change ({COLUMNS}, seq, changes) SELECT {COLUMNS}, seq, changes FROM activity_change WHERE true"
+        " ON CONFLICT (id) DO UPDATE SET action = 'nothing.happened'"
+    ),
 ]
 
 

@@ -117,7 +117,9 @@ def test_numbers_appear_in_commit_order(committed_db: None) -> None:
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
-def test_a_second_writer_waits_for_the_first_and_takes_the_next_free_number(committed_db: None, ends_well: bool) -> None:
+def test_a_second_writer_waits_for_the_first_and_takes_the_next_free_number(
+    committed_db: None, ends_well: bool
+) -> None:
     owner = new_id()
     has_number, may_end = threading.Event(), threading.Event()
     order: list[str] = []

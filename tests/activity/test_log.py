@@ -31,7 +31,9 @@ def good(response: Any) -> Any:
 def test_every_change_is_one_entry_with_old_and_new() -> None:
     me = Api(alice())
     category = good(me.post("categories/", {"name": "Home", "color": "#123456"}))
-    task = good(me.post("tasks/", {"title": "Milk", "category": category["id"], "tags": ["a"], "due_date": "2099-01-31"}))
+    task = good(
+        me.post("tasks/", {"title": "Milk", "category": category["id"], "tags": ["a"], "due_date": "2099-01-31"})
+    )
     path = f"tasks/{task['id']}/"
     good(me.patch(path, {"title": "Bread", "due_date": "2099-01-31T09:00:00Z"}))
     done = good(me.patch(path, {"status": "done", "priority": "high", "tags": []}))
@@ -213,7 +215,9 @@ def history() -> tuple[Api, list[dict[str, Any]]]:
     return boss, found
 
 
-def filters(log: list[dict[str, Any]]) -> dict[str, st.SearchStrategy[tuple[str, str, Callable[[dict[str, Any]], bool]]]]:
+def filters(
+    log: list[dict[str, Any]],
+) -> dict[str, st.SearchStrategy[tuple[str, str, Callable[[dict[str, Any]], bool]]]]:
     """For each parameter a strategy of (name, value, what it means)."""
 
     def listed(name: str, get: Callable[[dict[str, Any]], Any], *, negated: bool = False, more: str = "x.y") -> Any:

@@ -318,7 +318,9 @@ def test_no_bytes_break_the_server() -> None:
     user = alice()
 
     @settings(deadline=None, max_examples=100)
-    @given(st.binary(min_size=1, max_size=40) | st.text(min_size=1).map(lambda text: text.encode("utf-8", "surrogatepass")))
+    @given(
+        st.binary(min_size=1, max_size=40) | st.text(min_size=1).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    )
     @example(b" {} ")
     def check(body: bytes) -> None:
         response = send(body, user=user)

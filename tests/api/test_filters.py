@@ -1,7 +1,7 @@
 """How values of query parameters are read."""
 
 from datetime import UTC, date, datetime, timedelta
-from enum import Enum
+from enum import StrEnum
 from uuid import UUID
 
 import pytest
@@ -59,13 +59,17 @@ def test_whole_numbers_are_read(raw: str, value: int) -> None:
     assert integer(raw, someone()) == value
 
 
-@pytest.mark.parametrize("raw", ["", "-1", "+1", "1.0", "1e3", "0x10", "１", "٣", "²", " 1", "1_000", "9" * 19, "1" * 5000])
+@pytest.mark.parametrize(
+    "raw", ["", "-1", "+1", "1.0", "1e3", "0x10", "１", "٣", "²", " 1", "1_000", "9" * 19, "1" * 5000]
+)
 def test_other_text_is_no_whole_number(raw: str) -> None:
     with pytest.raises(Invalid):
         integer(raw, someone())
 
 
-@pytest.mark.parametrize("raw", ["a", "x" * 255, "Ärger", "日本語", "a b", "👨‍👩‍👧", "買い物　リスト", "a\u00a0b", "שלום\u200f"])
+@pytest.mark.parametrize(
+    "raw", ["a", "x" * 255, "Ärger", "日本語", "a b", "👨‍👩‍👧", "買い物　リスト", "a\u00a0b", "שלום\u200f"]
+)
 def test_text_is_taken_as_it_is(raw: str) -> None:
     assert text(raw, someone()) == raw
 
@@ -76,7 +80,7 @@ def test_text_without_substance_or_with_control_characters_is_refused(raw: str) 
         text(raw, someone())
 
 
-class Colour(str, Enum):
+class Colour(StrEnum):
     RED = "red"
     BLUE = "blue"
 

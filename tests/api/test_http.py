@@ -1,7 +1,5 @@
 """Paths, methods, headers and the shape of every error."""
 
-from typing import Any
-
 import pytest
 import pytest_django
 from django.db import InterfaceError, OperationalError
@@ -142,7 +140,9 @@ def test_documents_are_only_read(document: str) -> None:
         assert response.json()["code"] == "method_not_allowed"
 
 
-@pytest.mark.parametrize("target", ["tasks/", "categories/", "activity-logs/", "profile/", "users/me/", "schema/", "", "tasks/?x=1"])
+@pytest.mark.parametrize(
+    "target", ["tasks/", "categories/", "activity-logs/", "profile/", "users/me/", "schema/", "", "tasks/?x=1"]
+)
 def test_head_answers_as_get_without_the_body(target: str) -> None:
     me = Api(alice())
     me.post("tasks/", {"title": "Milk"})
@@ -176,7 +176,9 @@ def test_answers_are_json_whatever_is_accepted(accept: str) -> None:
     assert me.get("nowhere/", Accept=accept).headers["Content-Type"] == PROBLEM
 
 
-@pytest.mark.parametrize("request_id", ["abc-123", "0198c3a0-0000-7000-8000-000000000000", "Root=1-5e1b:4/a+b.c_d", "x" * 128])
+@pytest.mark.parametrize(
+    "request_id", ["abc-123", "0198c3a0-0000-7000-8000-000000000000", "Root=1-5e1b:4/a+b.c_d", "x" * 128]
+)
 def test_a_sane_request_id_comes_back(request_id: str) -> None:
     response = Client().get(f"{V1}nowhere/", headers={"X-Request-ID": request_id})
     assert response.headers["X-Request-ID"] == request_id

@@ -88,8 +88,11 @@ def test_a_request_that_is_under_way_is_finished_before_the_stop(start: Start) -
     lines = ["POST /api/v1/auth/login/ HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        # One whole request first: the worker behind this connection is then surely running.
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(lambda: b"ok" in connection.recv(4096))
         connection.sendall(head.encode() + body[:5])
-        time.sleep(0.5)
+        time.sleep(1)
         server.process.send_signal(signal.SIGTERM)
         until(lambda: server.get("/healthz") is None)
         assert server.process.poll() is None

@@ -35,7 +35,18 @@ def test_days_are_read_in_one_form() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "20240229", "2024-W09-4", "2024W094", "2024-060", "2023-02-29", "2024-2-29", " 2024-02-29", "2024-02-29\n", "２024-02-29"],
+    [
+        "",
+        "20240229",
+        "2024-W09-4",
+        "2024W094",
+        "2024-060",
+        "2023-02-29",
+        "2024-2-29",
+        " 2024-02-29",
+        "2024-02-29\n",
+        "２024-02-29",
+    ],
 )
 def test_other_text_is_no_day(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):

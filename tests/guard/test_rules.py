@@ -139,7 +139,8 @@ def test_sane_request_ids_are_kept(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "a b", "x" * 129, "a\n", "a\r\nX-Evil: 1", "a\x00", "\x1b[31m", "é", "<script>", "a,b", '"a"', "a\u2028"]
+    "text",
+    ["", " ", "a b", "x" * 129, "a\n", "a\r\nX-Evil: 1", "a\x00", "\x1b[31m", "é", "<script>", "a,b", '"a"', "a\u2028"],
 )
 def test_other_request_ids_are_not(text: str) -> None:
     assert not sane_request_id(text)

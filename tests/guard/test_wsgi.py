@@ -58,7 +58,12 @@ def test_of_a_chunked_body_over_the_limit_one_byte_more_is_read() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"CONTENT_LENGTH": "14"}, {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "14"}, {}, {"CONTENT_LENGTH": ""}],
+    [
+        {"CONTENT_LENGTH": "14"},
+        {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "14"},
+        {},
+        {"CONTENT_LENGTH": ""},
+    ],
 )
 def test_other_bodies_are_left_alone(headers: dict[str, str]) -> None:
     stream = Stream(b'{"title": "x"}')

@@ -52,7 +52,9 @@ def test_a_due_date_is_answered_in_the_form_it_was_given(zone: str, given: str |
     assert me.get("tasks/").json()["data"][0]["due_date"] == answered
 
 
-@pytest.mark.parametrize("due", ["1899-12-31", "9999-01-01", "0000-00-00", "2026-01-31T09:00:00", "2026-W05-6", "today", 0])
+@pytest.mark.parametrize(
+    "due", ["1899-12-31", "9999-01-01", "0000-00-00", "2026-01-31T09:00:00", "2026-W05-6", "today", 0]
+)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_other_due_dates_are_refused(method: str, due: Any) -> None:
     me = Api(alice())

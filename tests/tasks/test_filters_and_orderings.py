@@ -155,7 +155,9 @@ def spelt(draw: st.DrawFn, word: str) -> str:
     return draw(st.sampled_from([word, word.upper(), word.title()]))
 
 
-def one_of(name: str, values: Iterable[Any], get: Callable[[Row], Any], *, negated: bool) -> st.SearchStrategy[Condition]:
+def one_of(
+    name: str, values: Iterable[Any], get: Callable[[Row], Any], *, negated: bool
+) -> st.SearchStrategy[Condition]:
     """`name=a,b` or `name__ne=a,b`."""
     known = list(values)
     listed = st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True)
@@ -333,7 +335,9 @@ def test_the_model_knows_every_filter_and_ordering_of_the_list() -> None:
 
     world = build_world()
     known = set(conditions(world, "UTC")) - {"priority__range"}
-    known |= {f"{name}{suffix}" for name in ("due_date", "completed_at", "created_at", "updated_at") for suffix in RANGES}
+    known |= {
+        f"{name}{suffix}" for name in ("due_date", "completed_at", "created_at", "updated_at") for suffix in RANGES
+    }
     known |= {f"priority{suffix}" for suffix in RANGES}
     assert known == set(TASKS.conditions)
     assert set(ORDERINGS) == set(TASKS.orderings)

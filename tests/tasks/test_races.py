@@ -188,9 +188,7 @@ def test_a_category_is_deleted_with_the_task_that_is_just_being_put_into_it(
             return actions.create_task(actor=actor, fields=fields, now=now())
         return actions.update_task(actor=actor, task_id=task["id"], fields=fields, now=now())
 
-    _, deleted = together(
-        lambda: held.first(put), lambda: held.second(lambda: me.delete(f"categories/{category}/"))
-    )
+    _, deleted = together(lambda: held.first(put), lambda: held.second(lambda: me.delete(f"categories/{category}/")))
     assert deleted.status_code == 204, deleted.content
     assert Task.objects.filter(title="x").count() == 1
     assert not Task.objects.exclude(category=None).exists()
@@ -209,9 +207,7 @@ def test_a_task_is_not_put_into_a_category_that_is_just_being_deleted(committed_
         lambda: held.second(lambda: me.call(*call, {"title": "x", "category": category})),
     )
     assert put.status_code == 400, put.content
-    assert put.json()["errors"] == [
-        {"field": "category", "code": "not_found", "message": "There is no such category."}
-    ]
+    assert put.json()["errors"] == [{"field": "category", "code": "not_found", "message": "There is no such category."}]
     assert not Task.objects.filter(title="x").exists()
     assert_log_is_whole(me.user)
 

@@ -106,7 +106,12 @@ standings = st.one_of(
     st.sampled_from([standing(OVERDUE, former) for former in OPEN]),
 )
 edits = st.fixed_dictionaries(
-    {"asked": st.none() | st.sampled_from(Status), "late": st.booleans(), "due_moved": st.booleans(), "now": st.just(NOW)}
+    {
+        "asked": st.none() | st.sampled_from(Status),
+        "late": st.booleans(),
+        "due_moved": st.booleans(),
+        "now": st.just(NOW),
+    }
 )
 
 

@@ -28,7 +28,7 @@ def made(api: Api, **fields: Any) -> dict[str, Any]:
         (["日本語", "👨‍👩‍👧"], ["日本語", "👨‍👩‍👧"]),
         (["x" * 50], ["x" * 50]),
         ([f"tag {number}" for number in range(20)], [f"tag {number}" for number in range(20)]),
-        (["a", "A"] * 20, ["a"]),
+        (["a", "A"] * 10, ["a"]),
         (["b", "a"], ["b", "a"]),
     ],
 )
@@ -66,7 +66,9 @@ def test_other_tags_are_refused(method: str, tags: Any, code: str) -> None:
     assert faults(response) == {"tags": code}
 
 
-@pytest.mark.parametrize("tag", ["home", "Ärger", "straße", "日本語", "👨‍👩‍👧", "買い物　リスト", 'a"b', "a'b", "a\\b", "100%", "a b"])
+@pytest.mark.parametrize(
+    "tag", ["home", "Ärger", "straße", "日本語", "👨‍👩‍👧", "買い物　リスト", 'a"b', "a'b", "a\\b", "100%", "a b"]
+)
 def test_every_tag_that_a_task_may_have_can_be_looked_for_in_any_case(tag: str) -> None:
     me = Api(alice())
     task, other = made(me, tags=["first", tag]), made(me, tags=["x"])
@@ -102,7 +104,7 @@ def test_a_tag_in_another_case_is_a_change_that_is_kept() -> None:
         (["2026-01-31T08:00:00Z", "2026-01-31T09:00:00+01:00"], ["2026-01-31T08:00:00.000Z"]),
         (["2026-01-31T08:00:00.123456Z"], ["2026-01-31T08:00:00.123Z"]),
         ([f"-PT{minutes}M" for minutes in range(10)], [f"-PT{minutes}M" for minutes in range(10)]),
-        (["-PT5M"] * 11, ["-PT5M"]),
+        (["-PT5M"] * 10, ["-PT5M"]),
     ],
 )
 def test_reminders_are_kept_in_one_form_and_once(given: list[str], kept: list[str]) -> None:

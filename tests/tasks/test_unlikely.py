@@ -20,11 +20,11 @@ def stranger(role: str = "member", user_id: Any = None) -> Actor:
 
 
 def test_a_broken_constraint_that_has_no_name_stays_a_fault(committed_db: None) -> None:
-    nobody = stranger()
+    someone = stranger(user_id=alice().id)
     with pytest.raises(IntegrityError):
-        actions.create_task(actor=nobody, fields={"title": "x"}, now=now())
+        actions.create_task(actor=someone, fields={"title": ""}, now=now())
     with pytest.raises(IntegrityError):
-        actions.create_category(actor=nobody, fields={"name": "x"}, now=now())
+        actions.create_category(actor=stranger(), fields={"name": "x"}, now=now())
     assert not Change.objects.exists()
     assert not Task.objects.exists()
     assert not Category.objects.exists()

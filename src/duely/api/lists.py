@@ -177,9 +177,10 @@ class Listing:
             terms.setdefault(name, OrderTerm(declared.column, part.startswith("-"), declared.nullable))
         if len(terms) > MAX_ORDERINGS:
             raise Invalid("too_many", f"Order by at most {MAX_ORDERINGS} fields.")
-        descending = next(iter(terms.values())).descending
-        ties = OrderTerm("id", descending, nullable=False)
-        return (*(term for term in terms.values() if term.column != "id"), terms.get("id", ties))
+        order = list(terms.values())
+        if "id" in terms:  # unique, so nothing behind it counts
+            return tuple(order[: order.index(terms["id"]) + 1])
+        return (*order, OrderTerm("id", order[0].descending, nullable=False))
 
     def _conflicts(self, params: QueryDict, query: ListQuery) -> Iterable[FieldError]:
         if "page" in params or "page_size" in params:

@@ -1,6 +1,5 @@
 """Problem documents (RFC 9457): the one shape of every error under /api/."""
 
-import http
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 
 from duely.core import errors
+from duely.core.actor import Origin
 from duely.core.errors import Refused
 
 CONTENT_TYPE = "application/problem+json"
@@ -40,13 +40,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
     """The answer that tells the caller of this refusal."""
-    origin = getattr(request, "origin", None)
     document: dict[str, Any] = {
         "type": TYPE_BASE + refused.code,
         "title": refused.title,
         "status": refused.status,
         "detail": refused.detail,
-        "instance": f"{printable(request.path)}#{origin.request_id if origin else ''}",
+        "instance": f"{printable(request.path)}#{_request_id(request)}",
         "code": refused.code,
         **refused.extra,
     }
@@ -60,18 +59,24 @@ def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
     )
 
 
+def _request_id(request: HttpRequest) -> str:
+    origin: Origin | None = getattr(request, "origin", None)
+    return origin.request_id if origin else ""
+
+
 def printable(text: str) -> str:
     """The text with lone surrogates replaced, so that it can be encoded as UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 
-def refusal(fault: Exception) -> Refused:
+def refusal(fault: Exception, request: HttpRequest) -> Refused:
     """What to tell the caller of any exception. One that is not expected is logged, and becomes a 500."""
+    request_id = _request_id(request)
     match fault:
         case Refused():
             return fault
         case OperationalError() | InterfaceError():
-            log.warning("database_unavailable", error=str(fault))
+            log.warning("database_unavailable", error=str(fault), request_id=request_id)
             return errors.Unavailable()
         case Http404():
             return errors.NotFound()
@@ -82,10 +87,5 @@ def refusal(fault: Exception) -> Refused:
         case BadRequest() | SuspiciousOperation():
             return errors.MalformedRequest()
         case _:
-            log.error("unhandled_exception", exc_info=fault)
+            log.error("unhandled_exception", exc_info=fault, request_id=request_id)
             return errors.InternalError("The fault is logged under the request id in `instance`.")
-
-
-def status_phrase(status: int) -> str:
-    """The reason phrase of a status code, for documents."""
-    return http.HTTPStatus(status).phrase

@@ -138,7 +138,7 @@ class _Endpoint(Endpoint):
     response_negotiator_cls = _NoNegotiation
 
     def handle_error(self, controller: Controller[Any], exc: Exception) -> HttpResponseBase:
-        return problem(refusal(exc), controller.request)
+        return problem(refusal(exc, controller.request), controller.request)
 
 
 @cache

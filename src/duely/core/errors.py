@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-MAX_REPORTED = 50
+MAX_REPORTED = 100
 """How many faults one answer names. Nobody reads more, and a body can hold a hundred thousand."""
 
 

@@ -62,7 +62,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         view, args, kwargs = resolve(rules.api_path(request.path_info))
         response: HttpResponseBase = view(request, *args, **kwargs)
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
-        response = problem(refusal(fault), request)
+        response = problem(refusal(fault, request), request)
     response.headers.setdefault("Cache-Control", "no-store")
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each 4xx once more
     if response.status_code == HTTPStatus.NO_CONTENT:

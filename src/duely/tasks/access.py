@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Value
+from django.db.models import Exists, OuterRef, Subquery, Value
+from django.db.models.expressions import Combinable
 
 from duely.accounts.access import require
 from duely.accounts.models import User
@@ -10,7 +11,7 @@ from duely.accounts.rules import Permission
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
 from duely.tasks.models import Category, Task
-from duely.tasks.queries import visible_categories, visible_tasks, with_zone
+from duely.tasks.queries import visible_categories, visible_tasks
 
 
 def task_for(actor: Actor, task_id: UUID) -> Task:
@@ -25,15 +26,15 @@ def task_for(actor: Actor, task_id: UUID) -> Task:
 def locked_task_for(actor: Actor, task_id: UUID, *, category_id: UUID | None = None) -> Task:
     """A task to change, locked until the transaction ends, with `zone`, its owner's time zone.
 
-    category_id: a category that the task is to get; checked in the same statement, so that it costs no
-    round trip. Raises NotFound (404), Forbidden (403), ValidationFailed (400) for a category that is
-    not the owner's.
+    category_id: a category that the task is to get. Owner and category are locked too, before the task, in the
+    same statement: neither can the zone change nor the category go while the task is written.
+    Raises NotFound (404), Forbidden (403), ValidationFailed (400) for a category that is not the owner's.
     """
-    theirs = Category.objects.filter(pk=category_id, owner_id=OuterRef("owner_id")) if category_id else None
+    owner = User.objects.select_for_update(no_key=True).filter(pk=OuterRef("owner_id"))
     found = (
-        with_zone(visible_tasks(actor))
-        .annotate(category_fits=Exists(theirs) if theirs is not None else Value(True))
-        .select_for_update(of=("self",))
+        visible_tasks(actor)
+        .annotate(zone=Subquery(owner.values("time_zone")), category_fits=_fits(category_id, OuterRef("owner_id")))
+        .select_for_update(of=("self",), no_key=True)
         .filter(pk=task_id)
         .first()
     )
@@ -46,10 +47,32 @@ def locked_task_for(actor: Actor, task_id: UUID, *, category_id: UUID | None = N
     return task
 
 
-def require_category(owner_id: UUID, category_id: UUID) -> None:
-    """Raises ValidationFailed (400) unless the owner has this category."""
-    if not Category.objects.filter(pk=category_id, owner_id=owner_id).exists():
+def owner_for(actor: Actor, owner_id: UUID | None, *, category_id: UUID | None = None) -> tuple[UUID, str]:
+    """(id, time zone) of the one who is to own something new, locked as in `locked_task_for`.
+
+    That is the actor, or for an admin whom they name. category_id: the category that it is to get.
+    Raises Forbidden (403) for others who name someone else, ValidationFailed (400) for an unknown user or a
+    category that is not the owner's.
+    """
+    wanted = owner_id or actor.user_id
+    if wanted != actor.user_id:
+        require(actor, Permission.TASK_CREATE_FOR_OTHERS)
+    owners = User.objects.select_for_update(no_key=True).filter(pk=wanted)
+    found = owners.annotate(fits=_fits(category_id, OuterRef("pk"))).values_list("time_zone", "fits").first()
+    if found is None:
+        raise ValidationFailed(FieldError("owner", "not_found", "There is no such user."))
+    zone, fits = found
+    if not fits:
         raise no_such_category()
+    return wanted, zone
+
+
+def _fits(category_id: UUID | None, owner_id: OuterRef) -> Combinable:
+    """Whether the owner has this category, which is locked with it. No category always fits."""
+    if category_id is None:
+        return Value(True)
+    theirs = Category.objects.select_for_update(no_key=True).filter(pk=category_id, owner_id=owner_id)
+    return Exists(theirs)
 
 
 def no_such_category() -> ValidationFailed:
@@ -65,17 +88,3 @@ def category_for(actor: Actor, category_id: UUID, *, lock: bool = False) -> Cate
         raise NotFound("There is no such category.")
     require(actor, Permission.CATEGORY_EDIT if lock else Permission.CATEGORY_VIEW)
     return category
-
-
-def owner_for(actor: Actor, owner_id: UUID | None) -> tuple[UUID, str]:
-    """(id, time zone) of the one who is to own a new task: the actor, or for an admin whom they name.
-
-    Raises Forbidden (403) for others who name someone else, ValidationFailed (400) for an unknown user.
-    """
-    if owner_id is None or owner_id == actor.user_id:
-        return actor.user_id, actor.zone
-    require(actor, Permission.TASK_CREATE_FOR_OTHERS)
-    zone = User.objects.filter(pk=owner_id).values_list("time_zone", flat=True).first()
-    if zone is None:
-        raise ValidationFailed(FieldError("owner", "not_found", "There is no such user."))
-    return owner_id, zone

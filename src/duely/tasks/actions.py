@@ -13,7 +13,7 @@ from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.records import Statement, deletion, insertion, update
-from duely.tasks.access import category_for, locked_task_for, no_such_category, owner_for, require_category
+from duely.tasks.access import category_for, locked_task_for, owner_for
 from duely.tasks.models import Category, Task
 from duely.tasks.rules import PRIORITIES, RANKS, Priority, Standing, Status, folded, next_standing, placed
 
@@ -37,40 +37,36 @@ def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
 
     Raises AlreadyExists (409) for an id that is taken, ValidationFailed (400). Records task.created.
     """
-    owner_id, zone = owner_for(actor, fields.get("owner"))
     wanted = {**TASK_DEFAULTS, **_status_given(fields)}
-    task = Task(
-        id=fields.get("id") or new_id(), owner_id=owner_id, status=Status.PENDING, created_at=now, updated_at=now
-    )
-    _set(task, _columns(task, wanted, zone, now))
+    task = Task(id=fields.get("id") or new_id(), status=Status.PENDING, created_at=now, updated_at=now)
     try:
         with transaction.atomic():
-            if task.category_id:
-                require_category(owner_id, task.category_id)
+            task.owner_id, zone = owner_for(actor, fields.get("owner"), category_id=wanted["category"])
+            _set(task, _columns(task, wanted, zone, now))
             record(actor, "task.created", task, at=now, changes=_news(task), write=insertion(task))
     except IntegrityError as fault:
-        raise _task_conflict(fault, "id" in fields and _task_exists(task.id), task.category_id) from fault
+        if "id" not in fields or not Task.objects.filter(pk=task.id).exists():
+            raise
+        taken = FieldError("id", "already_exists", "Choose another id.")
+        raise AlreadyExists("There is a task with this id.", errors=[taken]) from fault
     return task
 
 
+@transaction.atomic
 def update_task(*, actor: Actor, task_id: UUID, fields: Fields, now: datetime) -> Task:
     """Change these fields of a task. An edit that changes nothing leaves no trace.
 
     Raises NotFound (404), Forbidden (403), ValidationFailed (400). Records task.status_changed when the
     status changes, else task.updated.
     """
-    try:
-        with transaction.atomic():
-            task = locked_task_for(actor, task_id, category_id=fields.get("category"))
-            before = _logged(task)
-            columns = _columns(task, _status_given(fields), task.zone, now)  # type: ignore[attr-defined]
-            statement = _edit(task, columns, now)
-            if statement is not None:
-                changes = _differences(before, _logged(task))
-                action = "task.status_changed" if "status" in changes else "task.updated"
-                record(actor, action, task, at=now, changes=changes, write=statement)
-    except IntegrityError as fault:
-        raise _task_conflict(fault, taken=False, category_id=fields.get("category")) from fault
+    task = locked_task_for(actor, task_id, category_id=fields.get("category"))
+    before = _logged(task)
+    columns = _columns(task, _status_given(fields), task.zone, now)  # type: ignore[attr-defined]
+    statement = _edit(task, columns, now)
+    if statement is not None:
+        changes = _differences(before, _logged(task))
+        action = "task.status_changed" if "status" in changes else "task.updated"
+        record(actor, action, task, at=now, changes=changes, write=statement)
     return task
 
 
@@ -89,10 +85,9 @@ def delete_task(*, actor: Actor, task_id: UUID, now: datetime) -> None:
 
 def create_category(*, actor: Actor, fields: Fields, now: datetime) -> Category:
     """Make a category. Raises AlreadyExists (409) for a name or id that is taken. Records category.created."""
-    owner_id, _ = owner_for(actor, None)
     wanted = {**CATEGORY_DEFAULTS, **fields}
     columns = {"id": new_id(), **_category_columns(wanted)}
-    category = Category(**columns, owner_id=owner_id, created_at=now, updated_at=now)
+    category = Category(**columns, owner_id=actor.user_id, created_at=now, updated_at=now)
     changes = {name: [None, getattr(category, name)] for name in ("name", "color", "position")}
     try:
         with transaction.atomic():
@@ -247,19 +242,6 @@ def _news(task: Task) -> Changes:
 
 def _differences(before: Fields, after: Fields) -> dict[str, list[Any]]:
     return {name: [before[name], after[name]] for name in after if before[name] != after[name]}
-
-
-def _task_exists(task_id: UUID) -> bool:
-    return Task.objects.filter(pk=task_id).exists()
-
-
-def _task_conflict(fault: IntegrityError, taken: bool, category_id: UUID | None) -> Exception:
-    """What a broken constraint means: an id that is taken, or a category that went away meanwhile."""
-    if taken:
-        return AlreadyExists("There is a task with this id.", errors=[FieldError("id", "already_exists", "Taken.")])
-    if category_id and not Category.objects.filter(pk=category_id).exists():
-        return no_such_category()
-    return fault
 
 
 def _category_conflict(fault: IntegrityError, id_taken: bool) -> Exception:

@@ -15,7 +15,7 @@ from duely.tasks.queries import visible_categories, visible_tasks
 
 TAGGED = {"ETag": "Made of the version."}
 CREATED = {**TAGGED, "Location": "The path of what was made."}
-REFUSES = (NotFound, Forbidden)
+REFUSES = (NotFound,)
 
 
 def etag(row: models.Task | models.Category) -> dict[str, str]:

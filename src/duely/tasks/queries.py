@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from duely.core.actor import Actor
@@ -31,8 +31,3 @@ def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:
     inside = Task.objects.filter(LIVE, category=OuterRef("pk")).order_by().values("category")
     counted = inside.annotate(number=Count("pk")).values("number")
     return categories.annotate(task_count=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
-
-
-def with_zone(tasks: QuerySet[Task]) -> QuerySet[Any]:
-    """Adds `zone`: the time zone of each task's owner."""
-    return tasks.annotate(zone=F("owner__time_zone"))

@@ -20,12 +20,17 @@ DROP TRIGGER activity_change_no_truncate ON activity_change;
 DROP TRIGGER activity_change_append_only ON activity_change;
 DROP FUNCTION activity_change_is_append_only();
 """
+REFUSE = "BEGIN SELECT RAISE(ABORT, 'the change log is append-only'); END"
+THERE_ALREADY = (
+    "EXISTS (SELECT 1 FROM activity_change WHERE id = NEW.id OR (owner_id = NEW.owner_id AND seq = NEW.seq))"
+)
 SQLITE = [
-    f"CREATE TRIGGER activity_change_no_{event.lower()} BEFORE {event} ON activity_change "
-    "BEGIN SELECT RAISE(ABORT, 'the change log is append-only'); END"
-    for event in ("UPDATE", "DELETE")
+    f"CREATE TRIGGER activity_change_no_update BEFORE UPDATE ON activity_change {REFUSE}",
+    f"CREATE TRIGGER activity_change_no_delete BEFORE DELETE ON activity_change {REFUSE}",
+    # INSERT OR REPLACE removes rows without asking the trigger of DELETE.
+    f"CREATE TRIGGER activity_change_no_replace BEFORE INSERT ON activity_change WHEN {THERE_ALREADY} {REFUSE}",
 ]
-SQLITE_BACK = [f"DROP TRIGGER activity_change_no_{event}" for event in ("update", "delete")]
+SQLITE_BACK = [f"DROP TRIGGER activity_change_no_{event}" for event in ("update", "delete", "replace")]
 
 
 def protect(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:

@@ -1,0 +1,97 @@
+"""Health, the index, the OpenAPI document and the page to try it."""
+
+import re
+
+import pytest
+import yaml
+from django.contrib.staticfiles import finders
+from django.db import connection
+from django.test import Client
+
+import duely
+
+pytestmark = pytest.mark.django_db
+
+
+def exists(client: Client, path: str) -> bool:
+    """Whether something answers there: a file of our own, or a view."""
+    if path.startswith("/static/"):
+        return finders.find(path.removeprefix("/static/")) is not None
+    return client.get(path).status_code in {200, 302, 401}
+
+
+def test_the_process_is_alive_without_a_database() -> None:
+    response = Client().get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_a_migrated_database_is_ready() -> None:
+    response = Client().get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "checks": {"database": "ok", "migrations": "ok"}}
+
+
+def test_a_database_with_a_migration_to_come_is_not_ready() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'tasks'")
+    response = Client().get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"status": "unavailable", "checks": {"database": "ok", "migrations": "pending"}}
+
+
+def test_the_index_names_the_service_and_links_to_its_parts() -> None:
+    client = Client()
+    index = client.get("/api/v1/").json()
+    assert (index["name"], index["version"], index["status"]) == ("Duely", duely.__version__, "ok")
+    for name, link in index["links"].items():
+        expected = 200 if name in {"docs", "schema"} else 401
+        assert client.get(link).status_code == expected, link
+
+
+@pytest.mark.parametrize("base", ["/api/v1/schema/", "/api/schema", "/api/v1/schema"])
+def test_the_document_is_the_same_as_json_and_as_yaml(base: str) -> None:
+    client = Client()
+    as_json = client.get(base)
+    assert as_json.headers["Content-Type"] == "application/json"
+    assert as_json.json()["openapi"].startswith("3.1")
+    for response in (client.get(f"{base}?format=yaml"), client.get(base, headers={"Accept": "application/yaml"})):
+        assert response.headers["Content-Type"] == "application/yaml"
+        assert yaml.safe_load(response.content) == as_json.json()
+
+
+def test_the_document_holds_every_route_and_method_and_nothing_else() -> None:
+    from duely.config.urls import PREFIX, ROUTES
+
+    paths = Client().get("/api/v1/schema/").json()["paths"]
+    expected = {
+        "/" + PREFIX + re.sub(r"<\w+:(\w+)>", r"{\1}", route): {method.lower() for method in view.api_endpoints}
+        for route, view in ROUTES
+    }
+    methods = {"get", "post", "put", "patch", "delete"}
+    assert {path: set(item) & methods for path, item in paths.items()} == expected
+
+
+@pytest.mark.parametrize("path", ["/api/v1/docs/", "/api/docs/", "/api/docs", "/api/v1/docs"])
+def test_the_page_to_try_it_works_without_another_server(path: str) -> None:
+    client = Client()
+    response = client.get(path)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/html")
+    page = response.content.decode()
+    links = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page)
+    assert links
+    for link in links:
+        assert re.match("/(?!/)", link), link
+        assert exists(client, link), link
+    assert "listTasks" in page
+
+
+def test_the_home_page_links_to_the_documents_and_loads_nothing_from_elsewhere() -> None:
+    client = Client()
+    response = client.get("/")
+    assert response.status_code == 200
+    page = response.content.decode()
+    assert "/api/docs/" in page or "/api/v1/docs/" in page
+    for link in re.findall(r"""(?:src|href)=["']([^"']+)["']""", page):
+        assert exists(client, link), link
+    assert not re.search(r"""(?:src=|<link[^>]+href=)["'](?:https?:)?//""", page)

@@ -1,0 +1,89 @@
+"""What stands in front of every request: the access log, and the way past the pages' own middleware."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from cast import V1, Api, alice
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def access_log() -> Iterator[list[dict[str, Any]]]:
+    """The lines of the access log, as they are written."""
+    lines: list[dict[str, Any]] = []
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert isinstance(record.msg, dict)
+            lines.append(record.msg)
+
+    logger, handler = logging.getLogger("duely.request"), Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_each_request_is_one_line_of_the_access_log(access_log: list[dict[str, Any]]) -> None:
+    me = Api(alice())
+    me.post("tasks/", {"title": "Milk"}, X_Request_ID="r-1")
+    Client().get("/nowhere", headers={"X-Request-ID": "r-2"})
+    first, second = access_log
+    shown = ("event", "method", "path", "status", "request_id", "ip", "user")
+    assert {name: first[name] for name in shown} == {
+        "event": "request",
+        "method": "POST",
+        "path": "/api/v1/tasks/",
+        "status": 201,
+        "request_id": "r-1",
+        "ip": "127.0.0.1",
+        "user": str(me.user.id),
+    }
+    assert first["milliseconds"] > 0
+    assert (second["path"], second["status"], second["request_id"], second["user"]) == ("/nowhere", 404, "r-2", None)
+
+
+def test_the_access_log_holds_neither_query_nor_token_nor_body(access_log: list[dict[str, Any]]) -> None:
+    me = Api(alice())
+    me.get("tasks/?tag=hidden-in-the-query")
+    me.post("tasks/", {"title": "hidden-in-the-body"})
+    Api(headers={"Authorization": "Bearer hidden-in-the-token"}).get("tasks/")
+    assert [line["status"] for line in access_log] == [200, 201, 401]
+    text = str(access_log)
+    assert "hidden" not in text
+    assert me.headers["Authorization"].partition(" ")[2] not in text
+
+
+def test_a_refused_request_is_in_the_access_log_too(access_log: list[dict[str, Any]]) -> None:
+    Client().get(f"{V1}tasks/", HTTP_HOST="evil.example")
+    Client().generic("FOO", f"{V1}tasks/")
+    assert [line["status"] for line in access_log] == [400, 405]
+
+
+def test_the_api_needs_no_csrf_token_and_sets_no_cookie() -> None:
+    client = Client(enforce_csrf_checks=True, headers=Api(alice()).headers)
+    response = client.post(f"{V1}tasks/", '{"title": "Milk"}', "application/json")
+    assert response.status_code == 201
+    assert not client.cookies
+
+
+def test_a_session_of_the_pages_is_no_sign_in_for_the_api() -> None:
+    from cast import adam
+
+    client = Client()
+    client.force_login(adam())
+    assert client.get("/admin/").status_code == 200
+    assert client.get(f"{V1}tasks/").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/admin/login/", "/", "/healthz"])
+def test_pages_are_still_served_by_their_own_middleware(path: str) -> None:
+    assert Client().get(path).status_code == 200
+    assert Client(enforce_csrf_checks=True).post("/admin/login/", {}).status_code == 403

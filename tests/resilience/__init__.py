@@ -1,0 +1,1 @@
+"""Faults injected into a running Duely, and the promises that must hold after them."""

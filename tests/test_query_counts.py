@@ -1,0 +1,180 @@
+"""What each operation costs the database: statements, with BEGIN and COMMIT, whatever the number of rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from cast import Api, adam, alice
+from duely.core.ids import new_id
+from duely.tasks.models import Category, Task
+
+READ = 2
+WRITE = 5
+"""Round trips on PostgreSQL: the sign-in check, BEGIN, read and lock, write with counter and log row, COMMIT."""
+WRITE_ON_SQLITE = 7
+"""There the three writes are three statements, and none is a round trip."""
+
+
+def cost(call: Callable[[], Any], status: int) -> list[str]:
+    """The statements of one call."""
+    connection.ensure_connection()
+    with CaptureQueriesContext(connection) as queries:
+        response = call()
+    assert response.status_code == status, response.content
+    return [query["sql"] for query in queries.captured_queries]
+
+
+def assert_cost(statements: list[str], postgresql: int, sqlite: int) -> None:
+    expected = postgresql if connection.vendor == "postgresql" else sqlite
+    shown = "\n".join(statement[:200] for statement in statements)
+    assert len(statements) == expected, f"{len(statements)} statements:\n{shown}"
+
+
+def fill(user: Any, number: int) -> None:
+    """So many more tasks in categories, each with entries in the log."""
+    api = Api(user)
+    for index in range(number):
+        category = api.post("categories/", {"name": f"{new_id()}", "position": index}).json()
+        task = {"title": "x", "category": category["id"], "due_date": "2099-01-31", "tags": ["a"]}
+        assert api.post("tasks/", task).status_code == 201
+
+
+LISTS = ["tasks/", "categories/", "activity-logs/"]
+READS = [
+    "tasks/",
+    "tasks/?limit=100&status__ne=cancelled&tag=a&due_date__gte=2000-01-01&ordering=-priority,due_date",
+    "categories/",
+    "categories/?limit=100&ordering=name",
+    "activity-logs/",
+    "activity-logs/?limit=100&action=task.created&ordering=seq",
+    "auth/sessions/",
+    "profile/",
+    "users/me/",
+]
+
+
+@pytest.mark.parametrize("person", [alice, adam])
+def test_a_read_costs_two_statements_with_the_sign_in_check(committed_db: None, person: Any) -> None:
+    api = Api(person())
+    for rows in (1, 10):
+        fill(api.user, rows)
+        for path in READS:
+            for method in ("GET", "HEAD"):
+                assert_cost(cost(lambda call=(method, path): api.call(*call), 200), READ, READ)
+
+
+def test_an_admins_list_of_users_costs_two_statements(committed_db: None) -> None:
+    boss = Api(adam())
+    alice()
+    assert_cost(cost(lambda: boss.get("users/"), 200), READ, READ)
+    assert_cost(cost(lambda: boss.get(f"users/{boss.user.id}/"), 200), READ, READ)
+
+
+def test_later_pages_cost_what_the_first_costs(committed_db: None) -> None:
+    me = Api(alice())
+    for rows in (2, 10):
+        fill(me.user, rows)
+        for path in LISTS:
+            cursor = me.get(f"{path}?limit=1").json()["pagination"]["next_cursor"]
+            query = f"{path}?limit=100&cursor={cursor}"
+            assert_cost(cost(lambda query=query: me.get(query), 200), READ, READ)
+
+
+def test_a_numbered_page_costs_one_statement_more_to_count_the_rows(committed_db: None) -> None:
+    me = Api(alice())
+    for rows in (1, 10):
+        fill(me.user, rows)
+        for path in LISTS:
+            assert_cost(cost(lambda path=path: me.get(f"{path}?page=1"), 200), READ + 1, READ + 1)
+
+
+def test_one_object_costs_two_statements(committed_db: None) -> None:
+    me = Api(alice())
+    fill(me.user, 3)
+    task, category = Task.objects.first(), Category.objects.first()
+    assert_cost(cost(lambda: me.get(f"tasks/{task.id}/"), 200), READ, READ)
+    assert_cost(cost(lambda: me.get(f"categories/{category.id}/"), 200), READ, READ)
+    assert_cost(cost(lambda: me.get(f"tasks/{new_id()}/"), 404), READ, READ)
+
+
+def test_a_request_without_a_valid_token_costs_nothing_or_one_statement(committed_db: None) -> None:
+    assert cost(lambda: Api().get("tasks/"), 401) == []
+    assert cost(lambda: Api(headers={"Authorization": "Bearer a.b.c"}).get("tasks/"), 401) == []
+    me = Api(alice())
+    for method, path, body, status in [
+        ("POST", "tasks/", {"title": ""}, 400),
+        ("GET", "tasks/?x=1", None, 400),
+    ]:
+        assert_cost(cost(lambda call=(method, path, body): me.call(*call), status), 1, 1)
+    assert cost(lambda: me.call("FOO", "tasks/"), 405) == []
+    assert cost(lambda: me.get("nowhere/"), 404) == []
+    assert cost(lambda: me.post("tasks/", b" " * (1024 * 1024 + 1)), 413) == []
+
+
+@pytest.mark.parametrize("rows", [0, 10])
+def test_a_write_costs_five_round_trips_at_most(committed_db: None, rows: int) -> None:
+    me = Api(alice())
+    fill(me.user, rows)
+    created = cost(lambda: me.post("tasks/", {"title": "x", "due_date": "2099-01-31", "tags": ["a"]}), 201)
+    assert_cost(created, WRITE, WRITE_ON_SQLITE)
+    made = cost(lambda: me.post("categories/", {"name": "Home"}), 201)
+    assert_cost(made, WRITE - 1, WRITE_ON_SQLITE - 1)
+    home = Category.objects.get(name="Home").id
+    inside = cost(lambda: me.post("tasks/", {"title": "x", "category": str(home)}), 201)
+    assert_cost(inside, WRITE, WRITE_ON_SQLITE)
+    task, other = Task.objects.filter(category=None).get().id, new_id()
+    everything = {"title": "y", "status": "done", "tags": ["b"], "due_date": "2099-02-01", "priority": "low"}
+    for body in ({"title": "z"}, everything, {"category": str(home)}):
+        changed = cost(lambda body=body: me.patch(f"tasks/{task}/", body), 200)
+        assert_cost(changed, WRITE, WRITE_ON_SQLITE)
+    assert_cost(cost(lambda: me.put(f"tasks/{task}/", {"title": "w"}), 200), WRITE, WRITE_ON_SQLITE)
+    assert_cost(cost(lambda: me.patch(f"categories/{home}/", {"name": "Work"}), 200), WRITE, WRITE_ON_SQLITE)
+    assert_cost(cost(lambda: me.delete(f"tasks/{task}/"), 204), WRITE, WRITE_ON_SQLITE)
+    assert_cost(cost(lambda: me.patch("profile/", {"bio": "x"}), 200), WRITE, WRITE_ON_SQLITE)
+    assert_cost(cost(lambda: me.delete(f"tasks/{other}/"), 404), 4, 4)
+
+
+def test_an_admins_task_for_someone_else_costs_five_round_trips_at_most(committed_db: None) -> None:
+    boss, me = Api(adam()), alice()
+    made = cost(lambda: boss.post("tasks/", {"title": "x", "owner": str(me.id), "due_date": "2099-01-31"}), 201)
+    assert_cost(made, WRITE, WRITE_ON_SQLITE)
+
+
+def test_a_change_that_changes_nothing_writes_nothing(committed_db: None) -> None:
+    me = Api(alice())
+    task = me.post("tasks/", {"title": "x"}).json()
+    for body in ({}, {"title": "x"}):
+        statements = cost(lambda body=body: me.patch(f"tasks/{task['id']}/", body), 200)
+        assert_cost(statements, WRITE - 1, WRITE_ON_SQLITE - 3)
+        assert not [sql for sql in statements if sql.startswith(("UPDATE", "INSERT", "WITH"))]
+
+
+@pytest.mark.parametrize("tasks", [0, 3, 9])
+def test_to_delete_a_category_costs_one_statement_for_each_task_and_six_more(committed_db: None, tasks: int) -> None:
+    me = Api(alice())
+    home = me.post("categories/", {"name": "Home"}).json()
+    for _ in range(tasks):
+        me.post("tasks/", {"title": "x", "category": home["id"]})
+    statements = cost(lambda: me.delete(f"categories/{home['id']}/"), 204)
+    fixed = 8
+    assert_cost(statements, fixed + tasks, fixed + tasks)
+
+
+def test_a_new_time_zone_costs_one_statement_for_each_day_with_tasks_not_for_each_task(committed_db: None) -> None:
+    me = Api(alice())
+    for _ in range(5):
+        for day in ("2099-01-31", "2099-02-01"):
+            me.post("tasks/", {"title": "x", "due_date": day})
+    statements = cost(lambda: me.patch("profile/", {"time_zone": "Europe/Berlin"}), 200)
+    assert_cost(statements, WRITE + 1 + 2, WRITE_ON_SQLITE + 1 + 2)
+
+
+def test_the_list_reads_no_column_that_it_does_not_show(committed_db: None) -> None:
+    me = Api(alice())
+    assert me.post("tasks/", {"title": "x"}).status_code == 201
+    (_, statement) = cost(lambda: me.get("tasks/"), 200)
+    assert "tag_keys" not in statement
+    assert "former_status" not in statement

@@ -1,0 +1,446 @@
+"""The OpenAPI document is valid, complete and true: schemathesis tries every operation against it.
+
+`DUELY_TEST_EXAMPLES` multiplies the number of examples.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pytest
+import schemathesis
+import yaml
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, transaction
+from django.test import Client
+from django.urls import get_resolver
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis.strategies import one_of
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pytest_django import Settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+import contract
+from cast import PASSWORD, bearer, person, session_of
+from contract import Operation, document, operations
+from duely.core.errors import catalogue
+from duely.guard.wsgi import with_length
+
+MEMBER = "member"
+ADMIN = "admin"
+NOBODY = "nobody"
+NOTHING = "0198c3a0-0000-7000-8000-000000000000"
+FACTOR = int(os.environ.get("DUELY_TEST_EXAMPLES", "1"))
+EXAMPLES = 10 * FACTOR
+ALL_OF = 120 * FACTOR
+ONE_OF = 5
+ADMINS_ONLY = {"listUsers", "updateUser"}
+PUBLIC = {"signUp", "logIn", "refreshToken", "logOut"}
+
+
+def keeping_connections(served: Callable[..., Any]) -> Callable[..., Any]:
+    """The application without what ends a request in production: it would close the connection of the test."""
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        for signal in (request_started, request_finished):
+            signal.disconnect(close_old_connections)
+        try:
+            response = served(environ, start_response)
+            try:
+                return list(response)
+            finally:
+                response.close()
+        finally:
+            for signal in (request_started, request_finished):
+                signal.connect(close_old_connections)
+
+    return wrapped
+
+
+application = keeping_connections(with_length(get_wsgi_application()))
+
+
+@cache
+def schema() -> Any:
+    loaded = schemathesis.openapi.from_dict(document())
+    loaded.app = application
+    loaded.config.generation.update(with_security_parameters=False)
+    return loaded
+
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    unsupported_method,
+    allow_header_conformance,
+]
+
+
+# What is there to work with
+
+
+@dataclass
+class World:
+    """Alice, an admin, what is theirs, and what an operation answered."""
+
+    headers: dict[str, dict[str, str]]
+    ids: dict[str, dict[str, str]]
+    bodies: dict[str, dict[str, Any]]
+    seen: Counter[int] = field(default_factory=Counter)
+    calls: int = 0
+
+
+@pytest.fixture
+def world() -> World:
+    from duely.accounts import tokens
+    from duely.accounts.models import RefreshToken
+    from duely.core.actor import Actor, Origin
+    from duely.core.clock import now
+    from duely.core.ids import new_id
+    from duely.tasks import actions
+
+    alice, adam = person("alice"), person("adam", role="admin")
+    person("another-admin", role="admin")
+    session = session_of(alice)
+    actor = Actor(id=alice.id, name="alice", role="member", session_id=session.id, zone="UTC", origin=Origin())
+    category = actions.create_category(actor=actor, fields={"name": "Home"}, now=now())
+    actions.create_category(actor=actor, fields={"name": "Garden"}, now=now())
+    task = actions.create_task(actor=actor, fields={"title": "Milk", "category": category.id}, now=now())
+    for number in range(3):
+        actions.create_task(actor=actor, fields={"title": f"Task {number}"}, now=now())
+    refresh = tokens.new_refresh()
+    RefreshToken.objects.create(
+        id=new_id(),
+        session=session,
+        token_hash=tokens.digest(refresh),
+        created_at=now(),
+        expires_at=now() + tokens.refresh_lifetime(),
+    )
+    return World(
+        headers={MEMBER: bearer(alice), ADMIN: bearer(adam), NOBODY: {}},
+        ids={
+            caller: {
+                "task_id": str(task.id),
+                "category_id": str(category.id),
+                "user_id": str(alice.id),
+                "session_id": str(session_of(user).id),
+            }
+            for caller, user in ((MEMBER, alice), (ADMIN, adam), (NOBODY, alice))
+        },
+        bodies={
+            "signUp": {"username": "newcomer", "email": "newcomer@example.org", "password": PASSWORD},
+            "logIn": {"username": "alice", "password": PASSWORD},
+            "refreshToken": {"refresh": refresh},
+            "logOut": {"refresh": refresh},
+            "changePassword": {"current_password": PASSWORD, "new_password": "another-long-sentence-of-mine"},
+            "updateUser": {"role": "intern"},
+            "replaceProfile": {"display_name": "Someone", "time_zone": "Europe/Berlin"},
+            "updateProfile": {"digest_hour": 7},
+            "createTask": {"title": "Bread"},
+            "replaceTask": {"title": "Bread", "category": str(category.id)},
+            "updateTask": {"title": "Bread", "category": str(category.id)},
+            "createCategory": {"name": "Work"},
+            "replaceCategory": {"name": "Work"},
+            "updateCategory": {"name": "Work"},
+        },
+    )
+
+
+# Schemathesis
+
+
+@dataclass
+class Answer:
+    """An answer of the WSGI application, as `contract.check` takes it."""
+
+    status_code: int
+    headers: dict[str, str]
+    content: bytes
+
+
+def attempt(case: Any, caller: str, world: World) -> None:
+    """Send one generated request, every other one to what exists, and hold the answer against the document."""
+    world.calls += 1
+    name = case.operation.definition.raw["operationId"]
+    is_positive = case.meta is None or case.meta.generation.mode.is_positive
+    if is_positive and world.calls % 2:
+        for key in case.path_parameters or {}:
+            case.path_parameters[key] = world.ids[caller][key]
+        if world.calls % 4 == 1 and name in world.bodies:
+            case.body = dict(world.bodies[name])
+            case.media_type = "application/json"
+    with transaction.atomic():
+        response = case.call(headers=world.headers[caller])
+        transaction.set_rollback(True)
+    if case.method.upper() == case.operation.method.upper():
+        world.seen[response.status_code] += 1
+    case.validate_response(response, checks=CHECKS)
+    headers = {key: ", ".join(values) for key, values in response.headers.items()}
+    path = response.request.path_url.partition("?")[0]
+    contract.check(case.method.upper(), path, Answer(response.status_code, headers, response.content))
+
+
+RUNS = [
+    *((operation, ADMIN if operation.name in ADMINS_ONLY else MEMBER) for operation in operations()),
+    *((operation, MEMBER if operation.name in ADMINS_ONLY else ADMIN) for operation in operations()),
+    *((operation, NOBODY) for operation in operations()),
+]
+
+
+def tried_on_purpose(name: str) -> Iterator[Any]:
+    """Every limit of every field and parameter of an operation, kept and broken, and methods that the path lacks."""
+    return schema().iter_coverage_cases(
+        schema().find_operation_by_id(name),
+        generation_modes=list(GenerationMode),
+        generation_config=schema().config.generation,
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("operation, caller", RUNS, ids=lambda value: getattr(value, "name", value))
+def test_every_answer_is_as_documented(operation: Operation, caller: str, world: World) -> None:
+    strategies = [schema().find_operation_by_id(operation.name).as_strategy(generation_mode=m) for m in GenerationMode]
+
+    @hypothesis_settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(case=one_of(strategies))
+    def tried_by_chance(case: Any) -> None:
+        attempt(case, caller, world)
+
+    tried_by_chance()
+    if caller == (ADMIN if operation.name in ADMINS_ONLY else MEMBER):
+        for number, case in enumerate(tried_on_purpose(operation.name)):
+            # Lists have forty parameters and eight hundred limits, most of them alike.
+            if number < ALL_OF or number % ONE_OF == 0:
+                attempt(case, caller, world)
+    allowed = operation.name in PUBLIC or caller == ADMIN or (caller == MEMBER and operation.name not in ADMINS_ONLY)
+    assert any(200 <= status < 300 for status in world.seen) == allowed
+    assert all(status < 500 for status in world.seen)
+
+
+# The document itself
+
+
+def test_the_document_is_valid_openapi() -> None:
+    assert document()["openapi"].startswith("3.1.")
+    assert not [*OpenAPIV31SpecValidator(document()).iter_errors()]
+
+
+def test_the_document_has_every_route_and_no_other() -> None:
+    from duely.config.urls import PREFIX, ROUTES
+
+    real = {
+        (method, "/" + PREFIX + re.sub(r"<\w+:(\w+)>", r"{\1}", route))
+        for route, resource in ROUTES
+        for method in resource.api_endpoints
+    }
+    assert {(operation.method, operation.path) for operation in operations()} == real
+
+
+def test_the_document_names_every_alias() -> None:
+    from duely.config.urls import ALIASES, PREFIX
+
+    for alias, route in ALIASES:
+        described = [
+            operation.spec["description"] for operation in operations() if operation.path == f"/{PREFIX}{route}"
+        ]
+        assert described
+        assert all(f"`/{PREFIX}{alias}`" in text for text in described)
+
+
+def test_the_document_is_the_same_as_yaml(client: Client) -> None:
+    answer = client.get("/api/v1/schema/?format=yaml")
+    assert answer.headers["Content-Type"] == "application/yaml"
+    assert yaml.safe_load(answer.content) == document()
+
+
+def test_names_of_operations_are_unique() -> None:
+    names = [operation.name for operation in operations()]
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name)]
+
+
+@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.name)
+def test_an_operation_is_described_in_full(operation: Operation) -> None:
+    assert re.fullmatch(r"[A-Z].{3,100}\.", operation.spec["summary"])
+    assert operation.spec["tags"]
+    expected = [] if operation.name in PUBLIC else [{"bearer": []}]
+    assert operation.spec.get("security", []) == expected
+    named = re.findall(r"{(\w+)}", operation.path)
+    declared = [item for item in operation.spec.get("parameters", []) if item["in"] == "path"]
+    assert [item["name"] for item in declared] == named
+    assert all(item["required"] and item["schema"]["format"] == "uuid" for item in declared)
+    queries = [item for item in operation.spec.get("parameters", []) if item["in"] == "query"]
+    assert all(item["description"] and item["schema"] for item in queries)
+    assert ("requestBody" in operation.spec) == (operation.name in BODIES)
+
+
+@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.name)
+def test_answers_of_an_operation_are_described_in_full(operation: Operation) -> None:
+    assert get_resolver().url_patterns
+    refusals = catalogue()
+    answers = operation.spec["responses"]
+    assert sum(status.startswith("2") for status in answers) == 1
+    assert {"400", "500", "503"} <= answers.keys()
+    assert ("401" in answers) == (operation.name not in {"signUp", "logOut"})
+    for status, answer in answers.items():
+        assert answer["description"]
+        assert answer["headers"]["X-Request-ID"]["required"]
+        if status.startswith("2"):
+            assert ("content" in answer) == (status != "204")
+            continue
+        codes = answer["x-problem-codes"]
+        assert codes
+        assert len(set(codes)) == len(codes)
+        assert {refusals[code].status for code in codes} == {int(status)}
+        assert [*answer["content"]] == [contract.PROBLEM_JSON]
+
+
+def test_bodies_are_closed() -> None:
+    """A field that is not in the document is refused, and the document says so."""
+    schemas = document()["components"]["schemas"]
+    bodies = {
+        operation.spec["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for operation in operations()
+        if "requestBody" in operation.spec
+    }
+    assert len(bodies) > 8
+    assert not [name for name in bodies if schemas[name].get("additionalProperties") is not False]
+
+
+def test_every_schema_is_used() -> None:
+    text = json.dumps(document())
+    assert not [name for name in document()["components"]["schemas"] if f'"#/components/schemas/{name}"' not in text]
+
+
+# Every refusal that the document promises
+
+BODIES = {
+    *("signUp", "logIn", "refreshToken", "logOut", "changePassword", "replaceProfile", "updateProfile", "updateUser"),
+    *("createTask", "replaceTask", "updateTask", "createCategory", "replaceCategory", "updateCategory"),
+}
+ELSEWHERE = {"internal_error", "unavailable"}
+"""A fault of ours, and a database that is away: these have tests of their own."""
+
+PROMISED = [
+    (operation, code)
+    for operation in operations()
+    for answer in operation.spec["responses"].values()
+    for code in answer.get("x-problem-codes", [])
+    if code not in ELSEWHERE
+]
+
+
+@dataclass
+class Request:
+    """What to send."""
+
+    operation: Operation
+    world: World
+    caller: str = ADMIN
+    host: str = "localhost"
+    media: str = "application/json"
+    query: str = ""
+    ids: dict[str, str] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
+    raw: bytes | None = None
+
+    def send(self) -> Any:
+        ids = {**self.world.ids[self.caller], **self.ids}
+        path = self.operation.path.format(**ids) + self.query
+        whole = {**self.world.bodies.get(self.operation.name, {}), **self.body}
+        body = self.raw if self.raw is not None else json.dumps(whole).encode()
+        headers = {**self.world.headers[self.caller], "Host": self.host}
+        response = Client().generic(self.operation.method, path, body, content_type=self.media, headers=headers)
+        contract.check(self.operation.method, path.partition("?")[0], response)
+        return response
+
+
+def provoke_validation(request: Request) -> None:
+    if request.operation.name in BODIES:
+        request.body = {"nonsense": 1}
+    else:
+        request.query = "?nonsense=1"
+
+
+def provoke_forbidden(request: Request) -> None:
+    request.caller = MEMBER
+    if request.operation.name == "createTask":
+        request.body = {"owner": NOTHING}
+
+
+def provoke_existing(request: Request) -> None:
+    taken = {
+        "signUp": {"username": "alice"},
+        "createTask": {"id": request.world.ids[MEMBER]["task_id"]},
+        "createCategory": {"name": "home"},
+        "replaceCategory": {"name": "garden"},
+        "updateCategory": {"name": "garden"},
+    }
+    request.caller = MEMBER
+    request.body = taken[request.operation.name]
+
+
+def provoke_last_admin(request: Request) -> None:
+    from duely.accounts import actions
+    from duely.accounts.models import User
+    from duely.core.clock import now
+
+    for other in User.objects.filter(role="admin", username="another-admin"):
+        actions.change_user(actor=None, user_id=other.pk, is_active=False, now=now())
+    request.ids = {"user_id": str(User.objects.get(username="adam").pk)}
+
+
+PROVOKE: dict[str, Callable[[Request], None]] = {
+    "not_authenticated": lambda request: setattr(request, "caller", NOBODY),
+    "malformed_request": lambda request: setattr(request, "host", "elsewhere.example"),
+    "validation_failed": provoke_validation,
+    "invalid_cursor": lambda request: setattr(request, "query", "?cursor=nonsense"),
+    "body_too_large": lambda request: setattr(request, "raw", b" " * (1024 * 1024 + 1)),
+    "unsupported_media_type": lambda request: setattr(request, "media", "text/plain"),
+    "not_found": lambda request: setattr(request, "ids", dict.fromkeys(request.world.ids[ADMIN], NOTHING)),
+    "forbidden": provoke_forbidden,
+    "already_exists": provoke_existing,
+    "last_admin": provoke_last_admin,
+    "signup_disabled": lambda request: None,
+    "invalid_credentials": lambda request: setattr(request, "body", {"password": "not-the-password"}),
+    "invalid_refresh_token": lambda request: setattr(request, "body", {"refresh": "dlr_" + "A" * 43}),
+    "password_reused": lambda request: setattr(request, "body", {"new_password": PASSWORD}),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("operation, code", PROMISED, ids=lambda value: getattr(value, "name", value))
+def test_every_promised_refusal_is_to_be_had(operation: Operation, code: str, world: World, settings: Settings) -> None:
+    """What can never happen has no business in the document."""
+    settings.SIGNUP_ENABLED = code != "signup_disabled"
+    request = Request(operation, world)
+    PROVOKE[code](request)
+    response = request.send()
+    assert response.headers["Content-Type"] == contract.PROBLEM_JSON, response.content
+    assert response.json()["code"] == code, response.json()
