@@ -162,8 +162,6 @@ def test_no_name_reaches_the_database(path: str) -> None:
         assert set(faults(response).values()) == {"unknown_parameter"}
         for parameter, code in [("ordering", "invalid_choice"), ("fields", "unknown_field")]:
             for value in (name, f"-{name}", f"id,{name}"):
-                if parameter == "ordering" and name == " status":
-                    continue  # blanks between names do no harm
                 answer = me.get(f"{V1}{path}?{parameter}={quote(value)}")
                 assert answer.status_code == 400, (parameter, value)
                 assert faults(answer)[parameter] in {code, "invalid_format"}
@@ -195,7 +193,7 @@ def test_more_parameters_than_anyone_needs_are_refused() -> None:
         response = me.get(f"{V1}tasks/?" + "&".join(f"p{index}=1" for index in range(number)))
         assert response.status_code == 400
         assert response.headers["Content-Type"] == "application/problem+json"
-        assert len(response.content) < 64 * 1024
+        assert len(response.content) < 128 * 1024
 
 
 def test_nothing_in_a_query_breaks_the_server() -> None:

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,10 @@ LONGEST_DELAY_SECONDS = {True: 1.0, False: 5.0}
 HEALTHY_SECONDS = 10.0
 FAILED_STARTS_ALLOWED = 5
 READY_POLL_SECONDS = 0.05
-ORPHANS_GRACE_SECONDS = 10.0
+ORPHANS_GRACE_SECONDS = 3.0
+# On Linux the kernel has asked them to end already (see lifeline); asked twice, a granian worker can hang in its
+# signal handler with the interpreter's lock in its hands. Signal 0 only asks whether anyone is there.
+TO_ORPHANS = 0 if sys.platform == "linux" else signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class Supervisor:
     # A child killed with SIGKILL leaves its own children behind.
 
     def _end_orphans_of(self, group: int) -> None:
-        if _signal_group(group, signal.SIGTERM):
+        if _signal_group(group, TO_ORPHANS):
             self._orphans[group] = time.monotonic() + ORPHANS_GRACE_SECONDS
 
     def _kill_late_orphans(self) -> None:
@@ -194,7 +198,7 @@ def _noted(number: int, frame: object) -> None:
     """A handler must exist for the wakeup pipe to be written; it has nothing to do."""
 
 
-def _signal_group(group: int, number: signal.Signals) -> bool:
+def _signal_group(group: int, number: int) -> bool:
     """Whether anything in the group was left to signal."""
     try:
         os.killpg(group, number)
