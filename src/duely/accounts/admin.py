@@ -1,38 +1,25 @@
 """Users and sessions in Django's admin: to look at, and to change through the same actions as the API."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import django.contrib.auth.admin  # noqa: F401  # registers groups, which are taken out below
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from duely.accounts import actions
 from duely.accounts.backends import admin_actor
 from duely.accounts.models import Session, User
 from duely.accounts.rules import Role
+from duely.activity.admin import ReadOnlyAdmin
 from duely.core import clock
 from duely.core.errors import Refused
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
-
-class ReadOnly(_ModelAdmin):
+class ReadOnly(ReadOnlyAdmin):
     """Shows rows; all changes are actions on them."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def each(self, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Any], object]) -> None:
         """Do this to each row, and say what was refused."""

@@ -40,7 +40,24 @@ class HasItem(AnyLookup):
         return f"{left} @> jsonb_build_array({right}::text)", (*left_params, *right_params)
 
 
-class Category(models.Model):
+class Owned:
+    """What the change log asks of a row that someone owns."""
+
+    id: UUID
+    owner_id: UUID
+
+    @property
+    def change_id(self) -> UUID:
+        """Its id in the change log."""
+        return self.id
+
+    @property
+    def change_owner_id(self) -> UUID:
+        """In whose log its changes stand."""
+        return self.owner_id
+
+
+class Category(Owned, models.Model):
     """A named drawer for tasks. `name_key` is the name as it is compared."""
 
     id = models.UUIDField(primary_key=True)
@@ -69,22 +86,12 @@ class Category(models.Model):
         return self.name
 
     @property
-    def change_id(self) -> UUID:
-        """Its id in the change log."""
-        return self.id
-
-    @property
-    def change_owner_id(self) -> UUID:
-        """In whose log its changes stand."""
-        return self.owner_id
-
-    @property
     def change_label(self) -> str:
         """What the change log calls it."""
         return self.name
 
 
-class Task(models.Model):
+class Task(Owned, models.Model):
     """Something to do.
 
     `due_on` is set for a task that is due on a whole day; `due_at` places every due task on one time
@@ -141,16 +148,6 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return self.title
-
-    @property
-    def change_id(self) -> UUID:
-        """Its id in the change log."""
-        return self.id
-
-    @property
-    def change_owner_id(self) -> UUID:
-        """In whose log its changes stand."""
-        return self.owner_id
 
     @property
     def change_label(self) -> str:
