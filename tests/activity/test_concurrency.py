@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from cast import Api, alice, bob
-from duely.activity.actions import record
+from duely.activity.actions import Entry, record, record_many
 from duely.activity.models import Change, Counter
 from duely.core.ids import new_id
 from duely.tasks.models import Task
@@ -179,3 +179,17 @@ def test_writers_of_different_owners_do_not_wait_for_each_other_on_postgresql(co
 
     together(first, second)
     assert (seqs(one), seqs(other)) == ([1], [1])
+
+
+def test_two_who_record_for_many_owners_never_wait_for_each_other_both_at_once(committed_db: None) -> None:
+    owners = [new_id() for _ in range(40)]
+    rounds = 10
+
+    def write(order: list[UUID]) -> None:
+        for _ in range(rounds):
+            with transaction.atomic():
+                record_many(None, [Entry("thing.moved", Thing(owner), {}) for owner in order], at=AT)
+
+    together(lambda: write(owners), lambda: write(owners[::-1]), lambda: write(owners[20:] + owners[:20]))
+    for owner in owners:
+        assert seqs(owner) == list(range(1, 3 * rounds + 1))

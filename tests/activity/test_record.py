@@ -151,7 +151,7 @@ def test_nothing_is_recorded_outside_a_transaction(committed_db: None) -> None:
     with pytest.raises(transaction.TransactionManagementError):
         record(None, "thing.moved", thing, at=AT)
     with pytest.raises(transaction.TransactionManagementError):
-        record_many(None, thing.change_owner_id, [Entry("thing.moved", thing, {})], at=AT)
+        record_many(None, [Entry("thing.moved", thing, {})], at=AT)
     assert not Change.objects.exists()
     assert not Counter.objects.exists()
 
@@ -162,7 +162,7 @@ def test_an_action_that_fails_leaves_neither_entry_nor_gap(committed_db: None) -
         record(None, "thing.moved", thing, at=AT)
     with pytest.raises(RuntimeError), transaction.atomic():
         record(None, "thing.moved", thing, at=AT)
-        record_many(None, thing.change_owner_id, [Entry("thing.moved", thing, {})] * 3, at=AT)
+        record_many(None, [Entry("thing.moved", thing, {})] * 3, at=AT)
         raise RuntimeError
     with transaction.atomic():
         assert record(None, "thing.moved", thing, at=AT) == 2
@@ -189,7 +189,6 @@ def test_several_entries_follow_each_other_after_their_statements() -> None:
     record(None, "category.seen", home, at=AT)
     record_many(
         somebody(),
-        user.id,
         [Entry("category.created", home, {"n": [None, 1]}), Entry("category.created", work, {"n": [None, 2]})],
         at=AT,
         writes=[insertion(home), insertion(work)],
@@ -210,21 +209,49 @@ def test_several_entries_follow_each_other_after_their_statements() -> None:
 def test_any_number_of_entries_is_numbered_without_gaps(number: int) -> None:
     thing = Thing()
     entries = [Entry("thing.moved", thing, {"to": [index, index + 1]}) for index in range(number)]
-    record_many(None, thing.change_owner_id, entries, at=AT)
+    record_many(None, entries, at=AT)
     found = list(Change.objects.order_by("seq").values_list("seq", "changes"))
     assert found == [(index + 1, {"to": [index, index + 1]}) for index in range(number)]
     assert count_of(thing.change_owner_id) == (number or None)
 
 
-def test_entries_of_two_owners_do_not_go_together(committed_db: None) -> None:
-    one, other = Thing(), Thing()
-    mixed = [Entry("thing.moved", one, {}), Entry("thing.moved", other, {})]
-    with pytest.raises(ValueError, match="one owner"), transaction.atomic():
-        record_many(None, one.change_owner_id, mixed, at=AT)
-    with pytest.raises(ValueError, match="one owner"), transaction.atomic():
-        record_many(None, new_id(), mixed[:1], at=AT)
-    assert not Change.objects.exists()
-    assert not Counter.objects.exists()
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", [1, 7, actions.BATCH + 20])
+def test_each_owner_has_its_own_numbers_in_the_order_of_the_entries(number: int) -> None:
+    things = [Thing() for _ in range(3)]
+    record(None, "thing.moved", things[1], at=AT, changes={"to": [None, -1]})
+    entries = [Entry("thing.moved", things[index % 3], {"to": [None, index]}) for index in range(number)]
+    record_many(None, entries, at=AT)
+    for position, thing in enumerate(things):
+        before = [-1] if position == 1 else []
+        expected = [*before, *range(position, number, 3)]
+        found = Change.objects.filter(owner_id=thing.change_owner_id).order_by("seq").values_list("seq", "changes")
+        assert list(found) == [(seq, {"to": [None, index]}) for seq, index in enumerate(expected, start=1)]
+        assert count_of(thing.change_owner_id) == (len(expected) or None)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("owners", [1, 100, actions.BATCH])
+def test_a_batch_costs_two_statements_however_many_owners_it_has(owners: int) -> None:
+    things = [Thing() for _ in range(owners)]
+    entries = [Entry("thing.moved", things[index % owners], {}) for index in range(actions.BATCH)]
+    with CaptureQueriesContext(connection) as queries:
+        record_many(None, entries, at=AT)
+    assert len(queries) == 2
+    assert Change.objects.count() == actions.BATCH
+
+
+@pytest.mark.django_db
+def test_counters_are_locked_in_the_order_of_their_owners_from_batch_to_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "BATCH", 2)
+    things = sorted((Thing() for _ in range(5)), key=lambda thing: thing.change_owner_id, reverse=True)
+    with CaptureQueriesContext(connection) as queries:
+        record_many(None, [Entry("thing.moved", thing, {}) for thing in things], at=AT)
+    locked = "".join(query["sql"] for query in queries if "activity_counter" in query["sql"]).replace("-", "")
+    places = [locked.index(thing.change_owner_id.hex) for thing in things]
+    assert places == sorted(places, reverse=True)
 
 
 @pytest.fixture
@@ -244,7 +271,7 @@ def test_a_follower_is_told_of_each_change_of_its_action_and_of_no_other(heard: 
     record(None, "thing.sold", thing, at=AT, changes={"price": [1, 2]})
     record(None, "thing.moved", thing, at=AT)
     entries = [Entry("thing.bought", thing, {}), Entry("thing.moved", thing, {}), Entry("thing.sold", thing, {})]
-    record_many(None, thing.change_owner_id, entries, at=AT)
+    record_many(None, entries, at=AT)
     assert heard == [Entry("thing.sold", thing, {"price": [1, 2]}), entries[0], entries[2]]
 
 

@@ -18,6 +18,7 @@ from duely.tasks.rules import (
     parse_due,
     parse_offset,
     placed,
+    reminded_at,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -345,3 +346,101 @@ def test_every_combination_of_status_and_edit_has_an_answer() -> None:
     for current, asked, late, moved in product(Status, [None, *Status], [False, True], [False, True]):
         after = next_standing(standing(current), asked=asked, late=late, due_moved=moved, now=NOW)
         assert isinstance(after.status, Status)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    "text, due, zone, expected",
+    [
+        ("2026-01-31T08:00:00.000Z", None, "UTC", "2026-01-31T08:00:00+00:00"),
+        ("2026-01-31T08:00:00.000Z", "2026-01-01T00:00:00Z", "Asia/Tokyo", "2026-01-31T08:00:00+00:00"),
+        ("-PT30M", None, "UTC", None),
+        ("-P1D", None, "UTC", None),
+        ("-PT0M", "2026-01-31T08:00:00Z", "UTC", "2026-01-31T08:00:00+00:00"),
+        ("-PT30M", "2026-01-31T08:00:00.123Z", "UTC", "2026-01-31T07:30:00.123+00:00"),
+        # The clocks in Berlin went forward on 29 March 2026 at 02:00, and back on 25 October at 03:00.
+        ("-P1D", "2026-03-29T09:00:00+02:00", "Europe/Berlin", "2026-03-28T09:00:00+01:00"),
+        ("-PT24H", "2026-03-29T09:00:00+02:00", "Europe/Berlin", "2026-03-28T08:00:00+01:00"),
+        ("-P1W", "2026-04-01T09:00:00+02:00", "Europe/Berlin", "2026-03-25T09:00:00+01:00"),
+        ("-P1D", "2026-10-25T09:00:00+01:00", "Europe/Berlin", "2026-10-24T09:00:00+02:00"),
+        ("-PT24H", "2026-10-25T09:00:00+01:00", "Europe/Berlin", "2026-10-24T10:00:00+02:00"),
+        # Days first, then the exact time.
+        ("-P1DT1H", "2026-03-30T03:30:00+02:00", "Europe/Berlin", "2026-03-29T01:30:00+01:00"),
+        # 02:30 did not exist on the 29th, and was there twice on the 25th.
+        ("-P1D", "2026-03-30T02:30:00+02:00", "Europe/Berlin", "2026-03-29T03:30:00+02:00"),
+        ("-P1D", "2026-10-26T02:30:00+01:00", "Europe/Berlin", "2026-10-25T02:30:00+02:00"),
+        # Due at the second 02:30: half an hour before is exact, a day before is by the calendar.
+        ("-PT30M", "2026-10-25T02:30:00+01:00", "Europe/Berlin", "2026-10-25T02:00:00+01:00"),
+        ("-P0DT30M", "2026-10-25T02:30:00+01:00", "Europe/Berlin", "2026-10-25T02:00:00+01:00"),
+        ("-P1D", "2026-10-25T02:30:00+01:00", "Europe/Berlin", "2026-10-24T02:30:00+02:00"),
+        # The day in the owner's zone, not that of the instant.
+        ("-P1D", "2026-03-29T09:00:00+02:00", "UTC", "2026-03-28T07:00:00+00:00"),
+        # Apia had no 30 December 2011.
+        ("-P1D", "2011-12-31T09:00:00+14:00", "Pacific/Apia", "2011-12-31T09:00:00+14:00"),
+        ("-P2D", "2011-12-31T09:00:00+14:00", "Pacific/Apia", "2011-12-29T09:00:00-10:00"),
+        ("-P366D", "1901-01-02T00:00:00Z", "UTC", "1900-01-01T00:00:00Z"),
+    ],
+)
+def test_a_reminder_has_its_instant(text: str, due: str | None, zone: str, expected: str | None) -> None:
+    found = reminded_at(text, utc(due) if due else None, zone)
+    assert found == (utc(expected) if expected else None)
+    assert found is None or found.tzinfo is UTC
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Pacific/Kiritimati", "America/Sao_Paulo"])
+def test_a_day_before_a_whole_day_is_the_end_of_the_day_before(zone: str) -> None:
+    for day in (date(2026, 3, 29), date(2026, 10, 25), date(2018, 11, 5), date(2018, 2, 19)):
+        assert reminded_at("-P1D", placed(day, zone), zone) == placed(day - timedelta(days=1), zone)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-", "-P", "PT30M", "-PT1S"])
+def test_what_is_no_reminder_has_no_instant(text: str) -> None:
+    with pytest.raises(ValueError, match="^" + text):
+        reminded_at(text, NOW, "UTC")
+
+
+offsets = st.fixed_dictionaries(
+    {"days": st.integers(0, 366), "hours": st.integers(0, 99), "minutes": st.integers(0, 999)}
+)
+dues = st.integers(0, 67 * 365 * 24 * 60).map(
+    lambda minutes: datetime(1970, 1, 2, tzinfo=UTC) + timedelta(minutes=minutes)
+)
+
+
+@given(offsets, dues, st.sampled_from(ZONES))
+@example({"days": 1, "hours": 0, "minutes": 0}, datetime(2026, 3, 30, 0, 30, tzinfo=UTC), "Europe/Berlin")
+@example({"days": 1, "hours": 0, "minutes": 0}, datetime(2026, 10, 26, 1, 30, tzinfo=UTC), "Europe/Berlin")
+@example({"days": 0, "hours": 0, "minutes": 1}, datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "Europe/Berlin")
+@example({"days": 1, "hours": 0, "minutes": 0}, datetime(2011, 12, 30, 19, tzinfo=UTC), "Pacific/Apia")
+def test_days_are_those_of_the_calendar_and_the_rest_is_exact(parts: dict[str, int], due: datetime, zone: str) -> None:
+    text = f"-P{parts['days']}DT{parts['hours']}H{parts['minutes']}M"
+    rest = timedelta(hours=parts["hours"], minutes=parts["minutes"])
+    found = reminded_at(text, due, zone)
+    assert found is not None
+    assert found <= due - rest
+    owner = ZoneInfo(zone)
+    wall = due.astimezone(owner).replace(tzinfo=None, fold=0) - timedelta(days=parts["days"])
+    shown = (found + rest).astimezone(owner).replace(tzinfo=None, fold=0)
+    both = {wall.replace(tzinfo=owner, fold=fold).utcoffset() for fold in (0, 1)}
+    if not parts["days"]:
+        assert found == due - rest
+    elif len(both) == 1:
+        assert shown == wall
+    else:
+        # Skipped by the clocks: as much later as they skipped. Shown twice: the first of the two.
+        earlier, later = sorted(offset for offset in both if offset is not None)
+        skipped = wall.replace(tzinfo=owner).utcoffset() == earlier
+        assert shown == wall + (later - earlier if skipped else timedelta())
+        assert (found + rest).astimezone(owner).fold == 0
+
+
+@given(st.dates(date(1971, 1, 1), date(2037, 12, 31)), st.sampled_from(ZONES), st.integers(0, 100))
+def test_a_reminder_of_a_whole_day_is_never_after_its_end(day: date, zone: str, days: int) -> None:
+    end = placed(day, zone)
+    found = reminded_at(f"-P{days}D", end, zone)
+    assert found is not None
+    assert found <= end
+    assert (end - found) <= timedelta(days=days + 1, hours=1)

@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -15,6 +17,7 @@ ADVISORY_LOCK = 0x6475656C79
 # A migration may take longer than a request may; waiting for its turn as well.
 UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 LOCK_TIMEOUT = "10s"
+LOOK_SECONDS = 0.2
 
 
 def migrate() -> list[str]:
@@ -75,10 +78,12 @@ def _advisory_lock() -> Iterator[None]:
     with connection.cursor() as cursor:
         for name in UNLIMITED:
             cursor.execute(f"SET {name} = 0")
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK])
-        if cursor.fetchone() != (True,):
+        if not _locked(cursor):
             log.info("another process is migrating, waiting for it")
-            cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+            # Asked again and again: one statement that waits would itself be waited for by an index that is built
+            # while the database is in use, and neither would ever end.
+            while not _locked(cursor):
+                time.sleep(LOOK_SECONDS)
         cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     try:
         yield
@@ -87,6 +92,11 @@ def _advisory_lock() -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
             for name in UNLIMITED:
                 cursor.execute(f"RESET {name}")
+
+
+def _locked(cursor: Any) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK])
+    return bool(cursor.fetchone() == (True,))
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """What people do with tasks and categories. Each records its change in the same transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from duely.activity.actions import Changes, Entry, record, record_many
 from duely.core.actor import Actor
@@ -14,8 +14,19 @@ from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.records import Statement, deletion, insertion, update
 from duely.tasks.access import category_for, locked_task_for, owner_for
-from duely.tasks.models import Category, Task
-from duely.tasks.rules import PRIORITIES, RANKS, Priority, Standing, Status, folded, next_standing, placed
+from duely.tasks.models import LIVE, UNPASSED, Category, Reminder, Task
+from duely.tasks.queries import bound_to_zone, for_the_log, late_tasks, old_trash
+from duely.tasks.rules import (
+    PRIORITIES,
+    RANKS,
+    Priority,
+    Standing,
+    Status,
+    folded,
+    next_standing,
+    placed,
+    reminded_at,
+)
 
 Fields = Mapping[str, Any]
 """Fields of a task or category by their names in the API, checked and parsed."""
@@ -29,6 +40,8 @@ TASK_DEFAULTS: Fields = {
     "tags": [],
     "reminders": [],
 }
+SWEEP = 500
+"""Tasks that one transaction of a sweep takes. More would keep their owners waiting."""
 CATEGORY_DEFAULTS: Fields = {"color": "#808080", "position": 0}
 
 
@@ -43,6 +56,7 @@ def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
         with transaction.atomic():
             task.owner_id, zone = owner_for(actor, fields.get("owner"), category_id=wanted["category"])
             _set(task, _columns(task, wanted, zone, now))
+            _place_reminders(task, zone, now)
             record(actor, "task.created", task, at=now, changes=_news(task), write=insertion(task))
     except IntegrityError as fault:
         if "id" not in fields or not Task.objects.filter(pk=task.id).exists():
@@ -60,10 +74,13 @@ def update_task(*, actor: Actor, task_id: UUID, fields: Fields, now: datetime) -
     status changes, else task.updated.
     """
     task = locked_task_for(actor, task_id, category_id=fields.get("category"))
-    before = _logged(task)
-    columns = _columns(task, _status_given(fields), task.zone, now)  # type: ignore[attr-defined]
+    zone: str = task.zone  # type: ignore[attr-defined]
+    before, due_at, texts = _logged(task), task.due_at, task.reminders
+    columns = _columns(task, _status_given(fields), zone, now)
     statement = _edit(task, columns, now)
     if statement is not None:
+        if (task.due_at, task.reminders) != (due_at, texts):
+            _place_reminders(task, zone, now, former=texts)
         changes = _differences(before, _logged(task))
         action = "task.status_changed" if "status" in changes else "task.updated"
         record(actor, action, task, at=now, changes=changes, write=statement)
@@ -133,22 +150,150 @@ def delete_category(*, actor: Actor, category_id: UUID, now: datetime) -> None:
     writes = [_edit(task, {"category_id": None}, now) for task in emptied]
     record_many(
         actor,
-        category.owner_id,
         [*entries, Entry("category.deleted", category, {"name": [category.name, None]})],
         at=now,
         writes=[*(write for write in writes if write), deletion(category)],
     )
 
 
-def move_whole_days(*, owner_id: UUID, zone: str) -> None:  # allow: silent_action because the zone's change is recorded
-    """Place the owner's all-day tasks anew after their time zone changed.
+@transaction.atomic
+def mark_overdue(*, now: datetime, limit: int = SWEEP) -> int:
+    """Make open tasks overdue whose due date has passed, the longest late first; returns how many.
 
-    Clients see days, which stay; only the place on the time line moves.
+    At most `limit`, and none that someone else is changing just now: call it until it returns 0, and again later.
+    Records task.status_changed, by the system.
     """
-    whole_days = Task.objects.filter(owner_id=owner_id, due_on__isnull=False)
-    days = whole_days.values_list("due_on", flat=True).distinct().order_by("due_on")
-    for day in filter(None, days):
-        whole_days.filter(due_on=day).update(due_at=placed(day, zone))
+    late = list(late_tasks(now, limit))
+    if late:
+        entries = [Entry("task.status_changed", task, {"status": [task.status, Status.OVERDUE.value]}) for task in late]
+        record_many(None, entries, at=now, writes=[_sweep("former_status = status, status = 'overdue'", late, now)])
+    return len(late)
+
+
+@transaction.atomic
+def purge_trash(*, now: datetime, limit: int = SWEEP) -> int:
+    """Remove tasks for good that have been in the trash for more than TRASH_DAYS; returns how many.
+
+    At most `limit`, as in `mark_overdue`. Records task.purged, by the system.
+    """
+    old = list(old_trash(now, limit))
+    if old:
+        entries = [Entry("task.purged", task, {"title": [task.title, None]}) for task in old]
+        marks, ids = _listed(old)
+        writes = [
+            Statement(f"DELETE FROM tasks_reminder WHERE task_id IN ({marks})", ids),  # noqa: S608
+            Statement(f"DELETE FROM tasks_task WHERE id IN ({marks})", ids),  # noqa: S608
+        ]
+        record_many(None, entries, at=now, writes=writes)
+    return len(old)
+
+
+def pass_reminders(  # allow: silent_action because only what is sent is of interest, and that is recorded elsewhere
+    *, reminders: Collection[UUID], now: datetime
+) -> int:
+    """Note that these reminders, as locked by `queries.due_reminders`, were sent or came to nothing."""
+    return Reminder.objects.filter(UNPASSED, pk__in=reminders).update(passed_at=now)
+
+
+def move_whole_days(*, owner_id: UUID, zone: str, now: datetime) -> None:
+    """Place the owner's all-day tasks and reminders anew after their time zone changed.
+
+    Clients see days, which stay; only the place on the time line moves. A reminder that has not passed yet never gets
+    lost by this: if its new time is over already, it is due at once. Tasks that are not late any more go back to what
+    they were; records task.status_changed for each, by the system.
+    """
+    days, has_reminders = bound_to_zone(owner_id)
+    overdue = [day for day in days if _place_day(owner_id, day, placed(day, zone))]
+    if has_reminders:
+        _move_reminders(owner_id, zone)
+    on_time = [day for day in overdue if placed(day, zone) > now]
+    if on_time:
+        _end_lateness(owner_id, on_time, now)
+
+
+def _place_day(owner_id: UUID, day: date, at: datetime) -> bool:
+    """Place the tasks of one day; returns whether some are overdue, as known once they are locked."""
+    values = {"due_at": at, "owner": owner_id, "due_on": day}
+    fields: list[tuple[Any, Any]] = [(Task._meta.get_field(name), value) for name, value in values.items()]
+    params = [field.get_db_prep_save(value, connection) for field, value in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(_PLACE_DAY, params)
+        return (Status.OVERDUE.value, None) in cursor.fetchall()
+
+
+# What it returns is compared in Python: SQLite 3.40 answers `deleted_at IS NULL` wrongly here.
+_PLACE_DAY = "UPDATE tasks_task SET due_at = %s WHERE owner_id = %s AND due_on = %s RETURNING status, deleted_at"
+
+
+def _move_reminders(owner_id: UUID, zone: str) -> None:
+    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).select_related("task").order_by("id")
+    moved = []
+    for row in waiting.select_for_update(of=("self",), no_key=True).only("text", "remind_at", "task__due_at"):
+        remind_at = reminded_at(row.text, row.task.due_at, zone)
+        if remind_at is not None and remind_at != row.remind_at:
+            row.remind_at = remind_at
+            moved.append(row)
+    Reminder.objects.bulk_update(  # allow: full_save because this one column follows from what the log has
+        moved, ["remind_at"], batch_size=SWEEP
+    )
+
+
+def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> None:
+    overdue = Task.objects.filter(LIVE, owner_id=owner_id, due_on__in=days, status=Status.OVERDUE.value)
+    tasks = list(for_the_log(overdue).select_for_update(no_key=True).order_by("id"))
+    entries = [
+        Entry("task.status_changed", task, {"status": [task.status, task.former_status or Status.PENDING.value]})
+        for task in tasks
+    ]
+    change = "status = COALESCE(former_status, 'pending'), former_status = NULL"
+    record_many(None, entries, at=now, writes=[_sweep(change, tasks, now)])
+
+
+def _sweep(change: str, tasks: Sequence[Task], now: datetime) -> Statement:
+    """The one UPDATE of all these tasks. change: SQL, from the source alone."""
+    marks, ids = _listed(tasks)
+    at = Task._meta.get_field("updated_at").get_db_prep_save(now, connection)
+    sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
+    return Statement(sql, (at, *ids))
+
+
+def _listed(tasks: Sequence[Task]) -> tuple[str, tuple[Any, ...]]:
+    """Their ids for SQL: the marks, the values."""
+    key = Task._meta.pk
+    return ", ".join(["%s"] * len(tasks)), tuple(key.get_db_prep_save(task.pk, connection) for task in tasks)
+
+
+def _place_reminders(task: Task, zone: str, now: datetime, *, former: Sequence[str] = ()) -> None:
+    """Keep the rows of a task's reminders right. former: those that it had.
+
+    One whose time has not changed stays as it is; of the others those of the past count as passed.
+    """
+    times = {text: reminded_at(text, task.due_at, zone) for text in task.reminders}
+    rows = [
+        Reminder(
+            id=new_id(), task_id=task.id, owner_id=task.owner_id, text=text, remind_at=at, passed_at=_past(at, now)
+        )
+        for text, at in times.items()
+        if at is not None
+    ]
+    gone = set(former) - {row.text for row in rows}
+    if gone:
+        Reminder.objects.filter(task_id=task.id, text__in=sorted(gone)).delete()
+    if rows:
+        inserts = [insertion(row) for row in rows]
+        marks = inserts[0].sql.partition(" VALUES ")[2]
+        sql = f"{inserts[0].sql}{(', ' + marks) * (len(rows) - 1)} {_KEEP_UNLESS_MOVED}"
+        Statement(sql, tuple(value for insert in inserts for value in insert.params)).run()
+
+
+_KEEP_UNLESS_MOVED = (
+    "ON CONFLICT (task_id, text) DO UPDATE SET remind_at = excluded.remind_at, passed_at = excluded.passed_at"
+    " WHERE tasks_reminder.remind_at <> excluded.remind_at"
+)
+
+
+def _past(at: datetime, now: datetime) -> datetime | None:
+    return now if at <= now else None
 
 
 def _status_given(fields: Fields) -> dict[str, Any]:

@@ -14,6 +14,9 @@ else:
     AnyLookup = models.Lookup
 
 LIVE = models.Q(deleted_at__isnull=True)
+# Two comparisons and not IN: only so does SQLite see that a query with values fits the partial index.
+OPEN_TASKS = (models.Q(status="pending") | models.Q(status="in_progress")) & LIVE
+UNPASSED = models.Q(passed_at__isnull=True)
 
 
 class HasItem(AnyLookup):
@@ -144,6 +147,13 @@ class Task(Owned, models.Model):
             models.Index(fields=["owner", "due_at", "id"], name="tasks_task_due_at", condition=LIVE),
             models.Index(fields=["created_at", "id"], name="tasks_task_all_created", condition=LIVE),
             models.Index(fields=["category"], name="tasks_task_category"),
+            models.Index(fields=["due_at", "id"], name="tasks_task_open", condition=OPEN_TASKS),
+            models.Index(
+                fields=["deleted_at", "id"], name="tasks_task_trash", condition=models.Q(deleted_at__isnull=False)
+            ),
+            models.Index(
+                fields=["owner", "due_on"], name="tasks_task_due_on", condition=models.Q(due_on__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -153,6 +163,36 @@ class Task(Owned, models.Model):
     def change_label(self) -> str:
         """What the change log calls it."""
         return self.title
+
+
+class Reminder(models.Model):
+    """One entry of a task's `reminders` with the instant that it stands for.
+
+    It follows the task: only actions that change the task, or its owner's time zone, move it. `passed_at` is set
+    once it was sent or came to nothing.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="+", db_index=False)
+    owner_id = models.UUIDField()
+    text = models.CharField(max_length=32)
+    remind_at = models.DateTimeField()
+    passed_at = models.DateTimeField(null=True)
+
+    task_id: UUID
+
+    class Meta:
+        db_table = "tasks_reminder"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["task", "text"], name="tasks_reminder_text"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["remind_at", "id"], name="tasks_reminder_due", condition=UNPASSED),
+            models.Index(fields=["owner_id"], name="tasks_reminder_owner", condition=UNPASSED),
+        ]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 models.JSONField.register_lookup(HasItem)

@@ -1,10 +1,11 @@
 """What tasks do when something that they depend on changes."""
 
 from duely.activity.actions import Entry
+from duely.core.clock import now
 from duely.tasks.actions import move_whole_days
 
 
 def on_profile_updated(entry: Entry) -> None:
     """All-day tasks end with the day in their owner's time zone."""
     if "time_zone" in entry.changes:
-        move_whole_days(owner_id=entry.target.change_owner_id, zone=entry.changes["time_zone"][1])
+        move_whole_days(owner_id=entry.target.change_owner_id, zone=entry.changes["time_zone"][1], now=now())

@@ -63,6 +63,8 @@ class Priority(_Choice):
 RANKS = {priority: rank for rank, priority in enumerate(Priority, start=1)}
 PRIORITIES = {rank: priority for priority, rank in RANKS.items()}
 OPEN = (Status.PENDING, Status.IN_PROGRESS)
+TRASH_DAYS = 30
+"""How long a deleted task stays in the trash."""
 
 
 def placed(due: date, zone: str) -> datetime:
@@ -90,14 +92,37 @@ MAX_OFFSET = timedelta(days=366)
 
 def parse_offset(text: str) -> timedelta:
     """An ISO 8601 duration before the due date, such as `-PT30M` or `-P1D`: minutes to a year. Raises ValueError."""
+    nominal, exact = _offset(text)
+    if nominal + exact > MAX_OFFSET:
+        raise ValueError(text)
+    return nominal + exact
+
+
+def reminded_at(text: str, due_at: datetime | None, zone: str) -> datetime | None:
+    """When a reminder is due: an RFC 3339 instant, or an offset before the due date; None without a due date.
+
+    Weeks and days are days of the calendar in the owner's zone, hours and minutes are exact, days count first
+    (RFC 5545 section 3.3.6). A time that the clocks skip counts as if they had not, one that they show twice is the
+    first of the two (section 3.3.5).
+    """
+    if not text.startswith("-"):
+        return parse_instant(text)
+    if due_at is None:
+        return None
+    nominal, exact = _offset(text)
+    if nominal:
+        due = due_at.astimezone(ZoneInfo(zone)).replace(fold=0)
+        due_at = (due - nominal).astimezone(UTC)
+    return due_at - exact
+
+
+def _offset(text: str) -> tuple[timedelta, timedelta]:
+    """Days of the calendar, and the exact time besides. Raises ValueError."""
     match = _OFFSET.fullmatch(text.upper())
     if not match:
         raise ValueError(text)
     weeks, days, hours, minutes = (int(part or 0) for part in match.groups())
-    offset = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
-    if offset > MAX_OFFSET:
-        raise ValueError(text)
-    return offset
+    return timedelta(weeks=weeks, days=days), timedelta(hours=hours, minutes=minutes)
 
 
 def folded(name: str) -> str:

@@ -1,0 +1,100 @@
+"""What becomes of deleted tasks."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from cast import Api, alice, bob, log_of
+from duely.core.clock import now
+from duely.tasks.actions import SWEEP, mark_overdue, purge_trash
+from duely.tasks.models import Category, Reminder, Task
+from duely.tasks.queries import old_trash
+from duely.tasks.rules import TRASH_DAYS
+
+pytestmark = pytest.mark.django_db
+
+
+def trashed(api: Api, title: str = "Milk", **fields: Any) -> Task:
+    response = api.post("tasks/", {"title": title, **fields})
+    assert response.status_code == 201, response.content
+    assert api.delete(f"tasks/{response.json()['id']}/").status_code == 204
+    return Task.objects.get(pk=response.json()["id"])
+
+
+@pytest.mark.parametrize("extra, purged", [(0, 0), (1, 1), (60_000, 1)])
+def test_a_task_stays_in_the_trash_for_thirty_days(extra: int, purged: int) -> None:
+    task = trashed(Api(alice()))
+    end = task.deleted_at + timedelta(days=30, milliseconds=extra)
+    assert TRASH_DAYS == 30
+    assert purge_trash(now=end) == purged
+    assert Task.objects.count() == 1 - purged
+    assert purge_trash(now=end) == 0
+
+
+def test_the_system_records_what_it_removed() -> None:
+    me = Api(alice())
+    task = trashed(me)
+    purge_trash(now=now() + timedelta(days=31))
+    assert log_of(me.user)[-1] == ("task.purged", {"title": ["Milk", None]})
+    entry = me.get("activity-logs/").json()["data"][0]
+    assert (entry["actor"], entry["seq"], entry["target"]) == (
+        None,
+        3,
+        {"type": "task", "id": str(task.id), "label": "Milk"},
+    )
+
+
+def test_its_reminders_go_with_it_and_its_category_stays() -> None:
+    me = Api(alice())
+    home = me.post("categories/", {"name": "Home"}).json()
+    trashed(me, reminders=["2099-01-01T00:00:00Z"], category=home["id"])
+    kept = me.post("tasks/", {"title": "Rye", "reminders": ["2099-01-01T00:00:00Z"]}).json()
+    assert purge_trash(now=now() + timedelta(days=31)) == 1
+    assert [str(row.task_id) for row in Reminder.objects.all()] == [kept["id"]]
+    assert Category.objects.count() == 1
+
+
+def test_tasks_outside_the_trash_stay_for_ever() -> None:
+    me = Api(alice())
+    made = me.post("tasks/", {"title": "Milk", "due_date": "1900-01-01", "status": "completed"}).json()
+    assert purge_trash(now=now() + timedelta(days=9999)) == 0
+    assert me.get(f"tasks/{made['id']}/").json() == made
+
+
+def test_the_oldest_go_first_and_no_more_than_asked() -> None:
+    me, other = Api(alice()), Api(bob())
+    tasks = [trashed(api, f"{number}") for number, api in enumerate((me, other, me, other))]
+    for task, days in zip(tasks, (33, 31, 34, 32), strict=True):
+        Task.objects.filter(pk=task.pk).update(deleted_at=now() - timedelta(days=days))
+    assert purge_trash(now=now(), limit=3) == 3
+    assert Task.objects.get().title == "1"
+    assert purge_trash(now=now(), limit=3) == 1
+    for api in (me, other):
+        assert [action for action, _ in log_of(api.user)][-2:] == ["task.purged"] * 2
+
+
+@pytest.mark.parametrize("tasks", [1, 30])
+def test_a_call_costs_the_same_few_statements_for_any_number_of_tasks(tasks: int) -> None:
+    me, other = Api(alice()), Api(bob())
+    for number in range(tasks):
+        trashed((me, other)[number % 2], reminders=["2099-01-01T00:00:00Z"])
+    with CaptureQueriesContext(connection) as queries:
+        assert purge_trash(now=now() + timedelta(days=31)) == tasks
+    assert len(queries) == 7, [query["sql"][:80] for query in queries]
+
+
+def test_the_sweep_finds_old_trash_by_its_index() -> None:
+    trashed(Api(alice()))
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "tasks_task_trash" in old_trash(now(), SWEEP).explain()
+
+
+def test_what_is_in_the_trash_does_not_become_overdue() -> None:
+    task = trashed(Api(alice()), due_date="2020-01-31")
+    assert mark_overdue(now=now()) == 0
+    assert Task.objects.get(pk=task.pk).status == "pending"
