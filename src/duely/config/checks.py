@@ -85,7 +85,7 @@ def refuse_unknown_address(*, host: str, public_url: str | None, allowed: Sequen
 
 def register_advice() -> None:
     """Make the checks below known to Django; called once the settings are read."""
-    for check in (check_names, check_public_url, check_debug):
+    for check in (check_names, check_public_url, check_debug, check_mail_server):
         register(check, Tags.compatibility)
 
 
@@ -119,3 +119,14 @@ def check_debug(**options: Any) -> list[CheckMessage]:
     from django.conf import settings
 
     return [Advice("DEBUG is on", "Remove DEBUG when others use this.", id="duely.W003")] if settings.DEBUG else []
+
+
+def check_mail_server(**options: Any) -> list[CheckMessage]:
+    """A password for the mail server should not travel in the open. On a private network it may: so advice, no more."""
+    from django.conf import settings
+
+    server = settings.MAIL_SERVER
+    if server is None or server.user is None or server.security != "none" or is_loopback(server.host):
+        return []
+    advice = "Use smtp+starttls://…:587 or smtps://…:465, or leave user and password out."
+    return [Advice("EMAIL_URL sends its password unencrypted", advice, id="duely.W004")]

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from duely.config import checks, database, env, logs, secret
+from duely.config import checks, database, email, env, logs, secret
 
 _read = env.load(Path.cwd())
 
@@ -50,6 +50,12 @@ _database_url = _read.string("DATABASE_URL", f"sqlite:///{quote(str(DATA_DIR / '
 DATABASES = {"default": database.from_url(_database_url, threads=WEB_THREADS)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Mail
+
+MAIL_SERVER = email.from_url(_read.string("EMAIL_URL", "console:"))
+MAIL_DOMAIN = email.domain(_public_host)
+DEFAULT_FROM_EMAIL = email.sender(_read.string("DEFAULT_FROM_EMAIL", f"Duely <duely@{MAIL_DOMAIN}>"))
+
 # Accounts
 
 AUTH_USER_MODEL = "accounts.User"
@@ -80,6 +86,7 @@ INSTALLED_APPS = [
     "duely.tasks",
     "duely.accounts",
     "duely.activity",
+    "duely.mail",
     "duely.guard",
     "duely.api",
     "duely.web",
@@ -130,7 +137,8 @@ WHITENOISE_MAX_AGE = 0 if DEBUG else 3600
 
 USE_TZ = True
 TIME_ZONE = "UTC"
-USE_I18N = False
+# For the dates in mails alone: there is no LocaleMiddleware, so every answer is English.
+USE_I18N = True
 LANGUAGE_CODE = "en-us"
 
 # Browser security: for the admin and the pages; the API uses neither cookies nor sessions

@@ -1,0 +1,59 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duely.mail import rules
+
+# Lone surrogates too: JSON can carry them.
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@given(ANY_TEXT)
+def test_a_subject_is_one_short_line_of_visible_characters_whatever_people_write(text: str) -> None:
+    line = rules.one_line(text)
+    assert len(line) <= rules.MAX_SUBJECT
+    assert len(f"x{line}".splitlines()) == 1
+    assert line == line.strip()
+    line.encode("utf-8")
+    assert not [letter for letter in line if ord(letter) < 32 or 0x7F <= ord(letter) < 0xA0]
+    assert not set(line) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
+    assert rules.one_line(line) == line
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("Pay the rent", "Pay the rent"),
+        ("Pay\r\nBcc: mallory@example.org", "Pay Bcc: mallory@example.org"),
+        ("a\u2028b\u2029c\x85d\x0be\x00f\tg", "a b c d e f g"),
+        ("\x1b[31mred", "[31mred"),
+        ("invoice\u202efdp.exe", "invoicefdp.exe"),
+        ("\u2067\u2069", ""),
+        ("\ud800", "?"),
+        ("سلام\u200cدنیا", "سلام\u200cدنیا"),
+        ("👩‍👩‍👧 party", "👩‍👩‍👧 party"),
+    ],
+)
+def test_what_breaks_a_line_becomes_a_space_and_what_reorders_it_vanishes(text: str, line: str) -> None:
+    assert rules.one_line(text) == line
+
+
+def test_a_long_subject_ends_in_an_ellipsis() -> None:
+    assert rules.one_line("a" * 150) == "a" * 150
+    assert rules.one_line("a" * 148 + " bc") == "a" * 148 + "…"
+    assert rules.one_line("abcdef", 3) == "ab…"
+
+
+def test_text_keeps_its_lines_and_loses_the_gaps() -> None:
+    assert rules.paragraphs("\n\na  \r\n\n \n\n\tb\u202e\x07c\n\n") == "a\n\n\tb c\n"
+
+
+def test_a_servers_sentence_is_told_without_addresses() -> None:
+    told = rules.without_addresses("5.1.1 <bob@example.org>: no\r\nsuch 'eve@example.org'")
+    assert told == "5.1.1 <…>: no such '…'"
+    assert len(rules.without_addresses("x" * 1000)) == rules.MAX_SUBJECT
+
+
+def test_a_server_never_shows_its_password() -> None:
+    server = rules.Server("mail.example.org", 25, rules.Security.NONE, "u", "hunter2")
+    assert "hunter2" not in f"{server} {server!r}"
