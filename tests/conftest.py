@@ -15,6 +15,7 @@ from pathlib import Path
 
 import django
 import pytest
+import pytest_django.fixtures
 from pytest_django import DjangoDbBlocker
 
 import postgres_server
@@ -66,6 +67,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if _server is not None:
         postgres_server.stop(_server)
     shutil.rmtree(os.environ.get(DIRECTORY, ""), ignore_errors=True)
+
+
+# It would make a database only for tests that are marked for it, and those of `committed_db` are not.
+pytest_django.fixtures._get_databases_for_setup = lambda items: ({"default"}, set())
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -73,13 +73,16 @@ def full_save(path: PurePosixPath, tree: ast.Module) -> Found:
                 yield call.lineno, f".{call.func.attr}() outside core.records"
 
 
+HANDLERS = {("guard/middleware.py", "answer_api"), ("jobs/runner.py", "execute")}
+
+
 def broad_except(path: PurePosixPath, tree: ast.Module) -> Found:
-    """A fault that nobody expected reaches the one handler, and the log. Others catch it only to raise it again."""
+    """A fault that nobody expected reaches the handler of requests or of jobs, and the log. Others raise it again."""
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
             continue
         for handler in _own_handlers(function):
-            if path.as_posix() == "guard/middleware.py" and getattr(function, "name", "") == "answer_api":
+            if (path.as_posix(), getattr(function, "name", "")) in HANDLERS:
                 continue
             kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
             broad = any(kind is None or dotted(kind) in {"Exception", "BaseException"} for kind in kinds)

@@ -54,7 +54,7 @@ def test_an_empty_directory_becomes_a_running_service_that_stops_when_asked(star
     assert sign_in(server, "admin", made_up_password(server.err.read_text())) == 200
     assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o777 == 0o600
     processes = server.descendants()
-    assert len(processes) == 3
+    assert len(processes) == 4
     assert server.stop() == 0
     assert not [pid for pid in processes if alive(pid)]
     assert "Traceback" not in server.out.read_text() + server.err.read_text()
@@ -63,21 +63,26 @@ def test_an_empty_directory_becomes_a_running_service_that_stops_when_asked(star
 def test_killed_processes_come_back(start: Start) -> None:
     server = start()
     server.wait_until_it_answers()
-    until(lambda: len(server.descendants()) == 3)
-    (main,) = children(server.pid)
+    until(lambda: len(server.descendants()) == 4)
+    (main,) = [pid for pid in children(server.pid) if children(pid)]
+    (worker,) = [pid for pid in children(server.pid) if pid != main]
 
     one_worker, other_worker = children(main)
     os.kill(one_worker, signal.SIGKILL)
     until(lambda: len(children(main)) == 2 and one_worker not in children(main))
     server.wait_until_it_answers()
     assert alive(other_worker)
-    assert children(server.pid) == [main]
+    assert set(children(server.pid)) == {main, worker}
 
     workers = children(main)
     os.kill(main, signal.SIGKILL)
-    until(lambda: children(server.pid) not in ([main], []))
+    until(lambda: main not in children(server.pid) and len(server.descendants()) == 4)
     until(lambda: not any(alive(pid) for pid in workers))
     server.wait_until_it_answers()
+    assert worker in children(server.pid)
+
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: worker not in children(server.pid) and len(server.descendants()) == 4)
     assert server.stop() == 0
 
 

@@ -94,6 +94,22 @@ def test_an_address_with_more_than_an_origin_is_refused(text: str) -> None:
         reader(PUBLIC_URL=text).origin("PUBLIC_URL", "")
 
 
+BROKERS = ("redis", "amqp")
+
+
+@pytest.mark.parametrize("text", ["redis://127.0.0.1:6379/1", "amqp://user:secret@host//"])
+def test_an_address_of_a_known_kind_is_kept_as_it_is(text: str) -> None:
+    assert Environment({"X": text}, {}).url("X", schemes=BROKERS) == text
+    assert Environment({}, {}).url("X", schemes=BROKERS) is None
+
+
+@pytest.mark.parametrize("text", ["http://secret@host", "redis:secret", "redis://", "secret", "redis:// secret"])
+def test_an_address_of_another_kind_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(SettingError, match="redis://, amqp://") as refusal:
+        Environment({"X": text}, {}).url("X", schemes=BROKERS)
+    assert "secret" not in str(refusal.value)
+
+
 def test_a_relative_path_starts_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")

@@ -13,7 +13,7 @@ from duely.accounts import actions
 from duely.accounts.backends import admin_actor
 from duely.accounts.models import Session, User
 from duely.accounts.rules import Role
-from duely.activity.admin import ReadOnlyAdmin
+from duely.api.admin import ReadOnlyAdmin
 from duely.core import clock
 from duely.core.errors import Refused
 

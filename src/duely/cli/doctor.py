@@ -6,8 +6,9 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 
 from duely.cli.exits import Exit, Failure
@@ -19,6 +20,7 @@ OLDEST_SQLITE = (3, 38)
 LOW_DISK_BYTES = 500 * 1024 * 1024
 FULL_DISK_BYTES = 50 * 1024 * 1024
 CLOCK_TOLERANCE_SECONDS = 5
+LONG_WAIT = timedelta(minutes=2)
 # No clock that is right shows a time before this program was written.
 EARLIEST = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -59,6 +61,8 @@ def examine() -> Iterator[Finding]:
     yield from _settings()
     yield from _data_directory()
     yield _disk()
+    yield _mail()
+    yield from _broker()
     try:
         yield from _database()
     except Error as error:
@@ -117,6 +121,36 @@ def _disk() -> Finding:
     return Finding("Disk", Verdict.OK, seen)
 
 
+def _mail() -> Finding:
+    from django.conf import settings
+
+    from duely.mail import transport
+
+    if settings.MAIL_SERVER is None:
+        return Finding("Mail", Verdict.OK, "printed, not sent; EMAIL_URL names a server that sends them")
+    try:
+        transport.check()
+    except transport.MailFailure as failure:
+        return Finding("Mail", Verdict.WRONG, str(failure).rstrip("."), "Check EMAIL_URL and the mail server.")
+    return Finding("Mail", Verdict.OK, f"the server takes mails from {settings.DEFAULT_FROM_EMAIL}")
+
+
+def _broker() -> Iterator[Finding]:
+    from django.conf import settings
+
+    if not settings.CELERY_BROKER_URL:
+        return
+    if find_spec("celery") is None:
+        yield Finding("Broker", Verdict.WRONG, "Celery is not installed", "Run: pip install 'duely[celery]'")
+        return
+    from duely.jobs.celery import broker_fault
+
+    if fault := broker_fault():
+        yield Finding("Broker", Verdict.WRONG, fault.rstrip("."), "Check CELERY_BROKER_URL, and that the broker runs.")
+    else:
+        yield Finding("Broker", Verdict.OK, "it takes messages for Celery's workers")
+
+
 def _database() -> Iterator[Finding]:
     from django.db import connection
 
@@ -128,6 +162,7 @@ def _database() -> Iterator[Finding]:
     yield pending
     if pending.verdict is not Verdict.WRONG:
         yield _admin()
+        yield from _jobs()
 
 
 def _postgres() -> Iterator[Finding]:
@@ -208,6 +243,24 @@ def _admin() -> Finding:
     if has_admin():
         return Finding("Administrator", Verdict.OK, "there is one")
     return Finding("Administrator", Verdict.WARNING, "there is none", "Run: duely createadmin")
+
+
+def _jobs() -> Iterator[Finding]:
+    """Whether anyone works, and whether anything has been given up."""
+    from duely.jobs.queries import counts, oldest_wait
+    from duely.jobs.rules import State
+
+    waited = oldest_wait()
+    if waited is not None and waited > LONG_WAIT:
+        minutes = int(waited.total_seconds() // 60)
+        advice = "Start a worker: duely serve, duely worker, or Celery's."
+        yield Finding("Jobs", Verdict.WRONG, f"the oldest has waited for {minutes} min", advice)
+    else:
+        yield Finding("Jobs", Verdict.OK, "none waits for long")
+    dead = sum(many for (_, state), many in counts().items() if state is State.DEAD)
+    if dead:
+        advice = "Look: duely jobs list --state dead. Try again: duely jobs retry --all"
+        yield Finding("Jobs", Verdict.WARNING, f"{dead} failed for the last time", advice)
 
 
 def _print(findings: list[Finding]) -> None:

@@ -58,6 +58,28 @@ def web() -> None:
 
 
 @app.command()
+def worker(
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="Queue what the clock says as well.")] = False,
+    job: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run jobs: mail, reminders, overdue marking. Any number of them on any number of nodes."""
+    from duely.cli.worker import one_job, worker
+
+    if job is not None:
+        one_job(job)
+    else:
+        worker(with_schedules=scheduler)
+
+
+@app.command()
+def scheduler() -> None:
+    """Queue what the clock says. Any number of them: each job is queued once."""
+    from duely.cli.worker import scheduler
+
+    scheduler()
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database up to date; of several nodes that start at once, one does it."""
     from duely.cli.migrate import migrate
@@ -94,6 +116,44 @@ def demo(
     from duely.cli.demo import demo
 
     demo(tasks=tasks)
+
+
+jobs = typer.Typer(help="Look at the queue, and mend it.", no_args_is_help=True)
+app.add_typer(jobs, name="jobs")
+
+
+@jobs.command("list")
+def jobs_list(
+    state: Annotated[str | None, typer.Option(help="waiting, running, done or dead.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
+) -> None:
+    """Count the jobs, and show the newest."""
+    from duely.cli.jobs import show
+
+    show(state=state, name=name, limit=limit)
+
+
+@jobs.command("retry")
+def jobs_retry(
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of dead jobs.")] = None,
+    name: Annotated[str | None, typer.Option(help="All dead jobs of this name.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead jobs.")] = False,
+) -> None:
+    """Let dead jobs try anew."""
+    from duely.cli.jobs import retry
+
+    retry(ids=ids or [], name=name, everything=everything)
+
+
+@jobs.command("purge")
+def jobs_purge(
+    dead: Annotated[bool, typer.Option("--dead", help="Remove all dead jobs, however recent.")] = False,
+) -> None:
+    """Remove jobs that ended long ago."""
+    from duely.cli.jobs import purge
+
+    purge(dead=dead)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -24,9 +24,7 @@ def serve() -> None:
     connections.close_all()
     start = Start(url=settings.PUBLIC_URL, database=describe_database(), admin=admin)
     supervisor = Supervisor(
-        commands=[
-            Command("web", [*duely_command(), "web"], ready=lambda: answers(settings.HOST, settings.PORT)),
-        ],
+        commands=commands(),
         on_ready=lambda: show_start(start),
         environment={SUPERVISOR: str(os.getpid())},
     )
@@ -34,6 +32,15 @@ def serve() -> None:
         supervisor.run()
     except ChildCannotStart as error:
         raise Failure(f"{error} The lines above say why.") from None
+
+
+def commands() -> list[Command]:
+    """The processes of an installation on one machine; with Celery its jobs run elsewhere."""
+    from django.conf import settings
+
+    web = Command("web", [*duely_command(), "web"], ready=lambda: answers(settings.HOST, settings.PORT))
+    worker = Command("worker", [*duely_command(), "worker", "--scheduler"])
+    return [web] if settings.CELERY_BROKER_URL else [web, worker]
 
 
 def duely_command() -> list[str]:

@@ -110,6 +110,13 @@ class Environment:
         value = self.raw(name)
         return (Path(value).expanduser() if value else default).absolute()
 
+    def url(self, name: str, *, schemes: Sequence[str]) -> str | None:
+        """An address of one of these kinds; None when empty. A refusal does not show it: it may hold a password."""
+        value = self.raw(name)
+        if value is not None and not re.match(rf"({'|'.join(schemes)})://[^\s]", value):
+            raise SettingError(name, f"must begin with one of {', '.join(f'{scheme}://' for scheme in schemes)}.")
+        return value
+
     def origin(self, name: str, default: str) -> str:
         """An http or https address without path, query, user or trailing slash."""
         value = self.string(name, default)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import django
+
 from duely.config import checks, database, email, env, logs, secret
 
 _read = env.load(Path.cwd())
@@ -15,6 +17,9 @@ HOST = _read.string("HOST", "127.0.0.1").strip("[]")
 PORT = _read.integer("PORT", 8000, minimum=1, maximum=65535)
 WEB_CONCURRENCY = _read.integer("WEB_CONCURRENCY", os.cpu_count() or 1, minimum=1, maximum=256)
 WEB_THREADS = 2
+WORKER_THREADS = 4
+# Beside the threads of a worker, one takes jobs and one renews leases.
+_most_threads = max(WEB_THREADS, WORKER_THREADS + 2)
 DATA_DIR = _read.path("DATA_DIR", Path("data"))
 
 _host_in_url = f"[{HOST}]" if ":" in HOST else HOST
@@ -47,7 +52,7 @@ checks.refuse_weak_keys(_secret_key, SECRET_KEY_FALLBACKS, debug=DEBUG)
 # Database
 
 _database_url = _read.string("DATABASE_URL", f"sqlite:///{quote(str(DATA_DIR / 'duely.sqlite3'))}")
-DATABASES = {"default": database.from_url(_database_url, threads=WEB_THREADS)}
+DATABASES = {"default": database.from_url(_database_url, threads=_most_threads)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Mail
@@ -80,6 +85,12 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 
+# Jobs
+
+CELERY_BROKER_URL = _read.url("CELERY_BROKER_URL", schemes=("redis", "rediss", "sentinel", "amqp", "amqps"))
+if django.VERSION >= (6, 0):
+    TASKS = {"default": {"BACKEND": "duely.jobs.django_tasks.DuelyBackend"}}
+
 # Parts
 
 INSTALLED_APPS = [
@@ -88,6 +99,7 @@ INSTALLED_APPS = [
     "duely.activity",
     "duely.mail",
     "duely.guard",
+    "duely.jobs",
     "duely.api",
     "duely.web",
     "dmr",

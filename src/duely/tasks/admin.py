@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from duely.activity.admin import ReadOnlyAdmin
+from duely.api.admin import ReadOnlyAdmin
 from duely.tasks.models import Category, Task
 
 

@@ -1,0 +1,63 @@
+"""`duely jobs`: look at the queue, and mend it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from duely.cli.exits import Exit, Failure
+from duely.cli.migrate import setup
+
+if TYPE_CHECKING:
+    from duely.jobs.rules import State
+
+
+def show(*, state: str | None, name: str | None, limit: int) -> None:
+    """Print how many jobs there are of each kind, then the newest, one a line."""
+    setup()
+    from duely.core.clock import rfc3339
+    from duely.jobs.queries import counts, latest_jobs
+
+    wanted = _state(state)
+    for (job, in_state), many in counts().items():
+        print(f"{many:>8} {in_state:<8} {job}")
+    for row in latest_jobs(state=wanted, name=name, limit=limit):
+        error = f"  {row.error.splitlines()[0]}" if row.error else ""
+        print(f"{row.pk}  {row.state:<8} {rfc3339(row.run_at)}  attempts {row.attempts:>2}  {row.name}{error}")
+
+
+def retry(*, ids: Sequence[str], name: str | None, everything: bool) -> None:
+    """Queue dead jobs again and print how many."""
+    setup()
+    from duely.jobs.queue import revive
+
+    if sum((bool(ids), name is not None, everything)) != 1:
+        raise Failure("Name either ids, or --name, or --all.", Exit.WRONG_USE)
+    many = revive(job_ids=[_id(text) for text in ids] if ids else None, name=name)
+    print(f"{many} queued again.")
+
+
+def purge(*, dead: bool) -> None:
+    """Remove what ended long ago and print how many."""
+    setup()
+    from duely.jobs import queue
+
+    many = queue.purge_dead() if dead else 0
+    while some := queue.purge():
+        many += some
+    print(f"{many} removed.")
+
+
+def _state(text: str | None) -> "State | None":
+    from duely.jobs.rules import State
+
+    try:
+        return None if text is None else State(text.lower())
+    except ValueError:
+        raise Failure(f"--state is one of {', '.join(State)}, not {text!r}.", Exit.WRONG_USE) from None
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Failure(f"{text!r} is not an id of a job; `duely jobs list` shows them.", Exit.WRONG_USE) from None

@@ -1,0 +1,95 @@
+"""`duely worker` and `duely scheduler`."""
+
+import os
+import queue as queues
+import signal
+from uuid import UUID
+
+import structlog
+
+from duely.cli.exits import Exit, Failure
+from duely.cli.lifeline import end_with_parent, is_supervised
+from duely.cli.serve import duely_command
+
+log = structlog.get_logger("duely.scheduler")
+
+LONGEST_PAUSE_SECONDS = 30.0
+AFTER_FAULT_SECONDS = 1.0
+
+
+def worker(*, with_schedules: bool) -> None:
+    """Run jobs until SIGTERM or SIGINT. Raises Failure when it ended because a job would not end."""
+    from django.conf import settings
+
+    _setup()
+    from duely.jobs.worker import Worker
+
+    alone = [*duely_command(), "worker", "--job"]
+    if not Worker(threads=settings.WORKER_THREADS, alone=alone, with_schedules=with_schedules).run():
+        raise Failure("A job took longer than it may; the worker ends to get rid of it. Start it again.")
+
+
+def one_job(id_and_fence: str) -> None:
+    """Run one job in this process, for the worker that took it, renews its lease, and does not want to die of it."""
+    end_with_parent(os.getppid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which says what becomes of this
+    import django
+
+    django.setup()
+    from duely.jobs.queue import taken
+    from duely.jobs.runner import execute
+
+    job_id, _, fence = id_and_fence.partition(":")
+    if running := taken(UUID(job_id), int(fence)):
+        execute(running)
+
+
+def scheduler() -> None:
+    """Queue what is due until SIGTERM or SIGINT."""
+    _setup()
+    from django.db import DatabaseError, InterfaceError, close_old_connections
+
+    from duely.jobs.queue import recover, tick
+
+    # A signal handler may write to a SimpleQueue; a threading.Event could be locked at that moment.
+    stop: queues.SimpleQueue[None] = queues.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.put(None))
+    log.info("scheduler started")
+    pause = 0.0
+    while not _told_within(stop, pause):
+        try:
+            pause = min(max(tick().total_seconds(), 0.0), LONGEST_PAUSE_SECONDS)
+            recover()
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("the database is out of reach", error=str(error).strip())
+            pause = AFTER_FAULT_SECONDS
+        close_old_connections()
+
+
+def _told_within(stop: "queues.SimpleQueue[None]", seconds: float) -> bool:
+    try:
+        stop.get(timeout=seconds)
+    except queues.Empty:
+        return False
+    return True
+
+
+def _setup() -> None:
+    import django
+
+    if is_supervised():
+        end_with_parent(os.getppid())
+    django.setup()
+    refuse_old_database()
+
+
+def refuse_old_database() -> None:
+    """Raise Failure while migrations are missing: half of the jobs would fail for want of a column."""
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise Failure("The database is not up to date. Run: duely migrate", Exit.DATABASE)
+    connection.close()
