@@ -399,3 +399,22 @@ def _rotate(used: RefreshToken, successor: str, now: datetime) -> bool:
 def _grant(session: Session, refresh: str, now: datetime) -> Grant:
     access = tokens.mint_access(session.user_id, session.id, now)
     return Grant(access, refresh, int(tokens.access_lifetime().total_seconds()))
+
+
+KEEP_SESSIONS = timedelta(days=30)
+"""For how long a session that is over stays on record."""
+
+
+@transaction.atomic
+def purge_sessions(  # allow: silent_action because the end of each session is recorded, and its row is of no more use
+    *, now: datetime, limit: int = 1000
+) -> int:
+    """Remove refresh tokens that have run out, and sessions that ended or ran out 30 days ago.
+
+    At most `limit` of each; returns how many of both.
+    """
+    spent = list(RefreshToken.objects.filter(expires_at__lt=now).values_list("pk", flat=True)[:limit])
+    RefreshToken.objects.filter(pk__in=spent).delete()
+    gone = list(Session.objects.filter(expires_at__lt=now - KEEP_SESSIONS).values_list("pk", flat=True)[:limit])
+    Session.objects.filter(pk__in=gone).delete()
+    return len(spent) + len(gone)

@@ -158,6 +158,7 @@ class Session(models.Model):
         db_table = "accounts_session"
         indexes: ClassVar = [
             models.Index(fields=["user"], name="accounts_session_live", condition=models.Q(ended_at__isnull=True)),
+            models.Index(fields=["expires_at"], name="accounts_session_expires"),
         ]
 
     def __str__(self) -> str:
@@ -188,6 +189,7 @@ class RefreshToken(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["token_hash"], name="accounts_refresh_token_hash"),
         ]
+        indexes: ClassVar = [models.Index(fields=["expires_at"], name="accounts_refresh_token_expires")]
 
     def __str__(self) -> str:
         return str(self.id)

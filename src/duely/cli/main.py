@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -154,6 +155,25 @@ def jobs_purge(
     from duely.cli.jobs import purge
 
     purge(dead=dead)
+
+
+mail = typer.Typer(help="Look at the mails that Duely sends.", no_args_is_help=True)
+app.add_typer(mail, name="mail")
+
+
+@mail.callback()
+def mail_options() -> None:
+    pass
+
+
+@mail.command("preview")
+def mail_preview(
+    to: Annotated[Path, typer.Option(help="Directory to write into.")] = Path("mail-previews"),
+) -> None:
+    """Write every kind of mail as .html and .txt files, with made-up contents."""
+    from duely.cli.mail import preview
+
+    preview(to)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

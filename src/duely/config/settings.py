@@ -94,6 +94,7 @@ if django.VERSION >= (6, 0):
 # Parts
 
 INSTALLED_APPS = [
+    "duely.notifications",
     "duely.tasks",
     "duely.accounts",
     "duely.activity",

@@ -8,6 +8,7 @@ from duely.accounts import endpoints as accounts
 from duely.activity import endpoints as activity
 from duely.api import documents, health
 from duely.api.routes import IdConverter
+from duely.notifications.views import unsubscribe
 from duely.tasks import endpoints as tasks
 from duely.web.views import home
 
@@ -35,5 +36,6 @@ urlpatterns = [
     path("healthz", health.alive),
     path("readyz", health.ready),
     path("admin/", admin.site.urls),
+    path("unsubscribe/<str:token>/", unsubscribe, name="unsubscribe"),
     path("", home),
 ]

@@ -1,0 +1,23 @@
+"""`duely mail`: look at what is sent."""
+
+from pathlib import Path
+
+from duely.cli.exits import Failure
+
+
+def preview(directory: Path) -> None:
+    """Write every kind of mail with made-up contents, as .html and .txt, and print where."""
+    import django
+
+    django.setup()
+    from duely.notifications.previews import previews
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, mail in previews():
+            for suffix, content in (("html", mail.html), ("txt", f"Subject: {mail.subject}\n\n{mail.text}")):
+                path = directory / f"{name}.{suffix}"
+                path.write_text(content, encoding="utf-8")
+                print(path)
+    except OSError as error:
+        raise Failure(f"{directory} cannot be written to: {error.strerror}. Choose another with --to.") from None

@@ -1,0 +1,118 @@
+"""What the clock does about reminders and digests.
+
+None of it is in the change log: nothing that people see changes. Notices hold what was told.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from duely.core.ids import new_id
+from duely.core.records import insertion
+from duely.jobs.queue import Running, enqueue_many
+from duely.jobs.registry import Definition
+from duely.notifications.models import Digest, Notice
+from duely.notifications.queries import digest_choices, due_digests
+from duely.notifications.rules import Kind, Outcome, day_of, next_digest
+from duely.tasks.actions import pass_reminders
+from duely.tasks.queries import due_reminders
+
+BATCH = 100
+KEEP_NOTICES = timedelta(days=90)
+
+
+@transaction.atomic
+def queue_reminders(*, deliver: Definition, now: datetime) -> int:  # allow: silent_action because nobody sees notices
+    """Queue a mail for each reminder whose time has come; returns how many reminders were looked at, at most BATCH.
+
+    Selected by state: whatever was missed while nothing ran is caught up with.
+    """
+    due = due_reminders(now, BATCH)
+    wanted = {(reminder.task_id, reminder.remind_at, reminder.owner_id) for reminder in due if reminder.is_wanted}
+    _notify(deliver, Kind.REMINDER, sorted(wanted), now)
+    pass_reminders(reminders=[reminder.id for reminder in due], now=now)
+    return len(due)
+
+
+@transaction.atomic
+def queue_digests(*, deliver: Definition, now: datetime) -> int:  # allow: silent_action because nobody sees notices
+    """Queue a mail for each digest whose hour has come; returns how many were looked at, at most BATCH.
+
+    After a stop of more than a day only the present day's is sent: the older ones would tell of days gone by.
+    """
+    due = due_digests(now, BATCH)
+    choices = digest_choices([row.user_id for row in due])
+    wanted = []
+    for row in due:
+        choice = choices.get(row.user_id)
+        if choice is None:
+            Digest.objects.filter(pk=row.user_id).delete()
+            continue
+        if choice.is_active and day_of(row.next_at, choice.zone) == day_of(now, choice.zone):
+            wanted.append((row.user_id, row.next_at, row.user_id))
+        Digest.objects.filter(pk=row.user_id).update(next_at=next_digest(choice.hour, choice.zone, now))
+    _notify(deliver, Kind.DIGEST, wanted, now)
+    return len(due)
+
+
+def plan_digest(  # allow: silent_action because the change of the profile is recorded
+    *, user_id: UUID, hour: int | None, zone: str, now: datetime
+) -> None:
+    """Set when someone's next digest is due; with no hour, none is."""
+    if hour is None:
+        Digest.objects.filter(pk=user_id).delete()
+        return
+    row = insertion(Digest(user_id=user_id, next_at=next_digest(hour, zone, now)))
+    with connection.cursor() as cursor:
+        cursor.execute(f"{row.sql} ON CONFLICT (user_id) DO UPDATE SET next_at = excluded.next_at", row.params)
+
+
+def begin(running: Running, notice_id: UUID) -> Notice | None:  # allow: silent_action because nobody sees notices
+    """Note that a notice is about to be sent; None when it has ended already. Raises LeaseLost."""
+    with transaction.atomic():
+        running.confirm()
+        mine = Notice.objects.filter(pk=notice_id, ended_at__isnull=True)
+        begun = mine.update(attempts=F("attempts") + 1, attempted_at=running.now)
+    return Notice.objects.get(pk=notice_id) if begun else None
+
+
+def end(running: Running, notice: Notice, outcome: Outcome) -> None:  # allow: silent_action because nobody sees notices
+    """Note how a notice ended, and end its job with it. Raises LeaseLost."""
+    mine = Notice.objects.filter(pk=notice.pk, ended_at__isnull=True)
+    running.finish(lambda: mine.update(ended_at=running.now, outcome=outcome.value))
+
+
+def purge_notices(*, now: datetime, limit: int = 1000) -> int:  # allow: silent_action because nobody sees notices
+    """Forget notices that ended 90 days ago; returns how many, at most `limit`."""
+    old = list(Notice.objects.filter(ended_at__lt=now - KEEP_NOTICES).values_list("pk", flat=True)[:limit])
+    return Notice.objects.filter(pk__in=old).delete()[0] if old else 0
+
+
+def _notify(deliver: Definition, kind: Kind, wanted: Sequence[tuple[UUID, datetime, UUID]], now: datetime) -> None:
+    """Add the notices that are not there yet, each with its job."""
+    rows = [
+        insertion(
+            Notice(
+                id=new_id(),
+                kind=kind.value,
+                subject_id=subject,
+                due_at=due_at,
+                recipient_id=recipient,
+                created_at=now,
+                attempts=0,
+                outcome="",
+            )
+        )
+        for subject, due_at, recipient in wanted
+    ]
+    if not rows:
+        return
+    values = rows[0].sql.partition(" VALUES ")[2]
+    sql = f"{rows[0].sql}{(', ' + values) * (len(rows) - 1)} ON CONFLICT DO NOTHING RETURNING id"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [value for row in rows for value in row.params])
+        new = [str(UUID(str(row[0]))) for row in cursor.fetchall()]
+    enqueue_many(deliver, [{"notice_id": notice_id} for notice_id in new])

@@ -1,0 +1,59 @@
+"""Reminders and digests in the background."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from duely.jobs.queue import Postponed, Running
+from duely.jobs.registry import job
+from duely.mail import transport
+from duely.mail.messages import Mail
+from duely.notifications import actions, mails
+from duely.notifications.rules import Outcome
+
+log = structlog.get_logger("duely.notifications")
+
+
+@job("notifications.deliver", attempts=40)
+def deliver(running: Running, *, notice_id: str) -> None:
+    """Send one mail. It is looked at afresh each time: what is not true any more is not sent."""
+    notice = actions.begin(running, UUID(notice_id))
+    if notice is None:
+        return
+    mail = mails.mail_of(notice, running.now)
+    if not isinstance(mail, Mail):
+        actions.end(running, notice, mail)
+        return
+    # A worker that was held up before this line, longer than its lease, has no say any more.
+    running.confirm()
+    try:
+        transport.send(mail)
+    except transport.PermanentFailure as failure:
+        log.warning("a mail was refused for good", notice=notice_id, kind=notice.kind, reason=str(failure))
+        actions.end(running, notice, Outcome.REFUSED)
+    except transport.TemporaryFailure as failure:
+        raise Postponed(str(failure)) from failure
+    else:
+        actions.end(running, notice, Outcome.SENT)
+
+
+@job("notifications.remind", every=timedelta(seconds=10))
+def remind(running: Running) -> None:
+    """Queue the mails of reminders whose time has come."""
+    while actions.queue_reminders(deliver=deliver, now=running.now):
+        running.confirm()
+
+
+@job("notifications.digest", every=timedelta(seconds=60))
+def digest(running: Running) -> None:
+    """Queue the digests whose hour has come."""
+    while actions.queue_digests(deliver=deliver, now=running.now):
+        running.confirm()
+
+
+@job("notifications.purge", every=timedelta(hours=1), timeout_seconds=300)
+def purge(running: Running) -> None:
+    """Forget old notices, a thousand at a time."""
+    while actions.purge_notices(now=running.now):
+        running.confirm()

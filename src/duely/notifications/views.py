@@ -1,0 +1,37 @@
+"""The page behind the link in a mail that ends such mails (RFC 8058)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from duely.accounts.actions import update_profile
+from duely.core.actor import Actor
+from duely.core.clock import now
+from duely.notifications import links, queries
+from duely.notifications.rules import Kind
+
+ENDING: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.REMINDER: {"reminder_emails": False},
+    Kind.DIGEST: {"digest_hour": None},
+}
+
+
+@csrf_exempt  # the link itself is the proof, and mail programs send no cookies
+@require_http_methods(["GET", "HEAD", "POST"])
+def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """GET asks, POST does it. Programs that look at every link in a mail send GET only."""
+    meant = links.read(token)
+    user = queries.recipient(meant[1]) if meant else None
+    if meant is None or user is None:
+        raise Http404("This link is not one of ours, or its account is closed.")
+    kind = meant[0]
+    if request.method == "POST":
+        origin = request.origin  # type: ignore[attr-defined]  # set by the guard
+        actor = Actor(user.id, user.username, user.role, None, user.time_zone, origin)
+        update_profile(actor=actor, values=ENDING[kind], now=now())
+    page = {"kind": kind.value, "done": request.method == "POST", "email": user.email}
+    return render(request, "notifications/unsubscribe.html", page)
