@@ -26,7 +26,7 @@ class Stopped(SystemExit):
 def execute(running: Running) -> None:
     """Run a job that was taken, and record how it went. Raises nothing but Stopped."""
     told = log.bind(job=running.name, job_id=str(running.id), attempt=running.attempt)
-    _renew_connection()
+    _close_stale_connections()
     try:
         known()[running.name].run(running, **running.args)
         if not running.finished:
@@ -41,12 +41,6 @@ def execute(running: Running) -> None:
         told.exception("the job failed")
         _after_failure(running, told, f"{type(error).__name__}: {error}", None)
     finally:
-        _renew_connection()
-
-
-def _renew_connection() -> None:
-    """Drop a connection that has gone bad; within a transaction it is the caller's."""
-    if not connection.in_atomic_block:
         _close_stale_connections()
 
 
@@ -101,7 +95,7 @@ def _hand_back(running: Running, *, seconds: float) -> None:
 
 
 def _close_stale_connections() -> None:
-    """Closing one inside a transaction would end that too."""
+    """Drop a connection that has gone bad; within a transaction it is the caller's."""
     if not connection.in_atomic_block:
         close_old_connections()
 
