@@ -23,12 +23,17 @@ DOCUMENTS = frozenset({"/api/v1/", "/api/v1/schema/", "/api/v1/docs/"})
 # Headers that every answer may have, and none explains.
 GENERAL_HEADERS = frozenset(
     {
+        "access-control-allow-origin",
+        "access-control-expose-headers",
         "allow",
         "cache-control",
         "content-length",
+        "content-security-policy",
         "content-type",
         "cross-origin-opener-policy",
         "referrer-policy",
+        "strict-transport-security",
+        "vary",
         "x-content-type-options",
         "x-frame-options",
         "x-request-id",

@@ -94,6 +94,14 @@ def test_an_address_with_more_than_an_origin_is_refused(text: str) -> None:
         reader(PUBLIC_URL=text).origin("PUBLIC_URL", "")
 
 
+def test_origins_are_written_as_browsers_write_them() -> None:
+    text = "https://a.example.org/, https://b.example.org:443, http://c.example.org:80 ,http://localhost:3000"
+    found = Environment({"X": text}, {}).origins("X")
+    assert found == ["https://a.example.org", "https://b.example.org", "http://c.example.org", "http://localhost:3000"]
+    with pytest.raises(SettingError):
+        Environment({"X": "*"}, {}).origins("X")
+
+
 BROKERS = ("redis", "amqp")
 
 

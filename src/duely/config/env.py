@@ -119,18 +119,26 @@ class Environment:
 
     def origin(self, name: str, default: str) -> str:
         """An http or https address without path, query, user or trailing slash."""
-        value = self.string(name, default)
-        reason = f"must be an address such as https://tasks.example.org, without path or query, not {value!r}."
-        try:
-            parts = urlsplit(value)
-            port = parts.port
-        except ValueError:
-            raise SettingError(name, reason) from None
-        extras = (parts.path.strip("/"), parts.query, parts.fragment, parts.username, parts.password)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or any(extras) or re.search(r"\s", value):
-            raise SettingError(name, reason)
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        return _origin(name, self.string(name, default))
+
+    def origins(self, name: str) -> list[str]:
+        """A list of such addresses, as browsers write them: without the usual port."""
+        found = [_origin(name, word) for word in self.words(name)]
+        return [re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in found]
+
+
+def _origin(name: str, value: str) -> str:
+    reason = f"must be an address such as https://tasks.example.org, without path or query, not {value!r}."
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise SettingError(name, reason) from None
+    extras = (parts.path.strip("/"), parts.query, parts.fragment, parts.username, parts.password)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(extras) or re.search(r"\s", value):
+        raise SettingError(name, reason)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
 def load(directory: Path, process: Mapping[str, str] = os.environ) -> Environment:

@@ -49,6 +49,10 @@ _secret_key = _read.optional("SECRET_KEY")
 SECRET_KEY_FALLBACKS = _read.words("SECRET_KEY_FALLBACKS")
 checks.refuse_weak_keys(_secret_key, SECRET_KEY_FALLBACKS, debug=DEBUG)
 
+# Pages elsewhere
+
+CORS_ALLOWED_ORIGINS = _read.origins("CORS_ALLOWED_ORIGINS")
+
 # Database
 
 _database_url = _read.string("DATABASE_URL", f"sqlite:///{quote(str(DATA_DIR / 'duely.sqlite3'))}")

@@ -13,15 +13,9 @@ from duely.api.problems import problem, refusal
 from duely.core import errors
 from duely.core.actor import Origin
 from duely.core.ids import new_id
-from duely.guard import rules
+from duely.guard import headers, rules
 
 MAX_BODY_BYTES = 1024 * 1024
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 log = structlog.get_logger("duely.request")
 Handler = Callable[[HttpRequest], HttpResponseBase]
@@ -41,23 +35,19 @@ class GuardMiddleware:
         started = time.perf_counter()
         origin = request_origin(request)
         request.origin = origin  # type: ignore[attr-defined]
-        response = answer_api(request) if is_api(request.path_info) else self.pages(request)
-        for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
+        response = answer_api(request) if rules.is_api(request.path_info) else self.pages(request)
+        headers.add(request, response)
         response.headers["X-Request-ID"] = origin.request_id
         _log(request, response, origin, started)
         return response
-
-
-def is_api(path: str) -> bool:
-    """Whether problem documents, not pages, answer under this path."""
-    return path == "/api" or path.startswith("/api/")
 
 
 def answer_api(request: HttpRequest) -> HttpResponseBase:
     """Run the endpoint of an API path; any exception becomes a problem document."""
     try:
         request.get_host()
+        if (preflight := headers.preflight(request)) is not None:
+            return preflight
         refuse_body(request.META.get("CONTENT_LENGTH") or "0")
         view, args, kwargs = resolve(rules.api_path(request.path_info))
         response: HttpResponseBase = view(request, *args, **kwargs)
@@ -84,14 +74,14 @@ def refuse_body(length: str) -> None:
 
 def request_origin(request: HttpRequest) -> Origin:
     """Where the request came from. The caller's own request id is kept when it is a sane one."""
-    headers = request.headers
+    sent = request.headers
     address = rules.client_address(
-        request.META.get("REMOTE_ADDR", ""), headers.get("X-Forwarded-For", ""), settings.TRUSTED_PROXIES
+        request.META.get("REMOTE_ADDR", ""), sent.get("X-Forwarded-For", ""), settings.TRUSTED_PROXIES
     )
-    request_id = headers.get("X-Request-ID", "")
+    request_id = sent.get("X-Request-ID", "")
     return Origin(
         ip=str(address) if address else None,
-        user_agent=rules.printable(headers.get("User-Agent", ""), 255),
+        user_agent=rules.printable(sent.get("User-Agent", ""), 255),
         request_id=request_id if rules.sane_request_id(request_id) else str(new_id()),
     )
 

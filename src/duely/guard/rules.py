@@ -55,6 +55,16 @@ def printable(text: str, limit: int) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:limit])
 
 
+def is_api(path: str) -> bool:
+    """Whether problem documents, not pages, answer under this path."""
+    return path == "/api" or path.startswith("/api/")
+
+
+def is_document(path: str) -> bool:
+    """Whether this is the page of the API's documents."""
+    return is_api(path) and api_path(path) == "/api/v1/docs/"
+
+
 def api_path(path: str) -> str:
     """The canonical form of a path under /api/: with the version and the slash at the end.
 
@@ -64,3 +74,4 @@ def api_path(path: str) -> str:
     if rest != "v1" and not rest.startswith("v1/"):
         rest = "v1/" + rest
     return f"/api/{rest}" if rest.endswith("/") else f"/api/{rest}/"
+

@@ -1,0 +1,79 @@
+"""What browsers are told with every answer: what a page may load, who may read it, and that it comes by TLS alone."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from duely.guard.rules import is_api, is_document
+
+SAME = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+# Answers of the API are data: whoever opens one as a page gets nothing to run.
+DATA = "default-src 'none'; frame-ancestors 'none'"
+PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# Swagger UI and Django's admin write styles, not scripts, into their elements.
+STYLED = PAGE.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+ONE_YEAR = "max-age=31536000"
+
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+ACCEPTED = "Authorization, Content-Type, X-Request-ID"
+EXPOSED = "Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
+PREFLIGHT_SECONDS = "600"
+
+
+def add(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Put them on an answer; what a view has set itself stays."""
+    for name, value in _headers(request):
+        response.headers.setdefault(name, value)
+    if is_api(request.path_info) and settings.CORS_ALLOWED_ORIGINS:
+        _share(request, response)
+
+
+def _headers(request: HttpRequest) -> Iterator[tuple[str, str]]:
+    yield from SAME.items()
+    path = request.path_info
+    if is_document(path) or path.startswith("/admin/"):
+        yield "Content-Security-Policy", STYLED
+    else:
+        yield "Content-Security-Policy", DATA if is_api(path) else PAGE
+    if settings.PUBLIC_URL.startswith("https://"):
+        yield "Strict-Transport-Security", ONE_YEAR
+
+
+def preflight(request: HttpRequest) -> HttpResponse | None:
+    """The answer to a browser that asks whether a page of another origin may send a request (Fetch, section 3.3.5).
+
+    None for anything else. Costs neither a limit nor a query, and the request that follows is checked as any other.
+    """
+    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    if not asks or not _is_allowed(request):
+        return None
+    return HttpResponse(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": METHODS,
+            "Access-Control-Allow-Headers": ACCEPTED,
+            "Access-Control-Max-Age": PREFLIGHT_SECONDS,
+        },
+    )
+
+
+def _share(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Let pages of the allowed origins read the answer. No cookies: the API does not look at any."""
+    vary = response.headers.get("Vary")
+    response.headers["Vary"] = f"{vary}, Origin" if vary else "Origin"
+    if _is_allowed(request):
+        response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED
+
+
+def _is_allowed(request: HttpRequest) -> bool:
+    return request.headers.get("Origin") in settings.CORS_ALLOWED_ORIGINS
