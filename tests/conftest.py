@@ -40,6 +40,8 @@ def _settings() -> dict[str, str]:
         "DATABASE_URL": url,
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "WARNING",
+        # Tests of limits set their own.
+        **dict.fromkeys(("RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
     }
 
 

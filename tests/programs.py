@@ -22,7 +22,8 @@ PATIENCE_SECONDS = 60
 def environment(database_url: str, **settings: str) -> dict[str, str]:
     """What an operator's process would have, and nothing of the test run."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
-    return {**kept, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **settings}
+    unlimited = dict.fromkeys(("RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0")
+    return {**kept, **unlimited, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **settings}
 
 
 def run(directory: Path, *arguments: str, database_url: str, **settings: str) -> "subprocess.CompletedProcess[str]":

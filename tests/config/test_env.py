@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from duely.config.env import Environment, SettingError, load, read_dotenv
+from duely.guard.rules import Rate
 
 
 def reader(**values: str) -> Environment:
@@ -100,6 +101,28 @@ def test_origins_are_written_as_browsers_write_them() -> None:
     assert found == ["https://a.example.org", "https://b.example.org", "http://c.example.org", "http://localhost:3000"]
     with pytest.raises(SettingError):
         Environment({"X": "*"}, {}).origins("X")
+
+
+@pytest.mark.parametrize(
+    "text, rate",
+    [
+        ("50/min", Rate(50, 60)),
+        ("5/s", Rate(5, 1)),
+        ("1000/day", Rate(1000, 86_400)),
+        ("20/HOUR", Rate(20, 3600)),
+        ("5/10min", Rate(5, 600)),
+        ("0", None),
+    ],
+)
+def test_rates_are_read_as_people_write_them(text: str, rate: Rate | None) -> None:
+    assert Environment({"X": text}, {}).rate("X", "1/s") == rate
+    assert Environment({}, {}).rate("X", text) == rate
+
+
+@pytest.mark.parametrize("text", ["50", "-1/min", "many", "5/fortnight", "1/9day", "0/min", "1.5/s", "1/0s"])
+def test_a_rate_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="50/min"):
+        Environment({"X": text}, {}).rate("X", "1/s")
 
 
 BROKERS = ("redis", "amqp")

@@ -1,6 +1,7 @@
 """Who asks: the check of the access token that every request with one goes through."""
 
 import re
+from datetime import datetime
 from typing import cast
 
 from django.http import HttpRequest
@@ -11,6 +12,7 @@ from duely.api.request import ApiRequest
 from duely.core import clock
 from duely.core.actor import Actor
 from duely.core.errors import NotAuthenticated
+from duely.guard import limits
 
 _BEARER = re.compile(r"bearer ([!-~]+)", re.ASCII | re.IGNORECASE)
 
@@ -19,13 +21,16 @@ def authenticate(request: HttpRequest) -> Actor:
     """The caller, from `Authorization: Bearer <access token>` (RFC 6750 section 2.1).
 
     One statement reads session and user, so that an ended session, a deactivated user or a changed role
-    shows at once, and not when the token runs out. Raises NotAuthenticated (401), the same for every reason.
+    shows at once, and not when the token runs out. Raises NotAuthenticated (401), the same for every reason, and
+    RateLimited (429) before the database is asked.
     """
     now = clock.now()
-    header = _BEARER.fullmatch(request.headers.get("Authorization", ""))
-    if header is None:
-        raise NotAuthenticated
-    claims = tokens.read_access(header[1], now)
+    try:
+        claims = _claims(request.headers.get("Authorization", ""), now)
+    except NotAuthenticated:
+        limits.limit_address(request)
+        raise
+    limits.limit_user(request, claims.user_id)
     caller = queries.caller(claims.session_id, claims.user_id, now)
     if caller is None:
         raise NotAuthenticated
@@ -39,3 +44,10 @@ def authenticate(request: HttpRequest) -> Actor:
         seq=caller.seq,
         sees_all=allows(caller.role, Permission.SEE_ALL),
     )
+
+
+def _claims(authorization: str, now: datetime) -> tokens.AccessClaims:
+    header = _BEARER.fullmatch(authorization)
+    if header is None:
+        raise NotAuthenticated
+    return tokens.read_access(header[1], now)

@@ -58,7 +58,7 @@ class SignUps(Auth):
 class LogIns(Auth):
     """New sessions."""
 
-    @operation(TokenPair, name="logIn", refuses=[actions.InvalidCredentials], public=True)
+    @operation(TokenPair, name="logIn", refuses=[actions.InvalidCredentials], public=True, limit="login")
     def post(self, parsed_body: Body[LogIn]) -> HttpResponse:
         """Sign in with a user name or an e-mail address."""
         grant = actions.sign_in(

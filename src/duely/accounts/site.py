@@ -1,20 +1,36 @@
 """The frame of the admin's pages."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 
 from duely.accounts import actions
 from duely.accounts.backends import admin_actor
 from duely.core import clock
-from duely.core.errors import Refused
+from duely.core.errors import RateLimited, Refused
+from duely.guard import limits
+from duely.guard.rules import Scope
 
 FIELDS = {"current_password": "old_password", "new_password": "new_password1"}
+
+
+class SignInForm(AdminAuthenticationForm):
+    """Counts as a try to sign in, as in the API."""
+
+    def clean(self) -> dict[str, Any]:
+        """Look at the password, unless there have been too many tries."""
+        try:
+            limits.limit_address(cast("HttpRequest", self.request), Scope.LOGIN)
+        except RateLimited as refused:
+            raise ValidationError(refused.detail) from None
+        return super().clean()
 
 
 class PasswordForm(PasswordChangeForm):
@@ -52,6 +68,7 @@ class Site(admin.AdminSite):
     """The admin's pages."""
 
     site_header = site_title = "Duely"
+    login_form = SignInForm
 
     def password_change(  # type: ignore[override]  # the stubs forget the redirect
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

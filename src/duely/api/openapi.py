@@ -18,16 +18,27 @@ COMMON_HEADERS = {
         "required": True,
         "schema": {"type": "string"},
     },
-}
-HEADERS_OF_STATUS = {
-    "401": {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}},
-    "503": {
-        "Retry-After": {
-            "description": "Seconds to wait before the next try.",
-            "required": True,
-            "schema": {"type": "string", "pattern": "^[0-9]+$"},
-        }
+    "RateLimit-Policy": {
+        "description": (
+            'What limits such requests, as `"user";q=50;w=60`: 50 within 60 seconds '
+            "(draft-ietf-httpapi-ratelimit-headers). Absent where nothing does."
+        ),
+        "schema": {"type": "string"},
     },
+    "RateLimit": {
+        "description": 'What is left of it, as `"user";r=49;t=60`: 49 more; in 60 seconds one place is free again.',
+        "schema": {"type": "string"},
+    },
+}
+RETRY_AFTER = {
+    "description": "Seconds to wait before the next try.",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[0-9]+$"},
+}
+HEADERS_OF_STATUS: Mapping[str, dict[str, Any]] = {
+    "401": {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}},
+    "429": {"Retry-After": RETRY_AFTER},
+    "503": {"Retry-After": RETRY_AFTER},
 }
 DESCRIPTION = """\
 Tasks, categories, accounts and a log of every change.

@@ -39,7 +39,7 @@ JSON = "application/json"
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., HttpResponse])
 
-ALWAYS: tuple[type[Refused], ...] = (errors.InternalError, errors.Unavailable)
+ALWAYS: tuple[type[Refused], ...] = (errors.RateLimited, errors.InternalError, errors.Unavailable)
 
 
 def describe(kind: type[Any]) -> dict[str, Any]:
@@ -170,14 +170,23 @@ class Bearer(SyncAuth):
         return []
 
 
-class Open(SyncAuth):
-    """No sign-in: the caller is anonymous."""
+@cache
+def _limit_public() -> Callable[[HttpRequest, str], None]:
+    return cast("Callable[[HttpRequest, str], None]", import_string(settings.LIMIT_PUBLIC))
 
-    __slots__ = ()
+
+class Open(SyncAuth):
+    """No sign-in: the caller is anonymous, and counted by address (`settings.LIMIT_PUBLIC`) within `scope`."""
+
+    __slots__ = ("scope",)
     www_authenticate_challenge = None
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
 
     def __call__(self, endpoint: Endpoint, controller: Controller[Any]) -> "Open":
         request = cast("ApiRequest", controller.request)
+        _limit_public()(request, self.scope)
         request.actor = anonymous(request.origin)
         _refuse_unknown_parameters(endpoint, request)
         return self
@@ -262,13 +271,15 @@ def operation(
     status: int = 200,
     refuses: Iterable[type[Refused]] = (),
     public: bool = False,
+    limit: str = "anonymous",
     headers: Mapping[str, str] | None = None,
 ) -> Callable[[Method], Method]:
     """Declare one operation for the OpenAPI document.
 
     `returns` is the struct of the good answer, None for 204. `refuses` are the refusals besides
     those that follow from the shape (sign-in, body, query string, crash). `headers` are those of
-    the good answer with what they hold. `name` is the operation's id in the document.
+    the good answer with what they hold. `name` is the operation's id in the document. `limit` is what a public one
+    counts towards; others count towards their user's own limit.
     """
 
     def decorate(method: Method) -> Method:
@@ -284,7 +295,7 @@ def operation(
             ),
             *_problem_specs(refusals),
         ]
-        options: dict[str, Any] = {"auth": [Open()]} if public else {}
+        options: dict[str, Any] = {"auth": [Open(limit)]} if public else {}
         return cast("Method", validate(*specs, operation_id=name, validate_responses=False, **options)(method))
 
     return decorate

@@ -62,6 +62,7 @@ def examine() -> Iterator[Finding]:
     yield from _data_directory()
     yield _disk()
     yield _mail()
+    yield from _redis()
     yield from _broker()
     try:
         yield from _database()
@@ -133,6 +134,19 @@ def _mail() -> Finding:
     except transport.MailFailure as failure:
         return Finding("Mail", Verdict.WRONG, str(failure).rstrip("."), "Check EMAIL_URL and the mail server.")
     return Finding("Mail", Verdict.OK, f"the server takes mails from {settings.DEFAULT_FROM_EMAIL}")
+
+
+def _redis() -> Iterator[Finding]:
+    from duely.guard.stores import shared
+
+    redis = shared()
+    if redis is None:
+        return
+    if redis.answers():
+        yield Finding("Redis", Verdict.OK, "limits are counted there")
+    else:
+        advice = "Check REDIS_URL, and that Redis runs near by. Until then limits are counted without it."
+        yield Finding("Redis", Verdict.WRONG, "no answer within 50 ms", advice)
 
 
 def _broker() -> Iterator[Finding]:

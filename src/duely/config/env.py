@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from duely.guard.rules import Rate
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -104,6 +106,15 @@ class Environment:
                     name, f"must list addresses or ranges such as 10.0.0.0/8 or ::1, not {word!r}: {error}."
                 ) from None
         return found
+
+    def rate(self, name: str, default: str) -> Rate | None:
+        """A number of requests in a time, such as `50/min`; None for `0`."""
+        value = self.raw(name) or default
+        try:
+            return Rate.parse(value)
+        except ValueError:
+            allowed = f"must be a rate such as 50/min or 1000/day, or 0 for none, not {value!r}."
+            raise SettingError(name, allowed) from None
 
     def path(self, name: str, default: Path) -> Path:
         """An absolute path; `~` is the home directory, a relative path starts in the working directory."""

@@ -49,9 +49,16 @@ _secret_key = _read.optional("SECRET_KEY")
 SECRET_KEY_FALLBACKS = _read.words("SECRET_KEY_FALLBACKS")
 checks.refuse_weak_keys(_secret_key, SECRET_KEY_FALLBACKS, debug=DEBUG)
 
-# Pages elsewhere
+# Limits
 
+RATE_LIMITS = {
+    "login": _read.rate("RATE_LIMIT_LOGIN", "10/min"),
+    "anonymous": _read.rate("RATE_LIMIT_ANON", "10/min"),
+    "user": _read.rate("RATE_LIMIT_USER", "50/min"),
+}
 CORS_ALLOWED_ORIGINS = _read.origins("CORS_ALLOWED_ORIGINS")
+REDIS_URL = _read.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+LIMIT_PUBLIC = "duely.guard.limits.limit_address"
 
 # Database
 

@@ -138,6 +138,18 @@ class UnsupportedMediaType(Refused):
     title = "The body must be JSON."
 
 
+class RateLimited(Refused):
+    """Too many requests of one caller within the time of the limit. `Retry-After` says when there is room again."""
+
+    code = "rate_limited"
+    status = 429
+    title = "Too many requests."
+
+    def __init__(self, seconds: int) -> None:
+        text = f"Try again in {seconds} second{'s' if seconds > 1 else ''}."
+        super().__init__(text, headers={"Retry-After": str(seconds)})
+
+
 class InternalError(Refused):
     """A fault of ours. The log has the details under the request id."""
 

@@ -14,6 +14,7 @@ from duely.core import errors
 from duely.core.actor import Origin
 from duely.core.ids import new_id
 from duely.guard import headers, rules
+from duely.guard.rules import Standing
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -37,6 +38,10 @@ class GuardMiddleware:
         request.origin = origin  # type: ignore[attr-defined]
         response = answer_api(request) if rules.is_api(request.path_info) else self.pages(request)
         headers.add(request, response)
+        standing: Standing | None = getattr(request, "standing", None)
+        if standing is not None:
+            for name, value in standing.headers().items():
+                response.headers[name] = value
         response.headers["X-Request-ID"] = origin.request_id
         _log(request, response, origin, started)
         return response

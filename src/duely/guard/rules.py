@@ -1,8 +1,12 @@
-"""Addresses and request ids: pure functions over header values."""
+"""Addresses, request ids and rates: pure functions over header values and settings."""
 
 import ipaddress
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -75,3 +79,69 @@ def api_path(path: str) -> str:
         rest = "v1/" + rest
     return f"/api/{rest}" if rest.endswith("/") else f"/api/{rest}/"
 
+
+class Scope(StrEnum):
+    """What is limited together."""
+
+    LOGIN = "login"
+    ANONYMOUS = "anonymous"
+    USER = "user"
+
+
+_RATE = re.compile(r"([1-9]\d{0,5})/(?:([1-9]\d{0,3}) ?)?(s|sec|second|min|minute|m|h|hour|d|day)s?", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `limit` requests within any `seconds` seconds."""
+
+    limit: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """`50/min`, `5/10min` or `1000/day`; `0` for no limit is None. Raises ValueError."""
+        if text.strip() == "0":
+            return None
+        match = _RATE.fullmatch(text.strip().lower())
+        if match is None:
+            raise ValueError(text)
+        limit, count, unit = match.groups()
+        seconds = int(count or 1) * _UNITS[unit[0]]
+        if seconds > _UNITS["d"]:
+            raise ValueError(text)
+        return cls(int(limit), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How someone stands with a limit. `wait`: seconds until one more place is free, or the first used one is again."""
+
+    scope: Scope
+    rate: Rate
+    is_allowed: bool
+    remaining: int
+    wait: float
+
+    def headers(self) -> dict[str, str]:
+        """As draft-ietf-httpapi-ratelimit-headers-10 writes it (sections 3 and 4)."""
+        return {
+            "RateLimit-Policy": f'"{self.scope}";q={self.rate.limit};w={self.rate.seconds}',
+            "RateLimit": f'"{self.scope}";r={self.remaining};t={self.retry_after}',
+        }
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds, at least one."""
+        return max(math.ceil(self.wait), 1)
+
+
+def counted_address(address: str | None) -> str:
+    """What counts as one caller: an IPv4 address, or the /64 of an IPv6 one, of which one customer has all."""
+    parsed = parse_address(address or "")
+    if parsed is None:
+        return "unknown"
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,201 @@
+"""Rate limits over HTTP: who is counted as whom, what they are told, and what a refusal costs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from cast import PASSWORD, V1, Api, adam, alice, bearer, bob
+from duely.guard import limits
+from duely.guard.rules import Rate
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_come_yet() -> Iterator[None]:
+    limits.forget()
+    yield
+    limits.forget()
+
+
+@pytest.fixture
+def rates(settings: Any) -> dict[str, Rate | None]:
+    """All limits off; a test sets those it wants."""
+    settings.RATE_LIMITS = dict.fromkeys(("login", "anonymous", "user"))
+    found: dict[str, Rate | None] = settings.RATE_LIMITS
+    return found
+
+
+def log_in(name: str = "nobody", password: str = "wrong", **extra: Any) -> Any:
+    body = {"username": name, "password": password}
+    return Client().post(f"{V1}auth/login/", body, content_type="application/json", **extra)
+
+
+def test_a_user_has_so_many_requests_and_no_more(rates: dict[str, Rate | None]) -> None:
+    rates["user"] = Rate(3, 60)
+    me = Api(alice())
+    left = []
+    for _ in range(3):
+        answer = me.get("tasks/")
+        assert answer.status_code == 200
+        assert answer["RateLimit-Policy"] == '"user";q=3;w=60'
+        left.append(answer["RateLimit"])
+    assert left == ['"user";r=2;t=60', '"user";r=1;t=60', '"user";r=0;t=60']
+    refused = me.post("tasks/", {"title": "Milk"})
+    assert refused.status_code == 429
+    assert refused["Content-Type"] == "application/problem+json"
+    assert refused.json()["code"] == "rate_limited"
+    assert 1 <= int(refused["Retry-After"]) <= 60
+    assert refused["RateLimit"].startswith('"user";r=0;t=')
+    assert me.get("categories/").status_code == 429
+    assert Api(bob()).get("tasks/").status_code == 200
+
+
+def test_all_sessions_of_a_user_count_together(rates: dict[str, Rate | None]) -> None:
+    rates["user"] = Rate(2, 60)
+    user = alice()
+    assert [Api(user).get("tasks/").status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_refused_user_costs_no_query(rates: dict[str, Rate | None]) -> None:
+    rates["user"] = Rate(1, 60)
+    me = Api(alice())
+    me.get("tasks/")
+    with CaptureQueriesContext(connection) as statements:
+        assert me.get("tasks/").status_code == 429
+    assert len(statements) == 0
+
+
+def test_a_refused_sign_in_costs_no_query_once_it_is_known(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = Rate(1, 60)
+    assert [log_in().status_code for _ in range(2)] == [401, 429]
+    with CaptureQueriesContext(connection) as statements:
+        assert log_in().status_code == 429
+    assert len(statements) == 0
+
+
+def test_sign_in_is_limited_by_address_whatever_the_name_and_the_outcome(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = Rate(3, 60)
+    alice()
+    codes = [log_in("alice", PASSWORD), log_in("alice"), log_in("bob"), log_in("alice", PASSWORD)]
+    assert [answer.status_code for answer in codes] == [200, 401, 401, 429]
+    assert log_in("alice", PASSWORD, REMOTE_ADDR="198.51.100.7").status_code == 200
+
+
+def test_the_admins_page_counts_as_a_try_to_sign_in(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = Rate(2, 60)
+    adam()
+
+    def try_page(password: str) -> Any:
+        return Client().post("/admin/login/?next=/admin/", {"username": "adam", "password": password})
+
+    assert [try_page("wrong").status_code for _ in range(2)] == [200, 200]
+    refused = try_page(PASSWORD)
+    assert refused.status_code == 200
+    assert "Try again in" in refused.content.decode()
+    assert log_in("adam", PASSWORD).status_code == 429
+    limits.forget()
+    rates["login"] = None
+    assert try_page(PASSWORD).status_code == 302
+
+
+def test_each_policy_counts_for_itself(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = rates["anonymous"] = rates["user"] = Rate(1, 60)
+    me = Api(alice())
+    assert me.get("tasks/").status_code == 200
+    assert log_in().status_code == 401
+    signed_up = Client().post(f"{V1}auth/signup/", {}, content_type="application/json")
+    assert signed_up.status_code == 400
+    assert signed_up["RateLimit-Policy"] == '"anonymous";q=1;w=60'
+
+
+@pytest.mark.parametrize("token", ["", "Bearer x", "Bearer a.b.c", "Basic eA=="])
+def test_those_without_a_genuine_token_count_by_address(token: str, rates: dict[str, Rate | None]) -> None:
+    rates["anonymous"] = Rate(2, 60)
+    headers = {"Authorization": token} if token else {}
+    answers = [Client().get(f"{V1}tasks/", headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert Api(alice()).get("tasks/").status_code == 200
+
+
+def test_a_thousand_forged_hops_are_one_caller(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = Rate(5, 60)
+    codes = [
+        log_in(headers={"X-Forwarded-For": f"203.0.113.{number % 256}, 10.{number // 256}.0.1"}).status_code
+        for number in range(1000)
+    ]
+    assert codes == [401] * 5 + [429] * 995
+
+
+def test_behind_a_trusted_proxy_each_client_counts_for_itself(rates: dict[str, Rate | None], settings: Any) -> None:
+    import ipaddress
+
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.0/8")]
+    rates["login"] = Rate(1, 60)
+
+    def through_proxy(hops: str) -> int:
+        code: int = log_in(headers={"X-Forwarded-For": hops}).status_code
+        return code
+
+    assert through_proxy("203.0.113.1") == 401
+    assert through_proxy("203.0.113.2") == 401
+    assert through_proxy("198.51.100.9, 203.0.113.1") == 429
+
+
+def test_an_ipv6_customer_is_one_caller(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = Rate(2, 60)
+    codes = [log_in(REMOTE_ADDR=f"2001:db8:1:2::{number:x}").status_code for number in range(3)]
+    assert codes == [401, 401, 429]
+    assert log_in(REMOTE_ADDR="2001:db8:1:3::1").status_code == 401
+
+
+def test_an_address_that_cannot_be_read_is_limited_too(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = Rate(1, 60)
+    assert [log_in(REMOTE_ADDR="").status_code for _ in range(2)] == [401, 429]
+
+
+def test_a_place_becomes_free_when_the_window_has_passed(rates: dict[str, Rate | None]) -> None:
+    import time
+
+    rates["user"] = rates["login"] = Rate(1, 1)
+    me = Api(alice())
+    assert [me.get("tasks/").status_code for _ in range(2)] == [200, 429]
+    assert [log_in().status_code for _ in range(2)] == [401, 429]
+    end = time.monotonic() + 30
+    while me.get("tasks/").status_code == 429 or log_in().status_code == 429:
+        assert time.monotonic() < end
+
+
+def test_documents_and_health_are_not_limited(rates: dict[str, Rate | None]) -> None:
+    rates["anonymous"] = Rate(1, 60)
+    for _ in range(3):
+        for path in (V1, f"{V1}schema/", f"{V1}docs/", "/healthz", "/"):
+            answer = Client().get(path)
+            assert answer.status_code == 200
+            assert "RateLimit" not in answer
+
+
+def test_zero_switches_a_limit_off(rates: dict[str, Rate | None]) -> None:
+    me = Api(alice())
+    answers = [me.get("tasks/") for _ in range(60)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert "RateLimit" not in answers[0]
+
+
+def test_admins_are_limited_as_everyone(rates: dict[str, Rate | None]) -> None:
+    rates["user"] = Rate(1, 60)
+    admin = Api(adam())
+    assert [admin.get("users/").status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_dead_session_is_counted_before_the_database_is_asked(rates: dict[str, Rate | None]) -> None:
+    rates["user"] = Rate(1, 60)
+    user = alice()
+    headers = bearer(user)
+    user.is_active = False
+    type(user).objects.filter(pk=user.pk).update(is_active=False)
+    assert [Client().get(f"{V1}tasks/", headers=headers).status_code for _ in range(2)] == [401, 429]

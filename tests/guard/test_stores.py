@@ -1,0 +1,191 @@
+"""The places where requests are counted: exact with many at once, in many processes, and when Redis goes away."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from duely.core.clock import now
+from duely.guard import limits, stores
+from duely.guard.models import Hit
+from duely.guard.rules import Rate, Scope
+from duely.guard.stores import Database, Memory
+from programs import environment, run
+from redis_server import Redis
+
+HAMMER = Path(__file__).parent / "hammer.py"
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[Redis]:
+    server = Redis()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(redis_server: Redis, settings: Any) -> Iterator[Redis]:
+    """A Redis that REDIS_URL names, answering and empty."""
+    redis_server.stop()
+    redis_server.start()
+    settings.REDIS_URL = redis_server.url
+    limits.forget()
+    yield redis_server
+    settings.REDIS_URL = None
+    limits.forget()
+
+
+@pytest.mark.parametrize("limit", [1, 5, 10, 50])
+def test_memory_lets_exactly_so_many_through(limit: int) -> None:
+    memory = Memory()
+    start = threading.Barrier(20)
+
+    def spend(_: int) -> int:
+        start.wait()
+        return sum(memory.spend("a", Rate(limit, 60)).is_allowed for _ in range(20))
+
+    with ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(spend, range(20))) == limit
+    assert memory.spend("b", Rate(limit, 60)).is_allowed
+
+
+def test_memory_forgets_those_not_heard_of_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "MOST_KEYS", 3)
+    memory = Memory()
+    for key in "abcd":
+        memory.spend(key, Rate(1, 60))
+    assert [memory.spend(key, Rate(1, 60)).is_allowed for key in "dcb"] == [False, False, False]
+    assert memory.spend("a", Rate(1, 60)).is_allowed
+
+
+def test_a_store_says_what_is_left_and_how_long_to_wait() -> None:
+    memory = Memory()
+    first, second, third = (memory.spend("a", Rate(2, 60)) for _ in range(3))
+    assert [spent.is_allowed for spent in (first, second, third)] == [True, True, False]
+    assert [spent.remaining for spent in (first, second, third)] == [1, 0, 0]
+    assert 59 < third.wait <= first.wait <= 60
+
+
+@pytest.mark.django_db
+def test_the_database_counts_the_same(settings: Any) -> None:
+    database = Database()
+    spent = [database.spend("a", Rate(2, 60)) for _ in range(3)]
+    assert [one.is_allowed for one in spent] == [True, True, False]
+    assert [one.remaining for one in spent] == [1, 0, 0]
+    assert 50 < spent[2].wait <= 60
+    assert database.spend("b", Rate(2, 60)).is_allowed
+    Hit.objects.update(at=now() - timedelta(seconds=61))
+    assert database.spend("a", Rate(2, 60)).is_allowed
+
+
+@pytest.mark.django_db
+def test_what_no_limit_looks_at_is_forgotten() -> None:
+    database = Database()
+    for _ in range(3):
+        database.spend("a", Rate(9, 60))
+    Hit.objects.filter(pk=Hit.objects.latest("pk").pk).update(at=now() - timedelta(days=1, minutes=1))
+    assert stores.purge_hits() == 1
+    assert stores.purge_hits() == 0
+    assert Hit.objects.count() == 2
+
+
+def test_redis_counts_the_same(redis: Redis) -> None:
+    store = stores.shared()
+    assert store is not None
+    spent = [store.spend("a", Rate(2, 60)) for _ in range(3)]
+    assert [one.is_allowed for one in spent] == [True, True, False]
+    assert [one.remaining for one in spent] == [1, 0, 0]
+    assert 50 < spent[2].wait <= 60
+    assert store.spend("b", Rate(1, 1)).is_allowed
+    end = time.monotonic() + 30
+    while not store.spend("b", Rate(1, 1)).is_allowed:
+        assert time.monotonic() < end
+
+
+@pytest.mark.django_db
+def test_without_an_answer_from_redis_limits_still_hold(redis: Redis, settings: Any) -> None:
+    settings.RATE_LIMITS = {"login": Rate(2, 60), "user": Rate(2, 60), "anonymous": None}
+    redis.stop()
+    for scope in (Scope.LOGIN, Scope.USER):
+        standings = [limits.spend(scope, "someone") for _ in range(3)]
+        assert [standing.is_allowed for standing in standings if standing] == [True, True, False]
+    assert Hit.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_redis_that_hangs_is_waited_for_once_and_not_again_for_a_while(redis: Redis, settings: Any) -> None:
+    import socket
+
+    settings.RATE_LIMITS = {"user": Rate(100, 60), "anonymous": None, "login": None}
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        settings.REDIS_URL = f"redis://127.0.0.1:{hole.getsockname()[1]}/0"
+        limits.forget()
+        assert all(limits.spend(Scope.USER, "someone") for _ in range(20))
+        hole.settimeout(1)
+        accepted = [hole.accept()[0]]
+        hole.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            hole.accept()
+        for plug in accepted:
+            plug.close()
+
+
+def test_after_a_while_redis_is_asked_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "BREAK_SECONDS", 0.2)
+    store = stores.shared()
+    assert store is not None
+    redis.stop()
+    with pytest.raises(stores.Unreachable):
+        store.spend("a", Rate(1, 60))
+    redis.start()
+    end = time.monotonic() + 30
+    while True:
+        try:
+            assert store.spend("a", Rate(1, 60)).is_allowed
+            break
+        except stores.Unreachable:
+            assert time.monotonic() < end
+
+
+@pytest.mark.process
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("limit", [5, 10, 50])
+@pytest.mark.parametrize("kind", ["database", "redis"])
+def test_many_threads_of_four_processes_get_exactly_so_many_through(
+    limit: int, kind: str, tmp_path: Path, fresh_database_url: str, redis_server: Redis
+) -> None:
+    assert run(tmp_path, "migrate", database_url=fresh_database_url).returncode == 0
+    # PostgreSQL has a hundred connections, and each thread of the test takes one.
+    threads = 20 if kind == "database" and connection.vendor == "postgresql" else 50
+    redis_server.stop()
+    redis_server.start()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(HAMMER), str(threads), str(limit), kind],
+            cwd=tmp_path,
+            env=environment(fresh_database_url, REDIS_URL=redis_server.url),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
+    assert [fault for answer in answers for fault in answer["faults"]] == []
+    assert sum(answer["passed"] for answer in answers) == limit
