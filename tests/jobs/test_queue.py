@@ -16,7 +16,7 @@ from duely.jobs.models import Job, Schedule
 from duely.jobs.queries import counts, database_now, latest_jobs, oldest_wait, time_to_next
 from duely.jobs.queue import LeaseLost, Postponed, Running, claim, claim_one, enqueue, enqueue_many
 from duely.jobs.registry import Definition
-from duely.jobs.rules import LEASE, State
+from duely.jobs.rules import LEASE, SUSPECT_LOSSES, State
 from duely.jobs.runner import execute, run_one
 from jobs.helpers import due, expire, row, take
 
@@ -168,7 +168,7 @@ def test_jobs_of_an_unknown_name_are_left_to_newer_versions(define: Define, only
     assert claim("test:1", 5) == []
     assert claim_one("test:1", job_id) is None
     assert not run_one(job_id, "test:1")
-    Job.objects.update(suspect=True)
+    Job.objects.update(losses=SUSPECT_LOSSES)
     assert claim("test:1", 5, suspect=True) == []
     assert row(job_id).state == State.WAITING
 
@@ -235,18 +235,30 @@ def test_a_lease_that_is_renewed_does_not_expire(define: Define) -> None:
     assert row(running.id).state == State.RUNNING
 
 
-def test_the_job_of_a_silent_worker_runs_again_at_once_and_alone(define: Define) -> None:
+def test_the_job_of_a_silent_worker_runs_again_at_once_and_alone_when_that_is_not_the_first(define: Define) -> None:
     job_id = enqueue(define())
     expire(take("host:7"))
     assert queue.recover() == 1
     stored = row(job_id)
-    assert (stored.state, stored.attempts, stored.suspect) == (State.WAITING, 1, True)
+    assert (stored.state, stored.attempts, stored.losses) == (State.WAITING, 1, 1)
     assert stored.error == "The worker host:7 was not heard of any more."
     assert seconds_until(stored.run_at) <= 0
+    again = take("host:8")
+    assert (again.id, again.attempt, again.fence) == (job_id, 2, 2)
+    expire(again)
+    queue.recover()
+    due(job_id)
     assert claim("test:1", 5) == []
-    (again,) = claim("test:2", 5, suspect=True)
-    assert again.id == job_id
-    assert (again.attempt, again.fence) == (2, 2)
+    (alone,) = claim("test:2", 5, suspect=True)
+    assert (alone.id, alone.attempt, alone.fence) == (job_id, 3, 3)
+
+
+def test_a_job_that_failed_by_itself_is_not_to_blame_for_its_workers_any_more(define: Define) -> None:
+    job_id = enqueue(define())
+    expire(take())
+    queue.recover()
+    queue.fail(take(), "not today")
+    assert row(job_id).losses == 0
 
 
 def test_a_zombie_can_neither_finish_nor_fail_nor_hand_back(define: Define) -> None:
@@ -292,7 +304,7 @@ def test_a_failed_job_comes_again_after_a_wait_that_doubles(define: Define) -> N
         execute(take())
         stored = row(job_id)
         assert (stored.state, stored.attempts, stored.error) == (State.WAITING, attempt, "ValueError: not today")
-        assert not stored.suspect
+        assert stored.losses == 0
         assert wait * 0.8 - 2 <= seconds_until(stored.run_at) <= wait * 1.2
         assert claim("test:1", 5) == []
         due(job_id)
@@ -384,7 +396,7 @@ def test_what_is_handed_back_was_never_taken(define: Define) -> None:
     job_id = enqueue(define(attempts=1))
     queue.release(take())
     stored = row(job_id)
-    assert (stored.state, stored.attempts, stored.suspect) == (State.WAITING, 0, False)
+    assert (stored.state, stored.attempts, stored.losses) == (State.WAITING, 0, 0)
     assert take().fence == 2
 
 
@@ -396,7 +408,7 @@ def test_a_job_is_left_to_another_process_by_its_number(define: Define) -> None:
     assert left is not None
     assert (left.args, left.attempt, left.fence) == (running.args, running.attempt, running.fence)
     assert queue.give_up(running, "It died.") == State.WAITING
-    assert (row(job_id).suspect, row(job_id).error) == (True, "It died.")
+    assert (row(job_id).losses, row(job_id).error) == (SUSPECT_LOSSES, "It died.")
     assert queue.taken(job_id, running.fence) is None
     with pytest.raises(LeaseLost):
         running.finish()

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from duely.jobs.models import Job, Schedule
+from duely.jobs.rules import SUSPECT_LOSSES
 from jobs import sample
 from jobs.rig import Rig, database_url, seconds_since
 from programs import alive, children, until
@@ -46,7 +47,7 @@ def test_a_long_job_is_handed_back_when_its_worker_is_asked_to_end(rig: Rig) -> 
     assert seconds_since(asked) < 5
     rig.wait_for("long", seconds=5)
     job = Job.objects.get(pk=job_id)
-    assert (job.attempts, job.suspect) == (1, False)
+    assert (job.attempts, job.losses) == (1, 0)
     assert rig.effects() == {"long": 1}
     assert len(rig.begun("long")) == 2
 
@@ -82,7 +83,7 @@ def test_a_job_that_does_not_end_ends_its_worker_then_is_killed_alone(rig: Rig) 
 
 def test_a_job_that_runs_alone_is_handed_back_as_well(rig: Rig) -> None:
     job_id = rig.queue(sample.note, "long", seconds=30)
-    Job.objects.update(suspect=True)
+    Job.objects.update(losses=SUSPECT_LOSSES)
     worker = rig.worker(LEASE=60, DRAIN_SECONDS=0.2)
     rig.wait_for_begin("long")
     (alone,) = rig.begun("long")
@@ -95,7 +96,7 @@ def test_a_job_that_runs_alone_is_handed_back_as_well(rig: Rig) -> None:
 
 def test_a_killed_worker_takes_the_process_of_a_job_along(rig: Rig) -> None:
     rig.queue(sample.note, "long", seconds=30)
-    Job.objects.update(suspect=True)
+    Job.objects.update(losses=SUSPECT_LOSSES)
     worker = rig.worker()
     rig.wait_for_begin("long")
     (alone,) = rig.begun("long")
@@ -104,7 +105,7 @@ def test_a_killed_worker_takes_the_process_of_a_job_along(rig: Rig) -> None:
     until(lambda: not alive(alone))
 
 
-def test_a_job_that_crashes_takes_one_worker_along_then_dies_alone(rig: Rig) -> None:
+def test_a_job_that_crashes_takes_two_workers_along_then_dies_alone(rig: Rig) -> None:
     supervisor = rig.start("supervise", "worker")
     job_id = rig.queue(sample.crash, "crash")
     rig.wait_for_begin("crash")
@@ -116,7 +117,7 @@ def test_a_job_that_crashes_takes_one_worker_along_then_dies_alone(rig: Rig) -> 
     assert job.attempts == 3
     assert job.error == "It died, alone in a process of its own."
     assert len(set(rig.begun("crash"))) == 3
-    assert supervisor.out.read_text().count("child ended, starting it again") == 1
+    assert supervisor.out.read_text().count("child ended, starting it again") == 2
     (worker,) = children(supervisor.pid)
     assert worker not in rig.begun("crash")
     assert supervisor.stop() == 0

@@ -29,9 +29,13 @@ def worker(*, with_schedules: bool) -> None:
         raise Failure("A job took longer than it may; the worker ends to get rid of it. Start it again.")
 
 
-def one_job(id_and_fence: str) -> None:
-    """Run one job in this process, for the worker that took it, renews its lease, and does not want to die of it."""
-    end_with_parent(os.getppid())
+def one_job(which: str) -> None:
+    """Run one job in this process, for the worker that took it, renews its lease, and does not want to die of it.
+
+    which: the job's id, its fencing number and the worker's process, with colons in between.
+    """
+    job_id, fence, worker = which.split(":")
+    end_with_parent(int(worker))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which says what becomes of this
     import django
 
@@ -39,7 +43,6 @@ def one_job(id_and_fence: str) -> None:
     from duely.jobs.queue import taken
     from duely.jobs.runner import execute
 
-    job_id, _, fence = id_and_fence.partition(":")
     if running := taken(UUID(job_id), int(fence)):
         execute(running)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
-from duely.jobs.queue import Running, extend
+from duely.jobs.queue import Running, extend, has_ended
 from duely.jobs.rules import LEASE
 
 log = structlog.get_logger("duely.jobs")
@@ -57,8 +57,10 @@ class Leases(threading.Thread):
     def _renew(self, running: Running) -> None:
         told = log.bind(job=running.name, job_id=str(running.id))
         try:
-            if not extend(running) and not running.finished:
-                self.let_go(running)
+            if extend(running):
+                return
+            self.let_go(running)
+            if not running.finished and not has_ended(running):
                 told.warning("the lease of a job is lost")
         except (DatabaseError, InterfaceError) as error:
             told.warning("the lease of a job could not be renewed", error=str(error).strip())

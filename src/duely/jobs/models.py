@@ -16,7 +16,8 @@ class Job(models.Model):
     """Something to do later, once.
 
     A worker that takes a job gets a lease on it, and with it the next `fence`: what it writes at the end counts only
-    while the number is still its own. `suspect` are jobs whose worker died or had to give up: they run alone.
+    while the number is still its own. `losses` counts how often its worker was lost: a job that may be the cause runs
+    alone (see `rules.SUSPECT_LOSSES`).
     `handed_at` is when the id went to Celery. `key` keeps a second one from waiting beside the first.
     """
 
@@ -29,7 +30,7 @@ class Job(models.Model):
     run_at: "models.DateTimeField[datetime, datetime]" = models.DateTimeField()
     attempts = models.IntegerField()
     fence = models.IntegerField()
-    suspect = models.BooleanField()
+    losses = models.SmallIntegerField()
     worker = models.CharField(max_length=100)
     lease_until = models.DateTimeField(null=True)
     handed_at = models.DateTimeField(null=True)

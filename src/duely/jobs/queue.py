@@ -21,7 +21,7 @@ from duely.core.ids import new_id
 from duely.jobs.models import RUNNING, WAITING, Job, Schedule
 from duely.jobs.queries import database_now, due_jobs, expired_jobs
 from duely.jobs.registry import Definition, Ids, known
-from duely.jobs.rules import LEASE, State, next_run, retry_after
+from duely.jobs.rules import LEASE, SUSPECT_LOSSES, State, next_run, retry_after
 
 log = structlog.get_logger("duely.jobs")
 
@@ -112,10 +112,10 @@ def _insert(job: Definition, rows: Sequence[tuple[UUID, str | None, Ids]], run_a
     """Whether anything was inserted."""
     now = "clock_timestamp()" if connection.vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     values = (
-        f"(%s, %s, %s, %s, 'waiting', %s, {'%s' if run_at else now}, 0, 0, %s, '', NULL, NULL, {now}, NULL, NULL, '')"
+        f"(%s, %s, %s, %s, 'waiting', %s, {'%s' if run_at else now}, 0, 0, 0, '', NULL, NULL, {now}, NULL, NULL, '')"
     )
     insert = (
-        "INSERT INTO jobs_job (id, name, args, key, state, urgent, run_at, attempts, fence, suspect, worker,"  # noqa: S608
+        "INSERT INTO jobs_job (id, name, args, key, state, urgent, run_at, attempts, fence, losses, worker,"  # noqa: S608
         " lease_until, handed_at, created_at, started_at, finished_at, error)"
         f" VALUES {', '.join([values] * len(rows))} ON CONFLICT DO NOTHING"
     )
@@ -124,7 +124,7 @@ def _insert(job: Definition, rows: Sequence[tuple[UUID, str | None, Ids]], run_a
     params: list[Any] = []
     for job_id, key, ids in rows:
         params += [_prepared("id", job_id), job.name, json.dumps(dict(ids), default=str), key, job.urgent]
-        params += [_prepared("run_at", run_at), False] if run_at else [False]
+        params += [_prepared("run_at", run_at)] if run_at else []
     with connection.cursor() as cursor:
         cursor.execute(insert, params)
         return bool(cursor.rowcount)
@@ -163,7 +163,8 @@ def claim(worker: str, limit: int, *, suspect: bool = False) -> list[Running]:
 
 
 def _claimable(urgent: bool, suspect: bool) -> Any:
-    return due_jobs(urgent=urgent, names=list(known())).filter(suspect=suspect)
+    jobs = due_jobs(urgent=urgent, names=list(known()))
+    return jobs.filter(losses__gte=SUSPECT_LOSSES) if suspect else jobs.filter(losses__lt=SUSPECT_LOSSES)
 
 
 def taken(job_id: UUID, fence: int) -> Running | None:
@@ -200,6 +201,11 @@ def _running(row: Job, now: datetime) -> Running:
     return Running(id=row.pk, name=row.name, args=row.args, attempt=row.attempts, fence=row.fence, now=now)
 
 
+def has_ended(running: Running) -> bool:
+    """Whether it is done, dead, or gone."""
+    return not Job.objects.filter(pk=running.id, state__in=[State.WAITING.value, State.RUNNING.value]).exists()
+
+
 def extend(running: Running) -> bool:
     """Renew the lease; False when it is lost."""
     held = Job.objects.filter(RUNNING, pk=running.id, fence=running.fence)
@@ -216,16 +222,16 @@ def fail(running: Running, error: str, *, after: timedelta | None = None) -> Sta
 
     after: when to try again; None for a wait that doubles each time. Raises LeaseLost.
     """
-    return _stubbornly(lambda: _fail(running, error, after, suspect=False))
+    return _stubbornly(lambda: _fail(running, error, after, losses=0))
 
 
 def give_up(running: Running, error: str) -> State:
     """End an attempt that its worker died of, or would have: from now on the job runs alone. Raises LeaseLost."""
-    return _fail(running, error, None, suspect=True)
+    return _fail(running, error, None, losses=SUSPECT_LOSSES)
 
 
 @transaction.atomic
-def _fail(running: Running, error: str, after: timedelta | None, suspect: bool) -> State:
+def _fail(running: Running, error: str, after: timedelta | None, losses: int) -> State:
     definition = known().get(running.name)
     # PostgreSQL stores neither a NUL nor half a character, and what failed may say anything.
     error = error.replace("\0", "").encode(errors="replace").decode()
@@ -233,7 +239,7 @@ def _fail(running: Running, error: str, after: timedelta | None, suspect: bool) 
         _settle(running, state=State.DEAD.value, finished_at=Now(), error=error[:MAX_ERROR])
         return State.DEAD
     wait = retry_after(running.attempt, random.random()) if after is None else after  # noqa: S311
-    return _put_back(running, run_at=Now() + wait, error=error[:MAX_ERROR], suspect=suspect)
+    return _put_back(running, run_at=Now() + wait, error=error[:MAX_ERROR], losses=losses)
 
 
 def release(running: Running) -> None:
@@ -250,10 +256,11 @@ def recover() -> int:
         lost = list(expired_jobs().select_for_update(skip_locked=True)[:BATCH])
         now = database_now()
         for row in lost:
-            # The lease was wait enough for the first time.
-            wait = timedelta(0) if row.attempts < 2 else None
+            losses = row.losses + 1
+            # The lease was wait enough, unless the job itself may be to blame.
+            wait = timedelta(0) if losses < SUSPECT_LOSSES else None
             error = f"The worker {row.worker} was not heard of any more."
-            state = _fail(_running(row, now), error, wait, suspect=True)
+            state = _fail(_running(row, now), error, wait, losses)
             log.warning("the worker of a job is gone", job=row.name, job_id=str(row.pk), worker=row.worker, now=state)
     return len(lost)
 

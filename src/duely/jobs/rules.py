@@ -6,6 +6,9 @@ from enum import StrEnum
 LEASE = timedelta(seconds=30)
 """How long a job belongs to a worker that is not heard of. One that lives renews it every third of that."""
 
+SUSPECT_LOSSES = 2
+"""A job that has lost so many workers may be what they died of: it runs alone. One loss may have been anything."""
+
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(hours=1)
 SPREAD = 0.2

@@ -166,7 +166,7 @@ class Worker:
 
     def _run_alone(self, slot: Slot) -> None:
         running = slot.running
-        command = [*self._alone, f"{running.id}:{running.fence}"]
+        command = [*self._alone, f"{running.id}:{running.fence}:{os.getpid()}"]
         try:
             slot.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own command
         except OSError as error:

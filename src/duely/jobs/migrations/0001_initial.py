@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                 ("run_at", models.DateTimeField()),
                 ("attempts", models.IntegerField()),
                 ("fence", models.IntegerField()),
-                ("suspect", models.BooleanField()),
+                ("losses", models.SmallIntegerField()),
                 ("worker", models.CharField(max_length=100)),
                 ("lease_until", models.DateTimeField(null=True)),
                 ("handed_at", models.DateTimeField(null=True)),
