@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import statistics
@@ -41,7 +40,6 @@ WARM_UP_SECONDS = 1.0
 CALM_SECONDS = 2.0
 SHOWN_FAULTS = 10
 PAGE = 100
-LOGGED_FAULT = re.compile(r'"unhandled_exception"|^Traceback|panicked')
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 shutil.copyfile(service.log, options.log)
         run.faults += [f"duely serve ended with exit code {code}"] * bool(code)
         run.faults += [f"left behind: {process}" for process in left]
-        run.faults += _faults_in_log(service.log)
+        run.faults += service.faults()
         with opened(url) as ask:
             stored = read(ask)
         verdict = judge([writer.attempts for writer in writers], stored, _by_owner(seen, stored))
@@ -229,11 +227,6 @@ def _every_page(client: Client, tokens: dict[str, str], path: str, **query: Any)
 
 def _by_owner(seen: dict[str, Seen], stored: Stored) -> dict[UUID, Seen]:
     return {stored.owners[username]: shown for username, shown in seen.items()}
-
-
-def _faults_in_log(log: Path) -> list[str]:
-    lines = log.read_text(errors="replace").splitlines()
-    return [f"in the log of the service: {line[:600]}" for line in lines if LOGGED_FAULT.search(line)]
 
 
 def _figures(

@@ -95,7 +95,7 @@ class Feeder(threading.Thread):
 
         while not self._over.wait(0.05):
             with suppress(OperationalError):  # SQLite was busy for too long: this one was not queued
-                if Job.objects.filter(state="waiting", suspect=False).count() < MOST_WAITING:
+                if Job.objects.filter(state="waiting", losses=0).count() < MOST_WAITING:
                     name = f"job{len(self.names)}"
                     self._rig.queue(sample.note, name, seconds=self._choose.uniform(0.0, 0.8))
                     self.names.append(name)

@@ -2,13 +2,14 @@
 
 import http.client
 import os
+import re
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 TCP_LISTEN = "0A"
 ADMIN_PASSWORD = "harbour-lantern-52-violet"
+LOGGED_FAULT = re.compile(r'"unhandled_exception"|"the job failed"|^Traceback|panicked')
+DUELY = (sys.executable, "-P", "-m", "duely")
 
 
 class ServiceFailed(Exception):
@@ -40,9 +43,20 @@ class Process:
 
 
 class Service:
-    """`duely serve` with two web workers. Needs Linux: it reads /proc."""
+    """`duely serve` with two web workers. Needs Linux: it reads /proc.
 
-    def __init__(self, directory: Path, database_url: str, *, workers: int = 2) -> None:
+    settings: more of them. duely: another command in the place of `duely`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str,
+        *,
+        workers: int = 2,
+        settings: Mapping[str, str] | None = None,
+        duely: Sequence[str] = DUELY,
+    ) -> None:
         self.port = free_port()
         self.log = directory / "serve.log"
         self._directory = directory
@@ -56,16 +70,20 @@ class Service:
             "ADMIN_PASSWORD": ADMIN_PASSWORD,
             # Short enough for tokens to run out during a run.
             "ACCESS_TOKEN_MINUTES": "1",
+            # Clients here call as fast as they can.
+            **dict.fromkeys(("RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "WARNING",
+            **(settings or {}),
         }
+        self._duely = duely
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it is ready. Raises ServiceFailed."""
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "duely", "serve"],
+                [*self._duely, "serve"],
                 cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -99,6 +117,14 @@ class Service:
                 return [("main", main.pid), *workers] if workers else []
         return []
 
+    def worker_process(self) -> int | None:
+        """The process that runs jobs; None while there is none."""
+        assert self._process is not None
+        for process in processes():
+            if process.parent == self._process.pid and process.command.endswith(" worker --scheduler"):
+                return process.pid
+        return None
+
     def stop(self) -> tuple[int, list[str]]:
         """End it with SIGTERM, whatever state it is in; returns its exit code and the processes that it left behind."""
         if self._process is None:
@@ -119,6 +145,11 @@ class Service:
         """The end of its log, long lines cut."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(line[-600:] for line in lines[-number:])
+
+    def faults(self) -> list[str]:
+        """Lines of its log that nobody should find there."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [f"in the log of the service: {line[:600]}" for line in lines if LOGGED_FAULT.search(line)]
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
