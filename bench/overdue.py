@@ -130,7 +130,7 @@ def fill(tasks: int, late: int) -> None:
     step = tasks // late
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0")
         else:
             cursor.execute("PRAGMA cache_size = -400000")
         cursor.execute("CREATE TEMPORARY TABLE bench_owner AS SELECT id, 0 AS place, '' AS text FROM accounts_user")

@@ -121,6 +121,7 @@ GET    /api/v1/docs/                       |    200 |  200 |   200 | 200 |      
 GET    /                                   |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 GET    /healthz                            |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 GET    /readyz                             |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+GET    /unsubscribe/<str:token>/           |    404 |  404 |   404 | 404 |      404 |    404 |   404 |   404 | -
 """
 
 REVEALING = {
@@ -189,6 +190,33 @@ POST admin/accounts/session/<path:object_id>/change/ |    302 |    302 |   403
 GET  admin/accounts/session/<path:object_id>/delete/ |    302 |    302 |   403
 POST admin/accounts/session/<path:object_id>/delete/ |    302 |    302 |   403
 GET  admin/accounts/session/<path:object_id>/history/|    302 |    302 |   200
+GET  admin/jobs/job/                                 |    302 |    302 |   200
+GET  admin/jobs/job/add/                             |    302 |    302 |   403
+POST admin/jobs/job/add/                             |    302 |    302 |   403
+GET  admin/jobs/job/<path:object_id>/                |    302 |    302 |   302
+GET  admin/jobs/job/<path:object_id>/change/         |    302 |    302 |   200
+POST admin/jobs/job/<path:object_id>/change/         |    302 |    302 |   403
+GET  admin/jobs/job/<path:object_id>/delete/         |    302 |    302 |   403
+POST admin/jobs/job/<path:object_id>/delete/         |    302 |    302 |   403
+GET  admin/jobs/job/<path:object_id>/history/        |    302 |    302 |   200
+GET  admin/jobs/schedule/                            |    302 |    302 |   200
+GET  admin/jobs/schedule/add/                        |    302 |    302 |   403
+POST admin/jobs/schedule/add/                        |    302 |    302 |   403
+GET  admin/jobs/schedule/<path:object_id>/           |    302 |    302 |   302
+GET  admin/jobs/schedule/<path:object_id>/change/    |    302 |    302 |   200
+POST admin/jobs/schedule/<path:object_id>/change/    |    302 |    302 |   403
+GET  admin/jobs/schedule/<path:object_id>/delete/    |    302 |    302 |   403
+POST admin/jobs/schedule/<path:object_id>/delete/    |    302 |    302 |   403
+GET  admin/jobs/schedule/<path:object_id>/history/   |    302 |    302 |   200
+GET  admin/notifications/notice/                     |    302 |    302 |   200
+GET  admin/notifications/notice/add/                 |    302 |    302 |   403
+POST admin/notifications/notice/add/                 |    302 |    302 |   403
+GET  admin/notifications/notice/<path:object_id>/    |    302 |    302 |   302
+GET  admin/notifications/notice/<path:object_id>/change/|    302 |    302 |   200
+POST admin/notifications/notice/<path:object_id>/change/|    302 |    302 |   403
+GET  admin/notifications/notice/<path:object_id>/delete/|    302 |    302 |   403
+POST admin/notifications/notice/<path:object_id>/delete/|    302 |    302 |   403
+GET  admin/notifications/notice/<path:object_id>/history/|    302 |    302 |   200
 """
 """Django's admin: nobody signed in, a member with a session of Django's, an admin with one. 302 leads to the sign-in."""
 

@@ -91,7 +91,22 @@ def world() -> World:
         created_at=now(),
         expires_at=now() + tokens.refresh_lifetime(),
     )
+    _things_of_the_clock(made.people["owner"])
     return made
+
+
+def _things_of_the_clock(user: Any) -> None:
+    """A schedule, a notice and the job that will send it, for the admin's pages to show."""
+    from duely.core.clock import now
+    from duely.jobs.queue import tick
+    from duely.notifications import jobs
+    from duely.notifications.actions import queue_digests
+    from duely.notifications.models import Digest
+
+    tick()
+    Digest.objects.create(user_id=user.id, next_at=now())
+    type(user).objects.filter(pk=user.pk).update(digest_hour=7)
+    queue_digests(deliver=jobs.deliver, now=now())
 
 
 def _actor(user: Any) -> Any:
