@@ -266,7 +266,7 @@ def test_old_notices_are_forgotten() -> None:
     from duely.core.ids import new_id
 
     at = now()
-    for days, ended in ((91, True), (89, True), (91, False)):
+    for days, ended in ((91, True), (89, True), (91, False), (89, False)):
         moment = at - timedelta(days=days)
         Notice.objects.create(
             id=new_id(),
@@ -279,6 +279,6 @@ def test_old_notices_are_forgotten() -> None:
             ended_at=moment if ended else None,
             outcome="sent" if ended else "",
         )
-    assert actions.purge_notices(now=at) == 1
+    assert actions.purge_notices(now=at) == 2
     assert actions.purge_notices(now=at) == 0
     assert Notice.objects.count() == 2

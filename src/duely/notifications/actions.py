@@ -86,8 +86,8 @@ def end(running: Running, notice: Notice, outcome: Outcome) -> None:  # allow: s
 
 
 def purge_notices(*, now: datetime, limit: int = 1000) -> int:  # allow: silent_action because nobody sees notices
-    """Forget notices that ended 90 days ago; returns how many, at most `limit`."""
-    old = list(Notice.objects.filter(ended_at__lt=now - KEEP_NOTICES).values_list("pk", flat=True)[:limit])
+    """Forget notices of 90 days ago, whatever became of them; returns how many, at most `limit`."""
+    old = list(Notice.objects.filter(created_at__lt=now - KEEP_NOTICES).values_list("pk", flat=True)[:limit])
     return Notice.objects.filter(pk__in=old).delete()[0] if old else 0
 
 

@@ -42,11 +42,7 @@ class Notice(models.Model):
                 name="notifications_notice_ended",
             ),
         ]
-        indexes: ClassVar = [
-            models.Index(
-                fields=["ended_at"], name="notifications_notice_ended_at", condition=models.Q(ended_at__isnull=False)
-            ),
-        ]
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="notifications_notice_created")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject_id}"

@@ -34,11 +34,7 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "notifications_notice",
                 "indexes": [
-                    models.Index(
-                        condition=models.Q(("ended_at__isnull", False)),
-                        fields=["ended_at"],
-                        name="notifications_notice_ended_at",
-                    )
+                    models.Index(fields=["created_at"], name="notifications_notice_created"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
