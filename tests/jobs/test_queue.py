@@ -253,6 +253,20 @@ def test_the_job_of_a_silent_worker_runs_again_at_once_and_alone_when_that_is_no
     assert (alone.id, alone.attempt, alone.fence) == (job_id, 3, 3)
 
 
+def test_what_comes_back_without_a_fault_of_its_own_keeps_its_place(define: Define) -> None:
+    job = define()
+    first, second = enqueue(job), enqueue(job)
+    place = row(first).run_at
+    (running,) = claim("test:1", 1)
+    queue.release(running)
+    assert row(first).run_at == place
+    (running,) = claim("test:1", 1)
+    expire(running)
+    queue.recover()
+    assert row(first).run_at == place
+    assert [running.id for running in claim("test:1", 2)] == [first, second]
+
+
 def test_a_job_that_failed_by_itself_is_not_to_blame_for_its_workers_any_more(define: Define) -> None:
     job_id = enqueue(define())
     expire(take())

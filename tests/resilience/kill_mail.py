@@ -287,13 +287,17 @@ def _between(first: Arrival, kill: Kill, second: Arrival) -> bool:
 
 
 def _delays(run: Run, noted: dict[UUID, Noted]) -> list[float]:
-    """For each mail that a kill hit: the seconds until it was tried again."""
+    """For each mail that a kill hit: the seconds until it was tried again.
+
+    A commit that the worker had sent may still happen after its death: such a mail was noted, and is not tried again.
+    """
     delays = []
     for kill in run.kills:
         for notice in kill.hit:
             seen = {*run.attempts_seen[notice], noted[notice].attempted_at or 0.0}
             later = [at for at in seen if at > kill.at]
-            delays.append(min(later) - kill.at if later else float("inf"))
+            if later or noted[notice].outcome != "sent":
+                delays.append(min(later) - kill.at if later else float("inf"))
     return sorted(delays)
 
 

@@ -239,13 +239,15 @@ def _fail(running: Running, error: str, after: timedelta | None, losses: int) ->
         _settle(running, state=State.DEAD.value, finished_at=Now(), error=error[:MAX_ERROR])
         return State.DEAD
     wait = retry_after(running.attempt, random.random()) if after is None else after  # noqa: S311
-    return _put_back(running, run_at=Now() + wait, error=error[:MAX_ERROR], losses=losses)
+    # Without a wait it keeps its place: it is before those that came after it.
+    place = {"run_at": Now() + wait} if wait else {}
+    return _put_back(running, **place, error=error[:MAX_ERROR], losses=losses)
 
 
 def release(running: Running) -> None:
     """Hand a job back that was not finished, as if it had never been taken. Raises LeaseLost."""
     with transaction.atomic():
-        _put_back(running, run_at=Now(), attempts=F("attempts") - 1)
+        _put_back(running, attempts=F("attempts") - 1)
 
 
 def recover() -> int:
