@@ -12,6 +12,8 @@ SECONDS = 150
 COMMANDS = {
     "kill_worker": ("--kills", "2", "--lease", "2"),
     "schedulers": ("--kills", "2", "--down", "3"),
+    "drain": ("--rounds", "1", "--drain", "1"),
+    "poison": ("--poisons", "1", "--others", "5", "--lease", "2"),
     "zombie": ("--jobs", "20", "--rounds", "1", "--lease", "2"),
 }
 
