@@ -38,6 +38,8 @@ def main() -> int:
             return show({}, ["nothing ticks"])
         for number in range(asked.kills):
             time.sleep(choose.uniform(0.5, 2.0))
+            # On a busy machine all three could else be starting at once, and nobody would be there to tick.
+            wait(lambda: all(scheduler.said("scheduler started") for scheduler in schedulers), START_SECONDS)
             schedulers[number % SCHEDULERS].kill()
             schedulers[number % SCHEDULERS] = _scheduler(rig)
         time.sleep(2)
