@@ -2,10 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,6 +14,7 @@ from duely.activity.actions import Entry, record, record_many
 from duely.activity.models import Change, Counter
 from duely.core.ids import new_id
 from duely.tasks.models import Task
+from races import in_thread, together
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -29,27 +28,6 @@ class Thing:
     def __init__(self, owner: UUID) -> None:
         self.change_owner_id = owner
         self.change_id = new_id()
-
-
-def in_thread(work: Callable[[], Any]) -> Any:
-    """What a thread does: the work, and giving its connection back."""
-    try:
-        return work()
-    finally:
-        connection.close()
-
-
-def together(*works: Callable[[], Any]) -> list[Any]:
-    """All of them at once; the results in order."""
-    connection.close()
-    barrier = threading.Barrier(len(works))
-
-    def start(work: Callable[[], Any]) -> Any:
-        barrier.wait(10)
-        return in_thread(work)
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(60) for future in [pool.submit(start, work) for work in works]]
 
 
 def seqs(owner: UUID) -> list[int]:

@@ -17,7 +17,8 @@ from duely.jobs.queue import Running, claim, claim_one, enqueue, enqueue_many, t
 from duely.jobs.registry import Definition
 from duely.jobs.rules import State
 from duely.jobs.runner import execute
-from jobs.helpers import elsewhere, expire, row, take, together
+from jobs.helpers import elsewhere, expire, row, take
+from races import together
 
 Define = Callable[..., Definition]
 MINUTE = timedelta(minutes=1)

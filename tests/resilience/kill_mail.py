@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import signal
 import statistics
 import sys
@@ -156,12 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{error}\n{service.last_lines()}", file=sys.stderr)
             return 1
         finally:
-            code, left = service.stop()
-            if options.log:
-                shutil.copyfile(service.log, options.log)
-        run.faults += [f"duely serve ended with exit code {code}"] * bool(code)
-        run.faults += [f"left behind: {process}" for process in left]
-        run.faults += service.faults()
+            run.faults += service.stop(log=options.log)
         run.put_back = _put_back(service.log, run.kills)
         with opened(url) as ask:
             noted, jobs = notices(ask), jobs_by_state(ask)

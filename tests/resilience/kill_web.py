@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import signal
 import statistics
 import sys
@@ -80,12 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{error}\n{service.last_lines()}", *board.surprises[:SHOWN_FAULTS], sep="\n", file=sys.stderr)
             return 1
         finally:
-            code, left = service.stop()
-            if options.log:
-                shutil.copyfile(service.log, options.log)
-        run.faults += [f"duely serve ended with exit code {code}"] * bool(code)
-        run.faults += [f"left behind: {process}" for process in left]
-        run.faults += service.faults()
+            run.faults += service.stop(log=options.log)
         with opened(url) as ask:
             stored = read(ask)
         verdict = judge([writer.attempts for writer in writers], stored, _by_owner(seen, stored))

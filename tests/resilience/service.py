@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -125,10 +126,10 @@ class Service:
                 return process.pid
         return None
 
-    def stop(self) -> tuple[int, list[str]]:
-        """End it with SIGTERM, whatever state it is in; returns its exit code and the processes that it left behind."""
+    def stop(self, *, log: Path | None = None) -> list[str]:
+        """End it with SIGTERM, whatever state it is in, and keep its log there. Returns what went wrong in its life."""
         if self._process is None:
-            return 0, []
+            return []
         if self._process.poll() is None:
             self._process.terminate()
         try:
@@ -139,14 +140,17 @@ class Service:
         left = [process for process in processes() if process.session == self._process.pid]
         for process in left:
             os.kill(process.pid, signal.SIGKILL)
-        return code, [f"{process.pid} {process.command}" for process in left]
+        if log:
+            shutil.copyfile(self.log, log)
+        ended = [f"duely serve ended with exit code {code}"] * bool(code)
+        return ended + [f"left behind: {process.pid} {process.command}" for process in left] + self._logged_faults()
 
     def last_lines(self, number: int = 10) -> str:
         """The end of its log, long lines cut."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(line[-600:] for line in lines[-number:])
 
-    def faults(self) -> list[str]:
+    def _logged_faults(self) -> list[str]:
         """Lines of its log that nobody should find there."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [f"in the log of the service: {line[:600]}" for line in lines if LOGGED_FAULT.search(line)]

@@ -14,7 +14,6 @@ service's processes (see impatient.py), so that a minute here is like an hour el
 import argparse
 import json
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -228,12 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             for caller in run.callers:
                 caller.stop()
-            code, left = service.stop()
-            if options.log:
-                shutil.copyfile(service.log, options.log)
-        run.faults += [f"duely serve ended with exit code {code}"] * bool(code)
-        run.faults += [f"left behind: {process}" for process in left]
-        run.faults += service.faults()
+            run.faults += service.stop(log=options.log)
         with opened(url) as ask:
             noted, jobs = notices(ask), jobs_by_state(ask)
         run.faults += [f"{check.name}: {check.result}" for check in examine(url) if not check.sound]

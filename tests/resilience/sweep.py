@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -91,11 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for caller in callers:
                 caller.stop()
                 caller.join()
-            code, left = service.stop()
-            if options.log:
-                shutil.copyfile(service.log, options.log)
-        faults = [f"duely serve ended with exit code {code}"] * bool(code) + [f"left behind: {each}" for each in left]
-        faults += service.faults() + [caller.failure for caller in callers if caller.failure]
+            faults = service.stop(log=options.log)
+        faults += [caller.failure for caller in callers if caller.failure]
     figures["fill s"] = filled
     figures["errors"] = sum(call.failed for caller in callers for call in caller.calls)
     figures["clean"] = not (faults or figures["errors"] or {figures["marked"], figures["in the log"]} != {options.late})

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,24 +16,9 @@ from duely.core.ids import new_id
 from duely.tasks import actions
 from duely.tasks.models import Category, Task
 from duely.tasks.rules import placed
+from races import together
 
 ROUNDS = 6
-
-
-def together(*works: Callable[[], Any]) -> list[Any]:
-    """All of them at once, each with a connection of its own; the results in order."""
-    connection.close()
-    barrier = threading.Barrier(len(works))
-
-    def start(work: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(10)
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(60) for future in [pool.submit(start, work) for work in works]]
 
 
 def status(response: Any) -> int:

@@ -19,25 +19,10 @@ from duely.tasks import actions
 from duely.tasks.actions import mark_overdue, pass_reminders, purge_trash
 from duely.tasks.models import Reminder, Task
 from duely.tasks.queries import due_reminders, late_tasks, old_trash
+from races import together
 
 PAST, FUTURE = "2020-01-31T09:00:00.000Z", "2099-01-31T09:00:00.000Z"
 PATIENCE_SECONDS = 20
-
-
-def together(*works: Callable[[], Any]) -> list[Any]:
-    """All of them at once, each with a connection of its own; the results in order."""
-    connection.close()
-    barrier = threading.Barrier(len(works))
-
-    def start(work: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(10)
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(60) for future in [pool.submit(start, work) for work in works]]
 
 
 def made(api: Api, due: str = PAST, **fields: Any) -> str:

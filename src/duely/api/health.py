@@ -6,6 +6,12 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 
+def pending_migrations() -> list[str]:
+    """The migrations that this program has and the database has not, in their order."""
+    executor = MigrationExecutor(connection)
+    return [str(migration) for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+
+
 @require_safe
 def alive(request: HttpRequest) -> JsonResponse:
     """200 while the process answers at all."""
@@ -17,8 +23,7 @@ def ready(request: HttpRequest) -> JsonResponse:
     """200 when the database answers and is migrated, else 503 with what is missing."""
     checks = {"database": "ok", "migrations": "ok"}
     try:
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        if pending_migrations():
             checks["migrations"] = "pending"
     except Error:
         checks = {"database": "unreachable", "migrations": "unknown"}

@@ -47,15 +47,14 @@ def setup() -> None:
 def apply() -> list[str]:
     """Apply what is missing; the caller holds the lock."""
     from django.core.management import call_command
-    from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
 
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if not plan:
+    from duely.api.health import pending_migrations
+
+    pending = pending_migrations()
+    if not pending:
         return ["The database is up to date."]
     call_command("migrate", interactive=False, verbosity=0)
-    return [f"Applied {migration}." for migration, _ in plan]
+    return [f"Applied {migration}." for migration in pending]
 
 
 @contextmanager

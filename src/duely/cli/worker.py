@@ -90,9 +90,9 @@ def _setup() -> None:
 def refuse_old_database() -> None:
     """Raise Failure while migrations are missing: half of the jobs would fail for want of a column."""
     from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
 
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+    from duely.api.health import pending_migrations
+
+    if pending_migrations():
         raise Failure("The database is not up to date. Run: duely migrate", Exit.DATABASE)
     connection.close()

@@ -5,7 +5,7 @@ An action does not write by itself: it makes a `Statement` here and hands it to
 So no row changes without its entry in the log, and on PostgreSQL both cost one round trip.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,6 +32,17 @@ def insertion(row: models.Model) -> Statement:
     fields = row._meta.local_concrete_fields
     sql = _insert_sql(row._meta.db_table, tuple(str(field.column) for field in fields))
     return Statement(sql, tuple(_prepared(field, getattr(row, field.attname)) for field in fields))
+
+
+def insertions(rows: Sequence[models.Model], *, otherwise: str) -> Statement:
+    """The INSERT of several new rows of one table, all columns.
+
+    otherwise: SQL after the values, from the source alone: what to do about those that are there already.
+    """
+    each = [insertion(row) for row in rows]
+    head, _, marks = each[0].sql.partition(" VALUES ")
+    sql = f"{head} VALUES {', '.join([marks] * len(each))} {otherwise}"
+    return Statement(sql, tuple(value for one in each for value in one.params))
 
 
 def update(row: models.Model, columns: Mapping[str, Any]) -> Statement:

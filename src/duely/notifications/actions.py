@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from duely.core.ids import new_id
-from duely.core.records import insertion
+from duely.core.records import insertions
 from duely.jobs.queue import Running, enqueue_many
 from duely.jobs.registry import Definition
 from duely.notifications.models import Digest, Notice
@@ -65,9 +65,8 @@ def plan_digest(  # allow: silent_action because the change of the profile is re
     if hour is None:
         Digest.objects.filter(pk=user_id).delete()
         return
-    row = insertion(Digest(user_id=user_id, next_at=next_digest(hour, zone, now)))
-    with connection.cursor() as cursor:
-        cursor.execute(f"{row.sql} ON CONFLICT (user_id) DO UPDATE SET next_at = excluded.next_at", row.params)
+    row = Digest(user_id=user_id, next_at=next_digest(hour, zone, now))
+    insertions([row], otherwise="ON CONFLICT (user_id) DO UPDATE SET next_at = excluded.next_at").run()
 
 
 def begin(running: Running, notice_id: UUID) -> Notice | None:  # allow: silent_action because nobody sees notices
@@ -94,25 +93,22 @@ def purge_notices(*, now: datetime, limit: int = 1000) -> int:  # allow: silent_
 def _notify(deliver: Definition, kind: Kind, wanted: Sequence[tuple[UUID, datetime, UUID]], now: datetime) -> None:
     """Add the notices that are not there yet, each with its job."""
     rows = [
-        insertion(
-            Notice(
-                id=new_id(),
-                kind=kind.value,
-                subject_id=subject,
-                due_at=due_at,
-                recipient_id=recipient,
-                created_at=now,
-                attempts=0,
-                outcome="",
-            )
+        Notice(
+            id=new_id(),
+            kind=kind.value,
+            subject_id=subject,
+            due_at=due_at,
+            recipient_id=recipient,
+            created_at=now,
+            attempts=0,
+            outcome="",
         )
         for subject, due_at, recipient in wanted
     ]
     if not rows:
         return
-    values = rows[0].sql.partition(" VALUES ")[2]
-    sql = f"{rows[0].sql}{(', ' + values) * (len(rows) - 1)} ON CONFLICT DO NOTHING RETURNING id"
+    insert = insertions(rows, otherwise="ON CONFLICT DO NOTHING RETURNING id")
     with connection.cursor() as cursor:
-        cursor.execute(sql, [value for row in rows for value in row.params])
+        cursor.execute(insert.sql, insert.params)
         new = [str(UUID(str(row[0]))) for row in cursor.fetchall()]
     enqueue_many(deliver, [{"notice_id": notice_id} for notice_id in new])

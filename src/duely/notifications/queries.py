@@ -11,7 +11,7 @@ from duely.accounts.models import User
 from duely.notifications.models import Digest, Notice
 from duely.notifications.rules import day_bounds, day_of
 from duely.tasks.models import LIVE, Reminder, Task
-from duely.tasks.rules import OPEN, Status
+from duely.tasks.rules import CLOSED, OPEN, Status
 
 MOST_LISTED = 20
 """How many tasks a digest names under one heading; it says how many more there are."""
@@ -73,8 +73,7 @@ def task_to_remind_of(notice: Notice) -> Task | None:
     """The task of a reminder, if it still is as it was when the reminder became due: open, and due to be told then."""
     still = Reminder.objects.filter(task_id=notice.subject_id, remind_at=notice.due_at)
     task = Task.objects.filter(LIVE, pk=notice.subject_id, owner_id=notice.recipient_id).first()
-    finished = (Status.COMPLETED.value, Status.CANCELLED.value)
-    return task if task is not None and task.status not in finished and still.exists() else None
+    return task if task is not None and task.status not in CLOSED and still.exists() else None
 
 
 def agenda(user_id: UUID, zone: str, instant: datetime) -> Agenda:

@@ -12,7 +12,7 @@ from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import Statement, deletion, insertion, update
+from duely.core.records import Statement, deletion, insertion, insertions, update
 from duely.tasks.access import category_for, locked_task_for, owner_for
 from duely.tasks.models import LIVE, UNPASSED, Category, Reminder, Task
 from duely.tasks.queries import bound_to_zone, for_the_log, late_tasks, old_trash
@@ -280,10 +280,7 @@ def _place_reminders(task: Task, zone: str, now: datetime, *, former: Sequence[s
     if gone:
         Reminder.objects.filter(task_id=task.id, text__in=sorted(gone)).delete()
     if rows:
-        inserts = [insertion(row) for row in rows]
-        marks = inserts[0].sql.partition(" VALUES ")[2]
-        sql = f"{inserts[0].sql}{(', ' + marks) * (len(rows) - 1)} {_KEEP_UNLESS_MOVED}"
-        Statement(sql, tuple(value for insert in inserts for value in insert.params)).run()
+        insertions(rows, otherwise=_KEEP_UNLESS_MOVED).run()
 
 
 _KEEP_UNLESS_MOVED = (

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from duely.core.actor import Actor
 from duely.tasks.models import LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
-from duely.tasks.rules import TRASH_DAYS, Status
+from duely.tasks.rules import CLOSED, TRASH_DAYS
 
 
 def any_tasks() -> bool:
@@ -62,14 +62,13 @@ def due_reminders(now: datetime, limit: int) -> list[DueReminder]:
         .filter(UNPASSED, remind_at__lte=now)
         .order_by("remind_at", "id")[:limit]
     )
-    over = {Status.COMPLETED.value, Status.CANCELLED.value}
     return [
         DueReminder(
             id=row.id,
             task_id=row.task_id,
             owner_id=row.owner_id,
             remind_at=row.remind_at,
-            is_wanted=row.task.deleted_at is None and row.task.status not in over,
+            is_wanted=row.task.deleted_at is None and row.task.status not in CLOSED,
         )
         for row in found
     ]

@@ -63,6 +63,7 @@ class Priority(_Choice):
 RANKS = {priority: rank for rank, priority in enumerate(Priority, start=1)}
 PRIORITIES = {rank: priority for priority, rank in RANKS.items()}
 OPEN = (Status.PENDING, Status.IN_PROGRESS)
+CLOSED = (Status.COMPLETED, Status.CANCELLED)
 TRASH_DAYS = 30
 """How long a deleted task stays in the trash."""
 
@@ -147,7 +148,7 @@ def next_standing(current: Standing, *, asked: Status | None, late: bool, due_mo
     whose due date moved to the future goes back to what it was.
     """
     overdue = current.status is Status.OVERDUE
-    if asked in (Status.COMPLETED, Status.CANCELLED):
+    if asked in CLOSED:
         done_at = (current.completed_at or now) if asked is Status.COMPLETED else None
         return Standing(asked, None, done_at)
     if overdue and late:
