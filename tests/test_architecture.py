@@ -41,7 +41,7 @@ def dotted(node: ast.AST) -> str:
 
 def silent_action(path: PurePosixPath, tree: ast.Module) -> Found:
     """Every public action records its change, itself or through another function of its module."""
-    if path.stem != "actions" or path.parts[0] == "activity":
+    if "actions" not in (path.stem, path.parent.name) or path.parts[0] == "activity":
         return
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     recording = {"record", "record_many"}
@@ -238,6 +238,7 @@ BITES = [
     (silent_action, "tasks/actions.py", "def wipe(task):\n    task.title = ''\n"),
     (silent_action, "tasks/actions.py", "def wipe(task):\n    _helper(task)\ndef _helper(task):\n    pass\n"),
     (silent_action, "tasks/actions.py", "def wipe(a):\n    tidy(a)\ndef tidy(a):\n    wipe(a)\n"),
+    (silent_action, "accounts/actions/users.py", "def wipe(user):\n    user.name = ''\n"),
     (raw_access, "tasks/endpoints.py", "def get():\n    return Task.objects.all()\n"),
     (raw_access, "accounts/admin.py", "rows = models.User._default_manager.all()\n"),
     (raw_access, "web/views.py", "with connection.cursor() as cursor:\n    pass\n"),

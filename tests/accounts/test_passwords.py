@@ -153,13 +153,13 @@ def test_the_password_is_no_secret_that_leaks() -> None:
 
 
 def test_a_password_that_changes_during_the_check_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    from duely.accounts import actions
+    from duely.accounts.actions import passwords
 
     def check_then_lose(password: str, encoded: str) -> bool:
         User.objects.update(password="!changed-meanwhile")
         return True
 
     api = Api(alice())
-    monkeypatch.setattr(actions, "check_password", check_then_lose)
+    monkeypatch.setattr(passwords, "check_password", check_then_lose)
     assert faults(change(api)) == {"current_password": "wrong_password"}
     assert User.objects.get().password == "!changed-meanwhile"

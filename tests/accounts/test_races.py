@@ -83,10 +83,10 @@ def test_fifty_parallel_refreshes_make_one_successor() -> None:
 def test_refreshes_that_all_find_the_token_unused_make_one_successor(
     grace: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from duely.accounts import actions
+    from duely.accounts.actions import sessions
 
     settings.REFRESH_GRACE_SECONDS = grace
-    gate, rotate = threading.Barrier(20), actions._rotate
+    gate, rotate = threading.Barrier(20), sessions._rotate
 
     def when_all_have_read(*args: Any) -> bool:
         gate.wait(timeout=30)
@@ -94,7 +94,7 @@ def test_refreshes_that_all_find_the_token_unused_make_one_successor(
 
     person("alice")
     token = sign_in()["refresh"]
-    monkeypatch.setattr(actions, "_rotate", when_all_have_read)
+    monkeypatch.setattr(sessions, "_rotate", when_all_have_read)
     answers = together(*[lambda: refresh(token)] * 20)
     statuses = Counter(answer.status_code for answer in answers)
     assert statuses[200] >= 1
@@ -190,16 +190,16 @@ def test_of_parallel_sign_ups_with_one_name_one_wins() -> None:
 
 @pytest.mark.django_db
 def test_a_sign_up_that_loses_the_race_names_the_field(monkeypatch: pytest.MonkeyPatch) -> None:
-    from duely.accounts import actions
+    from duely.accounts import queries
 
-    ask, asked = actions.queries.taken_fields, []
+    ask, asked = queries.taken_fields, []
 
     def late(*keys: str) -> list[str]:
         asked.append(keys)
         return [] if len(asked) == 1 else ask(*keys)
 
     person("alice")
-    monkeypatch.setattr(actions.queries, "taken_fields", late)
+    monkeypatch.setattr(queries, "taken_fields", late)
     answer = Api().post("auth/signup/", {"username": "other", "email": "ALICE@example.org", "password": PASSWORD})
     assert answer.status_code == 409
     assert [error["field"] for error in answer.json()["errors"]] == ["email"]

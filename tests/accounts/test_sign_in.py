@@ -136,7 +136,7 @@ def test_signing_in_takes_few_statements(django_assert_max_num_queries: Any) -> 
 
 
 def test_a_password_that_changes_during_the_check_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    from duely.accounts import actions
+    from duely.accounts.actions import sessions
     from duely.accounts.models import User
 
     def check_then_lose(password: str, encoded: str) -> bool:
@@ -144,6 +144,6 @@ def test_a_password_that_changes_during_the_check_lets_nobody_in(monkeypatch: py
         return True
 
     person("alice")
-    monkeypatch.setattr(actions, "check_password", check_then_lose)
+    monkeypatch.setattr(sessions, "check_password", check_then_lose)
     assert Api().post("auth/login/", {"username": "alice", "password": PASSWORD}).status_code == 401
     assert not Session.objects.exists()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cast import PASSWORD, Api, faults, log_of, person
-from duely.accounts import actions
+from duely.accounts import actions, queries
 from duely.accounts.models import User
 from duely.core import clock
 from duely.core.errors import AlreadyExists, ValidationFailed
@@ -157,6 +157,6 @@ def test_another_fault_of_the_database_is_no_taken_name(monkeypatch: pytest.Monk
     from django.db import IntegrityError
 
     person("alice")
-    monkeypatch.setattr(actions.queries, "taken_fields", lambda *_: [])
+    monkeypatch.setattr(queries, "taken_fields", lambda *_: [])
     with pytest.raises(IntegrityError):
         actions.create_admin(username="alice", email="b@example.org", password=PASSWORD, now=clock.now())

@@ -173,7 +173,7 @@ def settings_page(example: str) -> str:
 def recorded_actions(source: Path = SOURCE) -> set[str]:
     """The name of every change that the code records. Raises LookupError for one that is not in the source."""
     names: set[str] = set()
-    for path in sorted(source.glob("*/actions.py")):
+    for path in sorted([*source.glob("*/actions.py"), *source.glob("*/actions/*.py")]):
         if path.parent.name != "activity":
             names |= set(_actions_in(ast.parse(path.read_text(encoding="utf-8")), path))
     return names

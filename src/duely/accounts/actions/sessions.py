@@ -1,0 +1,216 @@
+"""Signing in and out, and the sessions between."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.auth.hashers import check_password
+from django.db import transaction
+
+from duely.accounts import queries, steps, tokens
+from duely.accounts.hashers import NOBODYS_HASH
+from duely.accounts.models import EndReason, RefreshToken, Session, User
+from duely.activity.actions import Nobody, Target, record
+from duely.core.actor import Actor
+from duely.core.errors import Refused
+from duely.core.ids import new_id
+from duely.core.records import insertion, update
+
+
+class InvalidCredentials(Refused):
+    """Unknown, wrong or inactive: one answer, so that it tells nothing about who has an account."""
+
+    code = "invalid_credentials"
+    status = 401
+    title = "The name, the address or the password is wrong."
+
+    def __init__(self) -> None:
+        super().__init__("Check them and try again.", headers={"WWW-Authenticate": "Bearer"})
+
+
+class InvalidRefreshToken(Refused):
+    """Unknown, used, run out, or of a session that is over."""
+
+    code = "invalid_refresh_token"
+    status = 401
+    title = "The refresh token does not work any more."
+
+    def __init__(self) -> None:
+        super().__init__("Sign in again.", headers={"WWW-Authenticate": "Bearer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A pair of tokens. `expires_in` is the access token's life in seconds."""
+
+    access: str
+    refresh: str
+    expires_in: int
+
+
+def check_credentials(*, actor: Actor, login: str, password: str, admins_only: bool = False, now: datetime) -> User:
+    """The active user of this name or address, whose password this is.
+
+    Raises InvalidCredentials (401), after the same work whether or not there is such a user.
+    Records auth.login_failed, which stays although this raises.
+    """
+    user = queries.user_by_login(login)
+    is_right = check_password(password, user.password if user else NOBODYS_HASH)
+    if user is not None and is_right and user.is_active and (user.is_staff or not admins_only):
+        return user
+    # The name is not logged: people type passwords where names belong.
+    target: Target = user or Nobody("user")
+    with transaction.atomic():
+        record(actor, "auth.login_failed", target, at=now)
+    raise InvalidCredentials
+
+
+def sign_in(*, actor: Actor, login: str, password: str, now: datetime) -> Grant:
+    """Begin a session. login: a name or an e-mail address. Raises InvalidCredentials (401).
+
+    Records auth.login_succeeded or auth.login_failed.
+    """
+    user = check_credentials(actor=actor, login=login, password=password, now=now)
+    session = Session(
+        id=new_id(),
+        user=user,
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + tokens.refresh_lifetime(),
+        ip=actor.origin.ip,
+        user_agent=actor.origin.user_agent,
+        end_reason="",
+    )
+    refresh = tokens.new_refresh()
+    changes = {"session": [None, str(session.id)]}
+    with transaction.atomic():
+        if steps.has_changed(user, steps.lock(user.id)):
+            raise InvalidCredentials
+        who = steps.acting_as(actor, user, session.id)
+        record(who, "auth.login_succeeded", user, at=now, changes=changes, write=insertion(session))
+        insertion(_refresh_token(session, refresh, now)).run()
+    return _grant(session, refresh, now)
+
+
+def sign_in_to_admin(*, actor: Actor, login: str, password: str, now: datetime) -> User:
+    """Let an admin into the admin's pages, which keep a session of their own. Raises InvalidCredentials (401).
+
+    Records auth.login_succeeded or auth.login_failed.
+    """
+    user = check_credentials(actor=actor, login=login, password=password, admins_only=True, now=now)
+    with transaction.atomic():
+        record(steps.acting_as(actor, user), "auth.login_succeeded", user, at=now)
+    return user
+
+
+def refresh(*, actor: Actor, token: str, now: datetime) -> Grant:
+    """Exchange a refresh token for a new pair; the session then lives as long as the new one.
+
+    Within REFRESH_GRACE_SECONDS the same successor is answered again while that is unused, for clients that lost
+    the first answer. Any other second use ends the session (RFC 9700 section 4.14.2). Raises InvalidRefreshToken
+    (401). Records auth.token_reuse_detected, which stays although this raises; an ordinary exchange, every ten
+    minutes for each device, would only bury what people look for in the log.
+    """
+    found = queries.refresh_token(tokens.digest(token)) if tokens.is_refresh(token) else None
+    if found is None or not found.session.is_live(now) or not found.session.user.is_active:
+        raise InvalidRefreshToken
+    successor = tokens.next_refresh(token)
+    if found.used_at is None and _rotate(found, successor, now):
+        return _grant(found.session, successor, now)
+    found.refresh_from_db(fields=["used_at"])
+    if found.is_in_grace(timedelta(seconds=settings.REFRESH_GRACE_SECONDS), now):
+        candidates = {tokens.digest(candidate): candidate for candidate in tokens.possible_successors(token)}
+        if known := queries.unused_successor(found, list(candidates), now):
+            return _grant(found.session, candidates[known], now)
+    end_session(
+        actor=actor, session=found.session, reason=EndReason.TOKEN_REUSED, action="auth.token_reuse_detected", now=now
+    )
+    raise InvalidRefreshToken
+
+
+def sign_out(*, actor: Actor, token: str, now: datetime) -> None:
+    """End the session of a refresh token, used or not. An unknown one is no error (RFC 7009 section 2.2).
+
+    Records auth.logged_out.
+    """
+    found = queries.refresh_token(tokens.digest(token)) if tokens.is_refresh(token) else None
+    if found is not None:
+        session = found.session
+        who = steps.acting_as(actor, session.user, session.id)
+        end_session(actor=who, session=session, reason=EndReason.SIGNED_OUT, action="auth.logged_out", now=now)
+
+
+def end_session(
+    *,
+    actor: Actor,
+    session: Session,
+    reason: EndReason = EndReason.ENDED,
+    action: str = "auth.session_ended",
+    now: datetime,
+) -> None:
+    """End one session at once, with every token of it. Nothing happens when it is over. Records `action`."""
+    with transaction.atomic():
+        user = steps.lock(session.user_id)
+        if queries.live_sessions(user.id, now).filter(pk=session.pk).exists():
+            changes = {"session": [str(session.id), None]}
+            write = update(session, {"ended_at": now, "end_reason": reason})
+            record(actor, action, user, at=now, changes=changes, write=write)
+
+
+def sign_out_everywhere(*, actor: Actor, now: datetime) -> None:
+    """End every session of the actor, this one and those of the admin's pages included.
+
+    Records auth.logged_out_everywhere.
+    """
+    with transaction.atomic():
+        user = steps.lock(actor.user_id)
+        ended = steps.end_sessions(user, EndReason.SIGNED_OUT_EVERYWHERE, now)
+        changes = {"sessions": [ended, 0]}
+        write = update(user, {"signed_out_at": now})
+        record(actor, "auth.logged_out_everywhere", user, at=now, changes=changes, write=write)
+
+
+KEEP_SESSIONS = timedelta(days=30)
+"""For how long a session that is over stays on record."""
+
+
+@transaction.atomic
+def purge_sessions(  # allow: silent_action because the end of each session is recorded, and its row is of no more use
+    *, now: datetime, limit: int = 1000
+) -> int:
+    """Remove refresh tokens that have run out, and sessions that ended or ran out 30 days ago.
+
+    At most `limit` of each; returns how many of both.
+    """
+    spent = list(RefreshToken.objects.filter(expires_at__lt=now).values_list("pk", flat=True)[:limit])
+    RefreshToken.objects.filter(pk__in=spent).delete()
+    gone = list(Session.objects.filter(expires_at__lt=now - KEEP_SESSIONS).values_list("pk", flat=True)[:limit])
+    Session.objects.filter(pk__in=gone).delete()
+    return len(spent) + len(gone)
+
+
+def _refresh_token(session: Session, token: str, now: datetime) -> RefreshToken:
+    return RefreshToken(
+        id=new_id(),
+        session=session,
+        token_hash=tokens.digest(token),
+        created_at=now,
+        expires_at=now + tokens.refresh_lifetime(),
+    )
+
+
+def _rotate(used: RefreshToken, successor: str, now: datetime) -> bool:
+    """Use up a token and store its successor. False when another request has used it: one UPDATE decides."""
+    with transaction.atomic():
+        if not RefreshToken.objects.filter(pk=used.pk, used_at__isnull=True).update(used_at=now):
+            return False
+        lifetime = {"last_used_at": now, "expires_at": now + tokens.refresh_lifetime()}
+        if not Session.objects.filter(pk=used.session_id, ended_at__isnull=True).update(**lifetime):
+            raise InvalidRefreshToken
+        insertion(_refresh_token(used.session, successor, now)).run()
+    return True
+
+
+def _grant(session: Session, refresh: str, now: datetime) -> Grant:
+    access = tokens.mint_access(session.user_id, session.id, now)
+    return Grant(access, refresh, int(tokens.access_lifetime().total_seconds()))
