@@ -1,6 +1,8 @@
 """The people of the tests, and how they call the API."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -51,7 +53,7 @@ def person(name: str, *, role: str = "member", **columns: Any) -> Any:
         username_key=fold(name),
         email=email,
         email_key=fold(email),
-        password=hashed_password(),
+        password=columns.pop("password", None) or hashed_password(),
         role=role,
         created_at=columns.pop("created_at", now()),
         **columns,
@@ -129,6 +131,18 @@ class Api:
         return self.call("DELETE", path, **headers)
 
 
+@contextmanager
+def undone() -> Iterator[None]:
+    """A transaction that is rolled back at its end. For what runs in it, it is as if there were none, as in a TestCase."""
+    from django.db import transaction
+
+    block = transaction.atomic()
+    block._from_testcase = True
+    with block:
+        yield
+        transaction.set_rollback(True)
+
+
 def faults(response: Any) -> dict[str, str]:
     """{field: code} of a problem document."""
     return {error["field"]: error["code"] for error in response.json()["errors"]}
@@ -140,3 +154,32 @@ def log_of(user: Any) -> list[tuple[str, dict[str, Any]]]:
 
     entries = Change.objects.filter(owner_id=user.id).order_by("seq")
     return list(entries.values_list("action", "changes"))
+
+
+def code_for(email: str, purpose: str = "sign_in") -> str:
+    """The six digits that this address was sent last, as its mail will say."""
+    from duely.accounts import codes
+    from duely.accounts.models import Code
+    from duely.accounts.rules import Purpose, email_key
+
+    row = Code.objects.get(email_key=email_key(email), purpose=purpose, user=None, ended_at=None)
+    return codes.digits(Purpose(purpose), row.id)
+
+
+def new_code(email: str, purpose: str = "sign_in") -> str:
+    """A code that this address has just been sent. Nothing of it is in the change log."""
+    from duely.accounts import steps
+    from duely.accounts.rules import Purpose
+    from duely.core.clock import now
+
+    steps.new_code(Purpose(purpose), email, now()).save()
+    return code_for(email, purpose)
+
+
+def new_token(user: Any, purpose: str, email: str | None = None) -> str:
+    """A token that this user has just been given. Nothing of it is in the change log."""
+    from duely.accounts import codes, steps
+    from duely.accounts.rules import Purpose
+    from duely.core.clock import now
+
+    return codes.token(Purpose(purpose), steps.new_token(user, Purpose(purpose), now(), email).id)

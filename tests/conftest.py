@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -19,6 +21,7 @@ import pytest_django.fixtures
 from pytest_django import DjangoDbBlocker
 
 import postgres_server
+from smtp_server import SmtpServer
 
 DATABASE = os.environ.get("DUELY_TEST_DATABASE", "sqlite")
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
@@ -41,7 +44,7 @@ def _settings() -> dict[str, str]:
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "WARNING",
         # Tests of limits set their own.
-        **dict.fromkeys(("RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
+        **dict.fromkeys(("RATE_LIMIT_OTP", "RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
     }
 
 
@@ -163,3 +166,28 @@ def fresh_database_url(tmp_path: Path) -> Iterator[str]:
     yield os.environ[POSTGRES].format(database=name)
     with psycopg.connect(os.environ[POSTGRES].format(database="postgres"), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def mailbox(settings: Any) -> Iterator[SmtpServer]:
+    """Where mails of the test arrive."""
+    from duely.config import email
+
+    with SmtpServer() as server:
+        settings.MAIL_SERVER = email.from_url(f"smtp://127.0.0.1:{server.port}")
+        yield server
+
+
+@pytest.fixture
+def work() -> Callable[[datetime], None]:
+    """Runs every job that is due, as a worker would whose database says that it is this instant."""
+    from duely.jobs.queue import claim
+    from duely.jobs.runner import execute
+
+    def until_nothing_is_due(now: datetime) -> None:
+        while taken := claim("test", 10):
+            for running in taken:
+                running.now = now
+                execute(running)
+
+    return until_nothing_is_due

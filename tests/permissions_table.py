@@ -18,6 +18,14 @@ API = """
                                            | nobody | gone | ended | bad | stranger | intern | owner | admin
 POST   auth/signup/                        |    201 |  201 |   201 | 201 |      201 |    201 |   201 |   201 | -
 POST   auth/login/                         |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/request-otp/                   |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/verify-otp/                    |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/verify-email/                  |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/forgot-password/               |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/verify-reset-otp/              |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/reset-password/                |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/resend-verification/           |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
+POST   auth/change-email/                  |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
 POST   auth/token/refresh/                 |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 POST   auth/logout/                        |    204 |  204 |   204 | 204 |      204 |    204 |   204 |   204 | -
 POST   auth/logout-all/                    |    401 |  401 |   401 | 401 |      204 |    204 |   204 |   204 | -
@@ -121,6 +129,7 @@ GET    /api/v1/docs/                       |    200 |  200 |   200 | 200 |      
 GET    /                                   |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 GET    /healthz                            |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 GET    /readyz                             |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+GET    /verify-email/                     |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 GET    /unsubscribe/<str:token>/           |    404 |  404 |   404 | 404 |      404 |    404 |   404 |   404 | -
 """
 

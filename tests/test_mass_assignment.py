@@ -12,11 +12,11 @@ from uuid import UUID
 import msgspec
 import pytest
 from django.apps import apps
-from django.db import models, transaction
+from django.db import models
 from django.test import Client
 
 import contract
-from cast import PASSWORD, bearer, person, session_of
+from cast import PASSWORD, bearer, person, session_of, undone
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +31,13 @@ OFFERED = {
     "POST auth/login/": {"username", "email", "password"},
     "POST auth/token/refresh/": {"refresh"},
     "POST auth/logout/": {"refresh"},
+    "POST auth/request-otp/": {"email"},
+    "POST auth/verify-otp/": {"email", "code"},
+    "POST auth/verify-email/": {"token"},
+    "POST auth/change-email/": {"email", "current_password"},
+    "POST auth/forgot-password/": {"email"},
+    "POST auth/verify-reset-otp/": {"email", "code"},
+    "POST auth/reset-password/": {"reset_token", "new_password"},
     "POST auth/change-password/": {"current_password", "new_password"},
     "PUT profile/": PROFILE,
     "PATCH profile/": PROFILE,
@@ -49,6 +56,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST auth/login/": {"username": "alice", "password": PASSWORD},
     "POST auth/token/refresh/": {"refresh": "dlr_" + "A" * 43},
     "POST auth/logout/": {"refresh": "dlr_" + "A" * 43},
+    "POST auth/request-otp/": {"email": "alice@example.org"},
+    "POST auth/verify-otp/": {"email": "alice@example.org", "code": "123456"},
+    "POST auth/verify-email/": {"token": "dlc_" + "A" * 48},
+    "POST auth/change-email/": {"email": "other@example.org", "current_password": PASSWORD},
+    "POST auth/forgot-password/": {"email": "alice@example.org"},
+    "POST auth/verify-reset-otp/": {"email": "alice@example.org", "code": "123456"},
+    "POST auth/reset-password/": {"reset_token": "dlc_" + "A" * 48, "new_password": "another-long-sentence"},
     "POST auth/change-password/": {"current_password": PASSWORD, "new_password": "another-long-sentence-of-mine"},
     "POST tasks/": {"title": "Milk"},
     "PUT tasks/<id:task_id>/": {"title": "Milk"},
@@ -250,10 +264,9 @@ def test_a_field_writes_its_own_columns_and_no_other(
     before = stored()
     for field in fields:
         value, columns = WRITES[table][field]
-        with transaction.atomic():
+        with undone():
             response = call(operation, {**base, field: value}, things, caller_of(operation))
             found = changes(before, stored())
-            transaction.set_rollback(True)
         assert response.status_code == 200, response.content
         if field == "is_active":
             assert found.pop("accounts_session") == {"ended_at", "end_reason"}
@@ -277,7 +290,7 @@ def test_a_new_account_has_what_every_new_account_has(things: dict[str, Any]) ->
 
     before = stored()
     call("POST auth/signup/", BODIES["POST auth/signup/"], things, "alice")
-    assert changes(before, stored()) == {"accounts_user": {"new"}}
+    assert changes(before, stored()) == {"accounts_user": {"new"}, "accounts_code": {"new"}}
     made = User.objects.get(username="newcomer")
     plain = {"role": "member", "is_active": True, "email_verified": False, "is_staff": False, "is_superuser": False}
     assert {name: getattr(made, name) for name in plain} == plain

@@ -17,7 +17,7 @@ import schemathesis
 import yaml
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections
 from django.test import Client
 from django.urls import get_resolver
 from hypothesis import HealthCheck, Phase, given
@@ -37,7 +37,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 import contract
-from cast import PASSWORD, bearer, person, session_of
+from cast import PASSWORD, bearer, new_code, new_token, person, session_of, undone
 from contract import Operation, document, operations
 from duely.core.errors import catalogue
 from duely.guard.wsgi import with_length
@@ -51,7 +51,10 @@ EXAMPLES = 10 * FACTOR
 ALL_OF = 120 * FACTOR
 ONE_OF = 5
 ADMINS_ONLY = {"listUsers", "updateUser"}
-PUBLIC = {"signUp", "logIn", "refreshToken", "logOut"}
+PUBLIC = {
+    *("signUp", "logIn", "refreshToken", "logOut", "requestCode", "logInWithCode", "verifyEmail"),
+    *("forgotPassword", "verifyResetCode", "resetPassword"),
+}
 
 
 def keeping_connections(served: Callable[..., Any]) -> Callable[..., Any]:
@@ -151,6 +154,16 @@ def world() -> World:
             "logIn": {"username": "alice", "password": PASSWORD},
             "refreshToken": {"refresh": refresh},
             "logOut": {"refresh": refresh},
+            "requestCode": {"email": "newcomer@example.org"},
+            "logInWithCode": {"email": alice.email, "code": new_code(alice.email)},
+            "verifyEmail": {"token": new_token(alice, "verify_email")},
+            "changeEmail": {"email": "newcomer@example.org", "current_password": PASSWORD},
+            "forgotPassword": {"email": alice.email},
+            "verifyResetCode": {"email": alice.email, "code": new_code(alice.email, "reset")},
+            "resetPassword": {
+                "reset_token": new_token(alice, "reset_token"),
+                "new_password": "another-long-sentence-of-mine",
+            },
             "changePassword": {"current_password": PASSWORD, "new_password": "another-long-sentence-of-mine"},
             "updateUser": {"role": "intern"},
             "replaceProfile": {"display_name": "Someone", "time_zone": "Europe/Berlin"},
@@ -188,9 +201,8 @@ def attempt(case: Any, caller: str, world: World) -> None:
         if world.calls % 4 == 1 and name in world.bodies:
             case.body = dict(world.bodies[name])
             case.media_type = "application/json"
-    with transaction.atomic():
+    with undone():
         response = case.call(headers=world.headers[caller])
-        transaction.set_rollback(True)
     if case.method.upper() == case.operation.method.upper():
         world.seen[response.status_code] += 1
     case.validate_response(response, checks=CHECKS)
@@ -307,7 +319,7 @@ def test_answers_of_an_operation_are_described_in_full(operation: Operation) -> 
     answers = operation.spec["responses"]
     assert sum(status.startswith("2") for status in answers) == 1
     assert {"400", "429", "500", "503"} <= answers.keys()
-    assert ("401" in answers) == (operation.name not in {"signUp", "logOut"})
+    assert ("401" in answers) == (operation.name not in PUBLIC - {"logIn", "refreshToken"})
     for status, answer in answers.items():
         assert answer["description"]
         assert answer["headers"]["X-Request-ID"]["required"]
@@ -342,6 +354,8 @@ def test_every_schema_is_used() -> None:
 
 BODIES = {
     *("signUp", "logIn", "refreshToken", "logOut", "changePassword", "replaceProfile", "updateProfile", "updateUser"),
+    *("requestCode", "logInWithCode", "verifyEmail", "changeEmail", "forgotPassword", "verifyResetCode"),
+    "resetPassword",
     *("createTask", "replaceTask", "updateTask", "createCategory", "replaceCategory", "updateCategory"),
 }
 ELSEWHERE = {"internal_error", "rate_limited", "unavailable"}
@@ -394,9 +408,21 @@ def provoke_forbidden(request: Request) -> None:
         request.body = {"owner": NOTHING}
 
 
+def change_to_a_taken_address() -> str:
+    from duely.accounts.models import User
+
+    return new_token(User.objects.get(username="adam"), "change_email", "alice@example.org")
+
+
+def provoke_bad_token(request: Request) -> None:
+    name = "token" if request.operation.name == "verifyEmail" else "reset_token"
+    request.body = {name: "dlc_" + "A" * 48}
+
+
 def provoke_existing(request: Request) -> None:
     taken = {
         "signUp": {"username": "alice"},
+        "verifyEmail": {"token": change_to_a_taken_address()},
         "createTask": {"id": request.world.ids[MEMBER]["task_id"]},
         "createCategory": {"name": "home"},
         "replaceCategory": {"name": "garden"},
@@ -430,6 +456,9 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "signup_disabled": lambda request: None,
     "invalid_credentials": lambda request: setattr(request, "body", {"password": "not-the-password"}),
     "invalid_refresh_token": lambda request: setattr(request, "body", {"refresh": "dlr_" + "A" * 43}),
+    "email_not_verified": lambda request: None,
+    "invalid_code": lambda request: setattr(request, "body", {"code": "no code"}),
+    "invalid_token": provoke_bad_token,
     "password_reused": lambda request: setattr(request, "body", {"new_password": PASSWORD}),
 }
 
@@ -439,6 +468,7 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
 def test_every_promised_refusal_is_to_be_had(operation: Operation, code: str, world: World, settings: Settings) -> None:
     """What can never happen has no business in the document."""
     settings.SIGNUP_ENABLED = code != "signup_disabled"
+    settings.REQUIRE_EMAIL_VERIFICATION = code == "email_not_verified"
     request = Request(operation, world)
     PROVOKE[code](request)
     response = request.send()

@@ -27,7 +27,7 @@ def is_in(client: Client) -> bool:
 def test_admins_get_in_and_that_is_recorded(name: str) -> None:
     user = adam()
     assert is_in(log_in(name))
-    assert log_of(user) == [("auth.login_succeeded", {})]
+    assert log_of(user) == [("auth.login_succeeded", {"method": [None, "password"]})]
 
 
 def test_nobody_else_gets_in_and_that_is_recorded() -> None:
@@ -37,7 +37,7 @@ def test_nobody_else_gets_in_and_that_is_recorded() -> None:
     assert not is_in(log_in("adam", "wrong-password"))
     assert not is_in(log_in("nobody"))
     for owner in (user, inactive, admin):
-        assert log_of(owner) == [("auth.login_failed", {})]
+        assert log_of(owner) == [("auth.login_failed", {"method": [None, "password"]})]
     assert Change.objects.filter(owner_id=SYSTEM_LOG, action="auth.login_failed").count() == 1
 
 

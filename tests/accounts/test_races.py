@@ -4,15 +4,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import time_machine
 
-from cast import PASSWORD, Api, log_of, person, session_of
-from duely.accounts import tokens
-from duely.accounts.models import RefreshToken, Session, User
+from cast import PASSWORD, Api, code_for, log_of, new_code, new_token, person, session_of
+from duely.accounts import codes, tokens
+from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
 from duely.core import clock
+from duely.jobs.models import Job
 
 at_once = pytest.mark.usefixtures("many_connections")
 
@@ -291,3 +293,101 @@ def test_the_successor_of_a_token_is_not_stored() -> None:
     assert first not in stored
     assert second not in stored
     assert tokens.digest(second) in stored
+
+
+def guess(code: str, email: str = "alice@example.org", path: str = "auth/verify-otp/") -> Any:
+    return Api().post(path, {"email": email, "code": code})
+
+
+def wrong_guesses(code: str, count: int) -> list[str]:
+    return [f"{(int(code) + number) % 1_000_000:06}" for number in range(1, count + 1)]
+
+
+@at_once
+def test_of_two_hundred_parallel_guesses_five_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = new_code("alice@example.org")
+    looked_at = []
+    compare = codes.are_digits
+    monkeypatch.setattr(codes, "are_digits", lambda *args: looked_at.append(args[0]) or compare(*args))
+    answers = together(*[partial(guess, wrong) for wrong in wrong_guesses(code, 200)])
+    assert {answer.status_code for answer in answers} == {400}
+    assert len(looked_at) == 5
+    assert Code.objects.get().tries == 5
+    assert guess(code).status_code == 400
+
+
+@at_once
+def test_a_guess_counts_although_everything_after_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter that a rollback takes back is none (CVE-2026-35597)."""
+
+    def broken(*_: Any) -> bool:
+        raise RuntimeError("right after the count")
+
+    new_code("alice@example.org")
+    monkeypatch.setattr(codes, "are_digits", broken)
+    assert [guess("123456").status_code for _ in range(7)] == [500] * 5 + [400] * 2
+    assert Code.objects.get().tries == 5
+
+
+@at_once
+def test_the_limit_of_a_day_holds_for_guesses_at_two_codes_at_once() -> None:
+    email = "alice@example.org"
+    for _ in range(9):
+        guessed = new_code(email)
+        Code.objects.filter(ended_at=None).update(tries=5, ended_at=clock.now())
+    Code.objects.filter(pk=Code.objects.first().pk).update(tries=7)  # type: ignore[union-attr]
+    assert sum(Code.objects.values_list("tries", flat=True)) == 47
+    guessed = wrong_guesses(new_code(email), 10)
+    resets = wrong_guesses(new_code(email, "reset"), 10)
+    together(
+        *[partial(guess, code) for code in guessed],
+        *[partial(guess, code, path="auth/verify-reset-otp/") for code in resets],
+    )
+    assert sum(Code.objects.values_list("tries", flat=True)) == 50
+
+
+@at_once
+@pytest.mark.parametrize("has_account", [True, False])
+def test_a_code_that_comes_twenty_times_at_once_signs_in_once(has_account: bool) -> None:
+    if has_account:
+        person("alice", email_verified=True)
+    code = new_code("alice@example.org")
+    answers = together(*[partial(guess, code)] * 20)
+    statuses = Counter(answer.status_code for answer in answers)
+    assert statuses == {200: 1, 400: 19}
+    assert (User.objects.count(), Session.objects.count()) == (1, 1)
+
+
+@at_once
+def test_parallel_requests_leave_one_code_that_works() -> None:
+    answers = together(*[lambda: Api().post("auth/request-otp/", {"email": "alice@example.org"})] * 20)
+    assert {answer.status_code for answer in answers} == {200}
+    assert Code.objects.filter(ended_at=None).count() == 1
+    assert Job.objects.count() == Code.objects.count()
+    assert guess(code_for("alice@example.org")).status_code == 200
+
+
+@at_once
+def test_a_reset_token_that_comes_twenty_times_at_once_works_once() -> None:
+    token = new_token(person("alice"), "reset_token")
+    bodies = [{"reset_token": token, "new_password": f"a-long-sentence-{number}"} for number in range(20)]
+    answers = together(*[partial(Api().post, "auth/reset-password/", body) for body in bodies])
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 400: 19}
+
+
+@at_once
+def test_two_who_confirm_one_address_at_once_do_not_share_it() -> None:
+    people = [person(name) for name in ("alice", "bob", "carol")]
+    links = [new_token(user, "change_email", "new@example.org") for user in people]
+    answers = together(*[partial(Api().post, "auth/verify-email/", {"token": link}) for link in links])
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 409: 2}
+    assert User.objects.filter(email_key="new@example.org").count() == 1
+
+
+@at_once
+def test_sign_ups_of_one_name_at_once_keep_one(settings: Any) -> None:
+    settings.REQUIRE_EMAIL_VERIFICATION = True
+    forms = [{"username": "alice", "email": f"a{n}@example.org", "password": PASSWORD} for n in range(6)]
+    answers = together(*[partial(Api().post, "auth/signup/", form) for form in forms])
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 5}
+    assert SignUp.objects.count() == 1

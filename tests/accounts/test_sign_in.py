@@ -27,7 +27,9 @@ def test_a_name_or_an_address_and_the_password_sign_in(path: str, who: dict[str,
     assert response.headers["Cache-Control"] == "no-store"
     session = Session.objects.get()
     assert (session.user_id, session.ip, session.user_agent) == (user.id, "127.0.0.1", "Browser 1.0")
-    assert log_of(user) == [("auth.login_succeeded", {"session": [None, str(session.id)]})]
+    assert log_of(user) == [
+        ("auth.login_succeeded", {"session": [None, str(session.id)], "method": [None, "password"]})
+    ]
     me = Api(headers={"Authorization": f"Bearer {pair['access']}"}).get("users/me/")
     assert me.json()["id"] == str(user.id)
 
@@ -68,7 +70,7 @@ def test_failures_are_recorded_without_what_was_typed() -> None:
     user = person("alice")
     Api().post("auth/login/", {"username": "alice", "password": "guess-one"})
     Api().post("auth/login/", {"username": "MyPasswordByMistake", "password": "guess-two"})
-    assert log_of(user) == [("auth.login_failed", {})]
+    assert log_of(user) == [("auth.login_failed", {"method": [None, "password"]})]
     entry = Change.objects.get(owner_id=SYSTEM_LOG)
     assert (entry.action, entry.actor_id, entry.target_type, entry.target_id) == (
         "auth.login_failed",

@@ -33,7 +33,10 @@ def test_anyone_can_make_an_account(path: str) -> None:
         "created_at": clock.rfc3339(user.created_at),
     }
     assert user.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
-    assert log_of(user) == [("user.created", {"username": [None, "Alice"], "role": [None, "member"]})]
+    assert log_of(user) == [
+        ("user.created", {"username": [None, "Alice"], "role": [None, "member"]}),
+        ("auth.verification_requested", {}),
+    ]
 
 
 def test_new_accounts_get_the_default_role(settings: Any) -> None:

@@ -288,7 +288,7 @@ def test_statements_are_few(django_assert_num_queries: Any, django_assert_max_nu
         api.get(f"users/{user.id}/")
     with django_assert_num_queries(2):
         api.get("users/me/")
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         api.patch(f"users/{user.id}/", {"role": "intern"})
 
 

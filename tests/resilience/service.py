@@ -72,7 +72,7 @@ class Service:
             # Short enough for tokens to run out during a run.
             "ACCESS_TOKEN_MINUTES": "1",
             # Clients here call as fast as they can.
-            **dict.fromkeys(("RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
+            **dict.fromkeys(("RATE_LIMIT_OTP", "RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "WARNING",
             **(settings or {}),

@@ -41,7 +41,7 @@ class UserAdmin(ReadOnly):
     search_fields = ("username_key", "email_key")
     ordering = ("-created_at", "id")
     exclude = ("password", "username_key", "email_key")
-    actions = ("make_admin", "make_member", "make_intern", "deactivate", "reactivate")
+    actions = ("make_admin", "make_member", "make_intern", "deactivate", "reactivate", "sign_out")
 
     def _change(self, request: HttpRequest, users: QuerySet[User], **wanted: Any) -> None:
         actor, now = admin_actor(request), clock.now()
@@ -71,6 +71,12 @@ class UserAdmin(ReadOnly):
     def reactivate(self, request: HttpRequest, users: QuerySet[User]) -> None:
         """An action of the list."""
         self._change(request, users, is_active=True)
+
+    @admin.action(description="End all sessions")
+    def sign_out(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        """An action of the list."""
+        actor, now = admin_actor(request), clock.now()
+        self.each(request, users, lambda user: actions.end_sessions_of(actor=actor, user_id=user.pk, now=now))
 
 
 @admin.register(Session)

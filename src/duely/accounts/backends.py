@@ -25,7 +25,7 @@ class AdminBackend(BaseBackend):
             return actions.sign_in_to_admin(
                 actor=anonymous(origin_of(request)), login=username, password=password, now=clock.now()
             )
-        except actions.InvalidCredentials:
+        except (actions.InvalidCredentials, actions.EmailNotVerified):
             return None
 
     def get_user(self, user_id: UUID) -> User | None:

@@ -12,11 +12,18 @@ from duely.accounts.rules import PROFILE_DEFAULTS, Permission
 from duely.accounts.schemas import (
     SESSIONS,
     USERS,
+    Address,
+    LinkToken,
     LogIn,
+    Message,
+    NewAddress,
     PasswordChange,
+    PasswordReset,
     Profile,
     ProfileIn,
     Refresh,
+    ResetGrant,
+    SentCode,
     SessionPage,
     SessionPath,
     SignUp,
@@ -44,6 +51,10 @@ class Auth(Resource):
         """A pair of tokens."""
         return self.show(TokenPair(grant.access, grant.refresh, "Bearer", grant.expires_in))
 
+    def say(self, message: str) -> HttpResponse:
+        """A sentence."""
+        return self.show(Message(message))
+
 
 class SignUps(Auth):
     """New accounts."""
@@ -58,13 +69,106 @@ class SignUps(Auth):
 class LogIns(Auth):
     """New sessions."""
 
-    @operation(TokenPair, name="logIn", refuses=[actions.InvalidCredentials], public=True, limit="login")
+    @operation(
+        TokenPair,
+        name="logIn",
+        refuses=[actions.InvalidCredentials, actions.EmailNotVerified],
+        public=True,
+        limit="login",
+    )
     def post(self, parsed_body: Body[LogIn]) -> HttpResponse:
         """Sign in with a user name or an e-mail address."""
         grant = actions.sign_in(
             actor=self.actor, login=parsed_body.login, password=parsed_body.password, now=clock.now()
         )
         return self.show_pair(grant)
+
+
+class CodeRequests(Auth):
+    """Codes to sign in with."""
+
+    @operation(Message, name="requestCode", public=True, limit="otp")
+    def post(self, parsed_body: Body[Address]) -> HttpResponse:
+        """Send a code to sign in with by e-mail. The answer is the same whether or not there is an account."""
+        actions.request_sign_in_code(actor=self.actor, **given(parsed_body), now=clock.now())
+        return self.say("OTP sent successfully")
+
+
+class CodeLogIns(Auth):
+    """New sessions by code."""
+
+    @operation(TokenPair, name="logInWithCode", refuses=[actions.InvalidCode], public=True, limit="login")
+    def post(self, parsed_body: Body[SentCode]) -> HttpResponse:
+        """Sign in with a code that was sent by e-mail. The first time makes the account."""
+        return self.show_pair(actions.sign_in_with_code(actor=self.actor, **given(parsed_body), now=clock.now()))
+
+
+class Verifications(Auth):
+    """Addresses that are their users' own."""
+
+    @operation(Message, name="verifyEmail", refuses=[actions.InvalidToken, AlreadyExists], public=True, limit="login")
+    def post(self, parsed_body: Body[LinkToken]) -> HttpResponse:
+        """Use the token of a link that was sent by e-mail: verify an address, or change to it."""
+        actions.verify_email(actor=self.actor, token=parsed_body.token, now=clock.now())
+        return self.say("The e-mail address is verified.")
+
+
+class VerificationRequests(Auth):
+    """Links that verify an address."""
+
+    @operation(Message, name="resendVerification")
+    def post(self) -> HttpResponse:
+        """Send the link that verifies my address once more, unless it is verified."""
+        user = user_for(self.actor, self.actor.user_id)
+        actions.request_verification(actor=self.actor, user=user, now=clock.now())
+        return self.say("If your address was not verified yet, a link is on its way.")
+
+
+class EmailChanges(Auth):
+    """New addresses."""
+
+    @operation(Message, name="changeEmail")
+    def post(self, parsed_body: Body[NewAddress]) -> HttpResponse:
+        """Change my e-mail address. It changes when the link that is sent to the new one is followed."""
+        user = user_for(self.actor, self.actor.user_id)
+        actions.request_email_change(actor=self.actor, user=user, **given(parsed_body), now=clock.now())
+        return self.say("A link is on its way to the new address.")
+
+
+class ForgottenPasswords(Auth):
+    """Codes to set a new password with."""
+
+    @operation(Message, name="forgotPassword", public=True, limit="otp")
+    def post(self, parsed_body: Body[Address]) -> HttpResponse:
+        """Send a code to set a new password with. The answer is the same whether or not there is an account."""
+        actions.request_password_reset(actor=self.actor, **given(parsed_body), now=clock.now())
+        return self.say("If there is an account with this address, a code is on its way.")
+
+
+class ResetCodes(Auth):
+    """Tokens for such codes."""
+
+    @operation(ResetGrant, name="verifyResetCode", refuses=[actions.InvalidCode], public=True, limit="login")
+    def post(self, parsed_body: Body[SentCode]) -> HttpResponse:
+        """Exchange a code for a token with which a new password can be set."""
+        token = actions.exchange_reset_code(actor=self.actor, **given(parsed_body), now=clock.now())
+        return self.show(ResetGrant(token))
+
+
+class PasswordResets(Auth):
+    """Forgotten passwords, set anew."""
+
+    @operation(
+        Message,
+        name="resetPassword",
+        refuses=[actions.InvalidToken, actions.PasswordReused],
+        public=True,
+        limit="login",
+    )
+    def post(self, parsed_body: Body[PasswordReset]) -> HttpResponse:
+        """Set a new password. All my sessions end."""
+        actions.reset_password(actor=self.actor, **given(parsed_body), now=clock.now())
+        return self.say("The new password is set. Sign in with it.")
 
 
 class TokenRefresh(Auth):
@@ -199,6 +303,14 @@ class OneUser(Resource):
 ROUTES: list[tuple[str, type[Resource]]] = [
     ("auth/signup/", SignUps),
     ("auth/login/", LogIns),
+    ("auth/request-otp/", CodeRequests),
+    ("auth/verify-otp/", CodeLogIns),
+    ("auth/verify-email/", Verifications),
+    ("auth/resend-verification/", VerificationRequests),
+    ("auth/change-email/", EmailChanges),
+    ("auth/forgot-password/", ForgottenPasswords),
+    ("auth/verify-reset-otp/", ResetCodes),
+    ("auth/reset-password/", PasswordResets),
     ("auth/token/refresh/", TokenRefresh),
     ("auth/logout/", LogOuts),
     ("auth/logout-all/", LogOutsEverywhere),
@@ -217,4 +329,5 @@ ALIASES: list[tuple[str, str]] = [
     ("token/", "auth/login/"),
     ("token/refresh/", "auth/token/refresh/"),
     ("auth/refresh/", "auth/token/refresh/"),
+    ("auth/forget-password/", "auth/forgot-password/"),
 ]

@@ -1,4 +1,4 @@
-"""Users with their profiles, sessions, refresh tokens."""
+"""Users with their profiles, sessions, refresh tokens, one-time codes."""
 
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -136,6 +136,8 @@ class EndReason(models.TextChoices):
     ENDED = "ended"
     TOKEN_REUSED = "token_reused"  # noqa: S105
     PASSWORD_CHANGED = "password_changed"  # noqa: S105
+    PASSWORD_RESET = "password_reset"  # noqa: S105
+    ADDRESS_PROVEN = "address_proven"
     DEACTIVATED = "deactivated"
 
 
@@ -197,3 +199,68 @@ class RefreshToken(models.Model):
     def is_in_grace(self, grace: timedelta, now: datetime) -> bool:
         """Whether it was used so shortly ago that its answer may have been lost."""
         return self.used_at is not None and self.used_at + grace >= now
+
+
+class Code(models.Model):
+    """A code or a token that works once. It is not stored, not even hashed: it follows from the id and a secret key.
+
+    With `user` it is theirs; without, it belongs to whoever reads the mail of `email`, with an account or not.
+    `tries` counts wrong guesses. `ended_at`: used, or followed by a newer one.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    purpose = models.CharField(max_length=16)
+    email = models.EmailField(max_length=MAX_EMAIL)
+    email_key = models.CharField(max_length=MAX_EMAIL)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", null=True, db_index=False
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    tries = models.SmallIntegerField(default=0)
+    ended_at = models.DateTimeField(null=True)
+
+    user_id: UUID | None
+
+    class Meta:
+        db_table = "accounts_code"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["email_key", "purpose"],
+                name="accounts_code_of_address",
+                condition=models.Q(ended_at__isnull=True, user__isnull=True),
+            ),
+            models.UniqueConstraint(
+                fields=["user", "purpose"],
+                name="accounts_code_of_user",
+                condition=models.Q(ended_at__isnull=True, user__isnull=False),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["email_key", "created_at"], name="accounts_code_day"),
+            models.Index(fields=["expires_at"], name="accounts_code_expires"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class SignUp(models.Model):
+    """An account that is made when its address is verified, where that is required. It keeps the name until then."""
+
+    id = models.UUIDField(primary_key=True)
+    username = models.CharField(max_length=MAX_USERNAME)
+    username_key = models.CharField(max_length=MAX_USERNAME * LONGEST_FOLD)
+    email = models.EmailField(max_length=MAX_EMAIL)
+    email_key = models.CharField(max_length=MAX_EMAIL)
+    password = models.CharField(max_length=128)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "accounts_signup"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["username_key"], name="accounts_signup_username")]
+        indexes: ClassVar = [models.Index(fields=["expires_at"], name="accounts_signup_expires")]
+
+    def __str__(self) -> str:
+        return self.username

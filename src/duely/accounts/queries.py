@@ -1,14 +1,15 @@
-"""Reads of users, sessions and refresh tokens."""
+"""Reads of users, sessions, refresh tokens and one-time codes."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q, QuerySet, Sum
 
-from duely.accounts.models import RefreshToken, Session, User
-from duely.accounts.rules import Permission, Role, allows, clean_email, clean_username, fold
+from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
+from duely.accounts.rules import Permission, Purpose, Role, allows, clean_username, email_key, fold
+from duely.activity.models import Change
 from duely.core.actor import Actor
 
 ADMINS = Q(role=Role.ADMIN.value, is_active=True)
@@ -57,14 +58,26 @@ def user_by_login(login: str) -> User | None:
     if "\x00" in login:
         return None
     if "@" in login:
-        return User.objects.filter(email_key=fold(clean_email(login))).first()
+        return user_by_email(email_key(login))
     return User.objects.filter(username_key=fold(clean_username(login))).first()
 
 
-def taken_fields(username_key: str, email_key: str) -> list[str]:
-    """Which of these another account has already."""
+def user_by_id(user_id: UUID) -> User | None:
+    """A user, for work in the background."""
+    return User.objects.filter(pk=user_id).first()
+
+
+def user_by_email(key: str) -> User | None:
+    """The user with this address, in the form that `rules.email_key` makes."""
+    return User.objects.filter(email_key=key).first()
+
+
+def taken_fields(username_key: str, email_key: str, now: datetime) -> list[str]:
+    """Which of these another account has already, or one that is waiting for its address to be verified."""
     others = User.objects.filter(Q(username_key=username_key) | Q(email_key=email_key))
     found = {key for keys in others.values_list("username_key", "email_key") for key in keys}
+    if SignUp.objects.filter(username_key=username_key, expires_at__gt=now).exists():
+        found.add(username_key)
     return [name for name, key in (("username", username_key), ("email", email_key)) if key in found]
 
 
@@ -98,3 +111,47 @@ def unused_successor(token: RefreshToken, hashes: list[str], now: datetime) -> s
     """The one of these hashes that is this token's successor, if that has not been used."""
     chain = RefreshToken.objects.filter(session_id=token.session_id, token_hash__in=hashes)
     return chain.filter(used_at__isnull=True, expires_at__gt=now).values_list("token_hash", flat=True).first()
+
+
+DAY = timedelta(days=1)
+
+
+class Sent(NamedTuple):
+    """How many codes an address has been sent within a day, since when, and how often they were guessed wrong."""
+
+    codes: int
+    since: datetime | None
+    wrong: int
+
+
+def sent_today(key: str, now: datetime) -> Sent:
+    """What was sent to this address within a day."""
+    rows = Code.objects.filter(email_key=key, created_at__gt=now - DAY, user__isnull=True)
+    found = rows.aggregate(codes=Count("pk"), since=Min("created_at"), wrong=Sum("tries", default=0))
+    return Sent(found["codes"], found["since"], found["wrong"])
+
+
+def live_codes(key: str) -> QuerySet[Code]:
+    """The codes that nobody has used or replaced, of whoever reads the mail of this address."""
+    return Code.objects.filter(email_key=key, user__isnull=True, ended_at__isnull=True)
+
+
+def live_tokens(user_id: UUID, purpose: Purpose) -> QuerySet[Code]:
+    """The token of this purpose that a user has not used yet."""
+    return Code.objects.filter(user_id=user_id, purpose=purpose.value, ended_at__isnull=True)
+
+
+def usable_code(code_id: UUID, now: datetime) -> Code | None:
+    """A code that still works, with its user."""
+    rows = Code.objects.select_related("user").filter(pk=code_id, ended_at__isnull=True, expires_at__gt=now)
+    return rows.first()
+
+
+def change(user_id: UUID, seq: int) -> Change | None:
+    """One entry of a user's log."""
+    return Change.objects.filter(owner_id=user_id, seq=seq).first()
+
+
+def usable_sign_up(sign_up_id: UUID, now: datetime) -> SignUp | None:
+    """An account that can still be made."""
+    return SignUp.objects.filter(pk=sign_up_id, expires_at__gt=now).first()

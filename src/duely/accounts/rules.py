@@ -24,6 +24,14 @@ MAX_BIO = 2000
 MAX_LOCALE = 35
 MAX_TIME_ZONE = 64
 
+CODE_DIGITS = 6
+MAX_TRIES = 5
+"""How often one code may be guessed at."""
+MAX_WRONG_PER_DAY = 50
+"""How often the codes of one address may be guessed wrong within a day: a chance of 1 in 20,000 to hit one."""
+MAX_CODES_PER_DAY = 20
+"""How many codes one address may be sent within a day: nobody's mail box is for others to fill."""
+
 PROFILE_DEFAULTS: Final[Mapping[str, Any]] = {
     "display_name": "",
     "time_zone": "UTC",
@@ -46,6 +54,17 @@ class Role(StrEnum):
     def _missing_(cls, value: object) -> Self | None:
         lowered = value.lower() if isinstance(value, str) else None
         return next((role for role in cls if role.value == lowered), None)
+
+
+class Purpose(StrEnum):
+    """What a one-time code is for. The first two are sent as digits, the others are long tokens."""
+
+    SIGN_IN = "sign_in"
+    RESET = "reset"
+    RESET_TOKEN = "reset_token"  # noqa: S105
+    VERIFY_EMAIL = "verify_email"
+    CHANGE_EMAIL = "change_email"
+    SIGN_UP = "sign_up"
 
 
 class Permission(Enum):
@@ -122,6 +141,18 @@ def username_fault(username: str) -> Fault | None:
 def clean_email(text: str) -> str:
     """As e-mail addresses are stored: without blanks around."""
     return text.strip()
+
+
+def email_key(text: str) -> str:
+    """The form in which e-mail addresses are compared."""
+    return fold(clean_email(text))
+
+
+def username_from(email: str, suffix: str = "") -> str:
+    """A user name made of an e-mail address, for someone who never chose one."""
+    local = clean_username(email.partition("@")[0])
+    kept = "".join(letter for letter in local if letter.isalnum() or letter in "._+-")
+    return (kept[: MAX_USERNAME - len(suffix)] or "user") + suffix
 
 
 def email_fault(email: str) -> Fault | None:

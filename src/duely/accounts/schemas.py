@@ -156,6 +156,39 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.email if self.username is UNSET else self.username  # type: ignore[return-value]
 
 
+class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to send a code."""
+
+    email: Email
+
+
+class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A code, and the address that it was sent to."""
+
+    email: Email
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+
+
+class LinkToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token in a link that was sent by mail: what stands behind the `#`."""
+
+    token: Token
+
+
+class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The address to change to."""
+
+    email: Email
+    current_password: Password
+
+
+class PasswordReset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new password, and the token that lets it be set."""
+
+    reset_token: Token
+    new_password: NewPassword
+
+
 class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A refresh token."""
 
@@ -197,6 +230,18 @@ class SessionPath(msgspec.Struct, frozen=True):
     """Names a session."""
 
     session_id: UUID
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A sentence for people. It says the same whoever has an account."""
+
+    message: str
+
+
+class ResetGrant(msgspec.Struct, frozen=True):
+    """The token with which a new password can be set, once, within 10 minutes."""
+
+    reset_token: str
 
 
 class TokenPair(msgspec.Struct, frozen=True):

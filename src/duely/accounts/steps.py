@@ -4,11 +4,19 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import F, Q
 
-from duely.accounts import queries
-from duely.accounts.models import EndReason, User
+from duely.accounts import codes, queries
+from duely.accounts.models import Code, EndReason, User
+from duely.accounts.rules import MAX_TRIES, MAX_WRONG_PER_DAY, Purpose, clean_email, email_key
+from duely.activity.actions import Changes
 from duely.core.actor import Actor
+from duely.core.errors import FieldError, ValidationFailed
+from duely.core.ids import new_id
+from duely.core.records import insertion, update
+from duely.jobs.queue import enqueue
+from duely.jobs.registry import named
 
 
 def lock(user_id: UUID) -> User:
@@ -26,6 +34,84 @@ def acting_as(actor: Actor, user: User, session_id: UUID | None = None) -> Actor
     return replace(actor, id=user.id, name=user.username, role=user.role, session_id=session_id, zone=user.time_zone)
 
 
+def creation(user: User) -> Changes:
+    """What the change log says of a new account."""
+    return {"username": [None, user.username], "role": [None, user.role]}
+
+
 def end_sessions(user: User, reason: EndReason, now: datetime, keep: UUID | None = None) -> int:
     """End all live sessions but one; returns how many."""
     return queries.live_sessions(user.id, now).exclude(Q(pk=keep)).update(ended_at=now, end_reason=reason)
+
+
+def check_code(purpose: Purpose, key: str, guess: str, now: datetime) -> Code | None:
+    """The live code of this purpose and address, if `guess` is it.
+
+    The guess counts before it is looked at, in a transaction of its own: nothing that fails later takes it back.
+    """
+    code = _count_guess(purpose, key, now)
+    return code if code is not None and codes.are_digits(guess, purpose, code.id) else None
+
+
+@transaction.atomic(durable=True)
+def _count_guess(purpose: Purpose, key: str, now: datetime) -> Code | None:
+    # All codes of the address are locked: guesses at two of them at once may not slip past the day's limit together.
+    live = {code.purpose: code for code in queries.live_codes(key).order_by("pk").select_for_update()}
+    code = live.get(purpose.value)
+    if code is None or code.expires_at <= now or code.tries >= MAX_TRIES:
+        return None
+    if queries.sent_today(key, now).wrong >= MAX_WRONG_PER_DAY:
+        return None
+    update(code, {"tries": code.tries + 1}).run()
+    return code
+
+
+def new_code(purpose: Purpose, email: str, now: datetime) -> Code:
+    """The row, not yet stored, of a new code for whoever reads the mail of this address."""
+    return Code(
+        id=new_id(),
+        purpose=purpose.value,
+        email=clean_email(email),
+        email_key=email_key(email),
+        created_at=now,
+        expires_at=now + codes.lifetime(purpose),
+    )
+
+
+def use_code(code: Code, now: datetime) -> bool:
+    """Use up a code that was right, which gives back the guess that it cost. False when someone was quicker."""
+    rows = Code.objects.filter(pk=code.pk, ended_at__isnull=True)
+    return bool(rows.update(ended_at=now, tries=F("tries") - 1))
+
+
+def use_token(code: Code, now: datetime) -> bool:
+    """Use up a token. False when someone was quicker."""
+    return bool(Code.objects.filter(pk=code.pk, ended_at__isnull=True).update(ended_at=now))
+
+
+def new_token(user: User, purpose: Purpose, now: datetime, email: str | None = None) -> Code:
+    """The row of a new token of this user, who is locked. An earlier one of the same purpose ends.
+
+    email: the address that it is sent to, when that is not the user's own.
+    """
+    end_tokens(user, now, purpose)
+    code = new_code(purpose, email or user.email, now)
+    code.user = user
+    insertion(code).run()
+    return code
+
+
+def end_tokens(user: User, now: datetime, *purposes: Purpose) -> None:
+    """End the tokens of these purposes that a user has not used."""
+    for purpose in purposes:
+        queries.live_tokens(user.id, purpose).update(ended_at=now)
+
+
+def tell_owner(user: User, seq: int) -> None:
+    """Queue the mail that tells a user of the change with this number in their log, in the caller's transaction."""
+    enqueue(named("accounts.tell_owner"), user_id=str(user.id), seq=seq)
+
+
+def wrong_password() -> ValidationFailed:
+    """The refusal of a wrong current password."""
+    return ValidationFailed(FieldError("current_password", "wrong_password", "This is not your password."))

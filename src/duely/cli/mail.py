@@ -10,11 +10,12 @@ def preview(directory: Path) -> None:
     import django
 
     django.setup()
-    from duely.notifications.previews import previews
+    from duely.accounts import previews as accounts
+    from duely.notifications import previews as notifications
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, mail in previews():
+        for name, mail in (*accounts.previews(), *notifications.previews()):
             for suffix, content in (("html", mail.html), ("txt", f"Subject: {mail.subject}\n\n{mail.text}")):
                 path = directory / f"{name}.{suffix}"
                 path.write_text(content, encoding="utf-8")

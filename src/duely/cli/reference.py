@@ -15,16 +15,30 @@ REPOSITORY = SOURCE.parents[1]
 REMARK = "<!-- Made by `python -m duely.cli.reference`. Change the code, then run it again. -->"
 
 CHANGES: Mapping[str, str] = {
+    "auth.email_change_failed": "A change of address was asked for with a wrong current password.",
+    "auth.email_change_requested": "A link was sent to a new address; the address has not changed yet.",
     "auth.logged_out": "Signed out: one session ended by its refresh token.",
     "auth.logged_out_everywhere": "All sessions of a user ended by the user. `sessions` holds how many they were.",
     "auth.login_failed": (
-        "A sign-in with a wrong password, or of a deactivated user. "
+        "A sign-in with a wrong password or code, or of a deactivated user. `method` says which. "
         "Under a name that does not exist it stands in nobody's log: admins alone see it."
     ),
-    "auth.login_succeeded": "Signed in. `session` holds the id of the new session; the admin's pages have none.",
+    "auth.login_succeeded": (
+        "Signed in. `session` holds the id of the new session, the admin's pages have none; `method` is `password` or"
+        " `code`."
+    ),
+    "auth.otp_requested": (
+        "A code to sign in with was asked for. For an address without an account it stands in nobody's log."
+    ),
     "auth.password_change_failed": "A change of password was asked for with a wrong current password.",
     "auth.password_changed": "A new password. All other sessions of the user ended with it.",
+    "auth.password_reset": "A new password by a code sent by e-mail. `sessions` holds how many ended with it.",
+    "auth.password_reset_failed": "A wrong code was sent to set a new password with.",
+    "auth.password_reset_granted": "The right code was sent: a new password may be set within ten minutes.",
+    "auth.password_reset_requested": "A code to set a new password with was asked for.",
     "auth.session_ended": "One session ended from another one.",
+    "auth.sign_up_requested": "Someone signed up; the account is made when the address is verified.",
+    "auth.verification_requested": "A link that verifies the address was sent.",
     "auth.token_reuse_detected": "A used refresh token came again: its session ended, as someone may have stolen it.",
     "category.created": "A new category.",
     "category.deleted": "A category is gone. Each of its tasks has an entry `task.updated` of its own.",
@@ -36,6 +50,11 @@ CHANGES: Mapping[str, str] = {
     "task.updated": "Fields of a task changed, its status not among them.",
     "user.created": "A new account.",
     "user.deactivated": "An admin keeps a user out. All sessions of the user ended with it.",
+    "user.email_changed": "A new address, confirmed by a link that was sent to it.",
+    "user.email_verified": (
+        "A user showed that they read the mail of their address. When that was by a code to sign in, `sessions` holds"
+        " how many earlier sessions ended, and an earlier password works no more."
+    ),
     "user.profile_updated": "A user's own settings changed.",
     "user.reactivated": "An admin lets a user in again.",
     "user.role_changed": "An admin changed a user's role.",

@@ -52,6 +52,7 @@ checks.refuse_weak_keys(_secret_key, SECRET_KEY_FALLBACKS, debug=DEBUG)
 # Limits
 
 RATE_LIMITS = {
+    "otp": _read.rate("RATE_LIMIT_OTP", "5/min"),
     "login": _read.rate("RATE_LIMIT_LOGIN", "10/min"),
     "anonymous": _read.rate("RATE_LIMIT_ANON", "10/min"),
     "user": _read.rate("RATE_LIMIT_USER", "50/min"),
@@ -80,10 +81,12 @@ AUTHENTICATION_BACKENDS = ["duely.accounts.backends.AdminBackend"]
 # User names are unique by their folded form, in a column of its own.
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]
 SIGNUP_ENABLED = _read.boolean("SIGNUP_ENABLED", True)
+REQUIRE_EMAIL_VERIFICATION = _read.boolean("REQUIRE_EMAIL_VERIFICATION", False)
 DEFAULT_ROLE = _read.choice("DEFAULT_ROLE", "member", allowed=("member", "intern"))
 ADMIN_USERNAME = _read.optional("ADMIN_USERNAME")
 ADMIN_EMAIL = _read.optional("ADMIN_EMAIL")
 ADMIN_PASSWORD = _read.optional("ADMIN_PASSWORD")
+OTP_MINUTES = _read.integer("OTP_MINUTES", 5, minimum=1, maximum=10)
 ACCESS_TOKEN_MINUTES = _read.integer("ACCESS_TOKEN_MINUTES", 10, minimum=1, maximum=1440)
 REFRESH_TOKEN_DAYS = _read.integer("REFRESH_TOKEN_DAYS", 7, minimum=1, maximum=365)
 REFRESH_GRACE_SECONDS = _read.integer("REFRESH_GRACE_SECONDS", 30, minimum=0, maximum=300)

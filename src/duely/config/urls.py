@@ -10,7 +10,7 @@ from duely.api import documents, health
 from duely.api.routes import IdConverter
 from duely.notifications.views import unsubscribe
 from duely.tasks import endpoints as tasks
-from duely.web.views import home
+from duely.web.views import home, verify_email
 
 PREFIX = "api/v1/"
 
@@ -37,5 +37,6 @@ urlpatterns = [
     path("readyz", health.ready),
     path("admin/", admin.site.urls),
     path("unsubscribe/<str:token>/", unsubscribe, name="unsubscribe"),
+    path("verify-email/", verify_email),
     path("", home),
 ]

@@ -12,7 +12,7 @@ from duely.guard import stores
 from duely.guard.rules import Rate, Scope, Standing, counted_address
 from duely.guard.stores import Database, Memory, Spent, Unreachable
 
-EXACT = frozenset({Scope.LOGIN})
+EXACT = frozenset({Scope.OTP, Scope.LOGIN})
 """Limits that guard secrets: they hold over all processes and nodes, also without Redis. The database counts then."""
 MOST_BLOCKED = 100_000
 
@@ -26,6 +26,13 @@ def limit_address(request: HttpRequest, scope: str = Scope.ANONYMOUS) -> None:
 def limit_user(request: HttpRequest, user_id: object) -> None:
     """Count a request of someone who shows a genuine token. Raises RateLimited (429)."""
     _limit(request, Scope.USER, str(user_id))
+
+
+def limit_mailbox(key: str) -> None:
+    """Count a mail that someone asks us to send to this address, whoever asks. Raises RateLimited (429)."""
+    standing = spend(Scope.OTP, f"mailbox:{key}")
+    if standing is not None and not standing.is_allowed:
+        raise RateLimited(standing.retry_after)
 
 
 def spend(scope: Scope, who: str) -> Standing | None:

@@ -83,6 +83,7 @@ def api_path(path: str) -> str:
 class Scope(StrEnum):
     """What is limited together."""
 
+    OTP = "otp"
     LOGIN = "login"
     ANONYMOUS = "anonymous"
     USER = "user"

@@ -54,6 +54,11 @@ def known() -> Mapping[str, Definition]:
     return MappingProxyType(_known)
 
 
+def named(name: str) -> Definition:
+    """The job of this name, for actions, which stand below their module's jobs and cannot import them."""
+    return known()[name]
+
+
 @cache
 def _discover() -> None:
     from django.utils.module_loading import autodiscover_modules

@@ -1,16 +1,36 @@
-"""What people can do with accounts: sign up, sign in and out, change passwords, profiles and roles.
+"""What people can do with accounts: sign up, sign in and out, prove and change addresses, passwords, profiles, roles.
 
-Locks are taken in one order everywhere: user rows by id, then sessions, then the change log's counter, which
-`record` locks. A user's row is locked without its key, so that inserts which refer to it need not wait.
+Locks are taken in one order everywhere: codes of an address, user rows by id, tokens of a user, sessions, then the
+change log's counter, which `record` locks. A user's row is locked without its key, so that inserts which refer to it
+need not wait.
 """
 
-from duely.accounts.actions.passwords import PasswordReused, change_password
+from duely.accounts.actions.codes import (
+    InvalidCode,
+    request_password_reset,
+    request_sign_in_code,
+    sign_in_with_code,
+)
+from duely.accounts.actions.emails import (
+    InvalidToken,
+    request_email_change,
+    request_verification,
+    verify_email,
+)
+from duely.accounts.actions.passwords import (
+    PasswordReused,
+    change_password,
+    exchange_reset_code,
+    reset_password,
+)
 from duely.accounts.actions.sessions import (
+    EmailNotVerified,
     Grant,
     InvalidCredentials,
     InvalidRefreshToken,
     check_credentials,
     end_session,
+    end_sessions_of,
     purge_sessions,
     refresh,
     sign_in,
@@ -29,9 +49,12 @@ from duely.accounts.actions.users import (
 )
 
 __all__ = [
+    "EmailNotVerified",
     "Grant",
+    "InvalidCode",
     "InvalidCredentials",
     "InvalidRefreshToken",
+    "InvalidToken",
     "LastAdmin",
     "PasswordReused",
     "SignupDisabled",
@@ -41,12 +64,21 @@ __all__ = [
     "create_admin",
     "create_user",
     "end_session",
+    "end_sessions_of",
+    "exchange_reset_code",
     "purge_sessions",
     "refresh",
+    "request_email_change",
+    "request_password_reset",
+    "request_sign_in_code",
+    "request_verification",
+    "reset_password",
     "sign_in",
     "sign_in_to_admin",
+    "sign_in_with_code",
     "sign_out",
     "sign_out_everywhere",
     "sign_up",
     "update_profile",
+    "verify_email",
 ]

@@ -5,9 +5,12 @@ from datetime import datetime
 from django.contrib.auth.hashers import check_password, make_password
 from django.db import transaction
 
-from duely.accounts import rules, steps
+from duely.accounts import codes, queries, rules, steps
+from duely.accounts.actions.codes import InvalidCode
+from duely.accounts.actions.emails import InvalidToken
 from duely.accounts.models import EndReason, User
-from duely.activity.actions import record
+from duely.accounts.rules import Purpose, email_key
+from duely.activity.actions import Nobody, record
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
 from duely.core.records import update
@@ -28,7 +31,8 @@ class PasswordReused(Refused):
 def change_password(*, actor: Actor, user: User, current_password: str, new_password: str, now: datetime) -> User:
     """Set a new password; every other session of the user ends.
 
-    Raises ValidationFailed (400) for a wrong current password or a weak new one, PasswordReused (400).
+    The user is told by mail. Raises ValidationFailed (400) for a wrong current password or a weak new one,
+    PasswordReused (400).
     Records auth.password_changed, or auth.password_change_failed for a wrong current password.
     """
     if fault := rules.password_fault(new_password, user):
@@ -36,18 +40,65 @@ def change_password(*, actor: Actor, user: User, current_password: str, new_pass
     if not check_password(current_password, user.password):
         with transaction.atomic():
             record(actor, "auth.password_change_failed", user, at=now)
-        raise _wrong_password()
+        raise steps.wrong_password()
     if new_password == current_password:
         raise PasswordReused
     hashed = make_password(new_password)
     with transaction.atomic():
         locked = steps.lock(user.id)
         if steps.has_changed(user, locked):
-            raise _wrong_password()
+            raise steps.wrong_password()
         steps.end_sessions(locked, EndReason.PASSWORD_CHANGED, now, keep=actor.session_id)
-        record(actor, "auth.password_changed", locked, at=now, write=update(locked, {"password": hashed}))
+        steps.end_tokens(locked, now, Purpose.RESET_TOKEN)
+        seq = record(actor, "auth.password_changed", locked, at=now, write=update(locked, {"password": hashed}))
+        steps.tell_owner(locked, seq)
     return locked
 
 
-def _wrong_password() -> ValidationFailed:
-    return ValidationFailed(FieldError("current_password", "wrong_password", "This is not your password."))
+def exchange_reset_code(*, actor: Actor, email: str, code: str, now: datetime) -> str:
+    """Give a token with which a new password can be set, once, for a code that was sent by mail.
+
+    An earlier token of the user works no more. Raises InvalidCode (400). Records auth.password_reset_granted or
+    auth.password_reset_failed.
+    """
+    key = email_key(email)
+    found = steps.check_code(Purpose.RESET, key, code, now)
+    user = queries.user_by_email(key)
+    if found is not None and user is not None and user.is_active:
+        with transaction.atomic():
+            if steps.use_code(found, now):
+                token = steps.new_token(steps.lock(user.id), Purpose.RESET_TOKEN, now)
+                record(steps.acting_as(actor, user), "auth.password_reset_granted", user, at=now)
+                return codes.token(Purpose.RESET_TOKEN, token.id)
+    with transaction.atomic():
+        record(actor, "auth.password_reset_failed", user or Nobody("user"), at=now)
+    raise InvalidCode
+
+
+def reset_password(*, actor: Actor, reset_token: str, new_password: str, now: datetime) -> User:
+    """Set a new password with a token from `exchange_reset_code`. Every session of the user ends, and they are told.
+
+    Raises InvalidToken (400); ValidationFailed (400) for a weak password and PasswordReused (400), both of which leave
+    the token as it is. Records auth.password_reset.
+    """
+    read = codes.read_token(reset_token, [Purpose.RESET_TOKEN])
+    code = queries.usable_code(read[1], now) if read else None
+    if code is None or code.user is None:
+        raise InvalidToken
+    if fault := rules.password_fault(new_password, code.user):
+        raise ValidationFailed(FieldError("new_password", *fault))
+    if check_password(new_password, code.user.password):
+        raise PasswordReused
+    hashed = make_password(new_password)
+    with transaction.atomic():
+        user = steps.lock(code.user.id)
+        if steps.has_changed(code.user, user) or not steps.use_token(code, now):
+            raise InvalidToken
+        ended = steps.end_sessions(user, EndReason.PASSWORD_RESET, now)
+        changes = {"sessions": [ended, 0]}
+        # Whoever has the token reads the mail of the address.
+        write = update(user, {"password": hashed, "email_verified": True, "signed_out_at": now})
+        who = steps.acting_as(actor, user)
+        seq = record(who, "auth.password_reset", user, at=now, changes=changes, write=write)
+        steps.tell_owner(user, seq)
+    return user

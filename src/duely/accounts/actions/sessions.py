@@ -2,19 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.db import transaction
 
 from duely.accounts import queries, steps, tokens
+from duely.accounts.actions.emails import request_verification
 from duely.accounts.hashers import NOBODYS_HASH
-from duely.accounts.models import EndReason, RefreshToken, Session, User
+from duely.accounts.models import Code, EndReason, RefreshToken, Session, SignUp, User
 from duely.activity.actions import Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import Refused
 from duely.core.ids import new_id
 from duely.core.records import insertion, update
+
+PASSWORD = "password"  # noqa: S105 - the way of signing in, in the change log
 
 
 class InvalidCredentials(Refused):
@@ -48,29 +52,52 @@ class Grant:
     expires_in: int
 
 
+class EmailNotVerified(Refused):
+    """Here an address must be verified before its owner can sign in."""
+
+    code = "email_not_verified"
+    status = 403
+    title = "The e-mail address is not verified."
+
+    def __init__(self) -> None:
+        super().__init__("Follow the link in the mail that you have just been sent, then sign in again.")
+
+
 def check_credentials(*, actor: Actor, login: str, password: str, admins_only: bool = False, now: datetime) -> User:
     """The active user of this name or address, whose password this is.
 
-    Raises InvalidCredentials (401), after the same work whether or not there is such a user.
+    Raises InvalidCredentials (401), after the same work whether or not there is such a user; EmailNotVerified (403),
+    and sends a new link, where REQUIRE_EMAIL_VERIFICATION asks for it.
     Records auth.login_failed, which stays although this raises.
     """
     user = queries.user_by_login(login)
     is_right = check_password(password, user.password if user else NOBODYS_HASH)
     if user is not None and is_right and user.is_active and (user.is_staff or not admins_only):
-        return user
+        if user.email_verified or not settings.REQUIRE_EMAIL_VERIFICATION:
+            return user
+        request_verification(actor=steps.acting_as(actor, user), user=user, now=now)
+        raise EmailNotVerified
     # The name is not logged: people type passwords where names belong.
     target: Target = user or Nobody("user")
     with transaction.atomic():
-        record(actor, "auth.login_failed", target, at=now)
+        record(actor, "auth.login_failed", target, at=now, changes={"method": [None, PASSWORD]})
     raise InvalidCredentials
 
 
 def sign_in(*, actor: Actor, login: str, password: str, now: datetime) -> Grant:
-    """Begin a session. login: a name or an e-mail address. Raises InvalidCredentials (401).
+    """Begin a session with a password. login: a name or an e-mail address.
 
-    Records auth.login_succeeded or auth.login_failed.
+    Raises InvalidCredentials (401), EmailNotVerified (403). Records auth.login_succeeded or auth.login_failed.
     """
     user = check_credentials(actor=actor, login=login, password=password, now=now)
+    with transaction.atomic():
+        if steps.has_changed(user, steps.lock(user.id)):
+            raise InvalidCredentials
+        return begin_session(actor=actor, user=user, method=PASSWORD, now=now)
+
+
+def begin_session(*, actor: Actor, user: User, method: str, now: datetime) -> Grant:
+    """A new session of a user who is locked in the caller's transaction. Records auth.login_succeeded."""
     session = Session(
         id=new_id(),
         user=user,
@@ -81,15 +108,12 @@ def sign_in(*, actor: Actor, login: str, password: str, now: datetime) -> Grant:
         user_agent=actor.origin.user_agent,
         end_reason="",
     )
-    refresh = tokens.new_refresh()
-    changes = {"session": [None, str(session.id)]}
-    with transaction.atomic():
-        if steps.has_changed(user, steps.lock(user.id)):
-            raise InvalidCredentials
-        who = steps.acting_as(actor, user, session.id)
-        record(who, "auth.login_succeeded", user, at=now, changes=changes, write=insertion(session))
-        insertion(_refresh_token(session, refresh, now)).run()
-    return _grant(session, refresh, now)
+    token = tokens.new_refresh()
+    changes = {"session": [None, str(session.id)], "method": [None, method]}
+    who = steps.acting_as(actor, user, session.id)
+    record(who, "auth.login_succeeded", user, at=now, changes=changes, write=insertion(session))
+    insertion(_refresh_token(session, token, now)).run()
+    return _grant(session, token, now)
 
 
 def sign_in_to_admin(*, actor: Actor, login: str, password: str, now: datetime) -> User:
@@ -99,7 +123,8 @@ def sign_in_to_admin(*, actor: Actor, login: str, password: str, now: datetime) 
     """
     user = check_credentials(actor=actor, login=login, password=password, admins_only=True, now=now)
     with transaction.atomic():
-        record(steps.acting_as(actor, user), "auth.login_succeeded", user, at=now)
+        changes = {"method": [None, PASSWORD]}
+        record(steps.acting_as(actor, user), "auth.login_succeeded", user, at=now, changes=changes)
     return user
 
 
@@ -162,8 +187,13 @@ def sign_out_everywhere(*, actor: Actor, now: datetime) -> None:
 
     Records auth.logged_out_everywhere.
     """
+    end_sessions_of(actor=actor, user_id=actor.user_id, now=now)
+
+
+def end_sessions_of(*, actor: Actor, user_id: UUID, now: datetime) -> None:
+    """End every session of a user, those of the admin's pages included. Records auth.logged_out_everywhere."""
     with transaction.atomic():
-        user = steps.lock(actor.user_id)
+        user = steps.lock(user_id)
         ended = steps.end_sessions(user, EndReason.SIGNED_OUT_EVERYWHERE, now)
         changes = {"sessions": [ended, 0]}
         write = update(user, {"signed_out_at": now})
@@ -172,21 +202,27 @@ def sign_out_everywhere(*, actor: Actor, now: datetime) -> None:
 
 KEEP_SESSIONS = timedelta(days=30)
 """For how long a session that is over stays on record."""
+KEEP_CODES = timedelta(days=2)
+"""For how long codes that work no more count towards the limits of a day, and a little longer."""
 
 
 @transaction.atomic
-def purge_sessions(  # allow: silent_action because the end of each session is recorded, and its row is of no more use
+def purge_sessions(  # allow: silent_action because what ended is recorded, and its row is of no more use
     *, now: datetime, limit: int = 1000
 ) -> int:
-    """Remove refresh tokens that have run out, and sessions that ended or ran out 30 days ago.
+    """Remove refresh tokens and sign-ups that have run out, codes of two days ago, sessions of 30 days ago.
 
-    At most `limit` of each; returns how many of both.
+    At most `limit` of each; returns how many in all.
     """
     spent = list(RefreshToken.objects.filter(expires_at__lt=now).values_list("pk", flat=True)[:limit])
     RefreshToken.objects.filter(pk__in=spent).delete()
     gone = list(Session.objects.filter(expires_at__lt=now - KEEP_SESSIONS).values_list("pk", flat=True)[:limit])
     Session.objects.filter(pk__in=gone).delete()
-    return len(spent) + len(gone)
+    old = list(Code.objects.filter(expires_at__lt=now - KEEP_CODES).values_list("pk", flat=True)[:limit])
+    Code.objects.filter(pk__in=old).delete()
+    lapsed = list(SignUp.objects.filter(expires_at__lt=now).values_list("pk", flat=True)[:limit])
+    SignUp.objects.filter(pk__in=lapsed).delete()
+    return len(spent) + len(gone) + len(old) + len(lapsed)
 
 
 def _refresh_token(session: Session, token: str, now: datetime) -> RefreshToken:

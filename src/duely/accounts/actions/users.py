@@ -1,5 +1,6 @@
 """Making accounts, and what changes of them: profiles, roles, who is let in."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,13 +12,21 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from duely.accounts import queries, rules, steps
-from duely.accounts.models import EndReason, User
-from duely.accounts.rules import Role
-from duely.activity.actions import Entry, record
+from duely.accounts.actions.emails import send_verification
+from duely.accounts.codes import lifetime
+from duely.accounts.models import EndReason, SignUp, User
+from duely.accounts.rules import Purpose, Role
+from duely.activity.actions import Entry, Nobody, record
 from duely.core.actor import Actor
 from duely.core.errors import AlreadyExists, FieldError, Forbidden, NotFound, Refused, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import insertion, update
+from duely.core.records import insertion, insertions, update
+from duely.guard.limits import limit_mailbox
+from duely.jobs.queue import enqueue
+from duely.jobs.registry import named
+
+SUFFIX_BYTES = (2, 4, 8)
+"""How much chance goes into a made-up user name, when the shorter one is taken."""
 
 
 class SignupDisabled(Refused):
@@ -43,8 +52,58 @@ def sign_up(*, actor: Actor, username: str, email: str, password: str, now: date
     """
     if not settings.SIGNUP_ENABLED:
         raise SignupDisabled("Ask an admin for an account.")
+    if settings.REQUIRE_EMAIL_VERIFICATION:
+        return _sign_up_later(actor, username, email, password, now)
     role = Role(settings.DEFAULT_ROLE)
     return create_user(actor=actor, username=username, email=email, password=password, role=role, now=now)
+
+
+def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: datetime) -> User:
+    """Keep what the account will be made of, and send a link; the answer looks as if it were made.
+
+    All of it happens alike when the address has an account already, whose owner is then told.
+    """
+    user = _unsaved_user(username, email, Role(settings.DEFAULT_ROLE), now)
+    _refuse_bad_fields(user, password)
+    limit_mailbox(user.email_key)
+    _refuse_taken(user, now, ["username"])
+    kept = SignUp(
+        id=user.id,
+        username=user.username,
+        username_key=user.username_key,
+        email=user.email,
+        email_key=user.email_key,
+        password=make_password(password),
+        created_at=now,
+        expires_at=now + lifetime(Purpose.SIGN_UP),
+    )
+    with transaction.atomic():
+        SignUp.objects.filter(username_key=kept.username_key, expires_at__lte=now).delete()
+        if not insertions([kept], otherwise="ON CONFLICT DO NOTHING").run():
+            raise _taken(["username"])  # someone else was quicker
+        enqueue(named("accounts.send_sign_up"), sign_up_id=str(kept.id))
+        record(actor, "auth.sign_up_requested", Nobody("user"), at=now, changes={"username": [None, kept.username]})
+    return user
+
+
+def sign_up_by_mail(*, actor: Actor, email: str, now: datetime) -> User:
+    """Make an account for whoever reads the mail of this address, under a name made of it, without a password.
+
+    In the caller's transaction. Returns the account that another request has made meanwhile, if one has.
+    Records user.created.
+    """
+    role = Role(settings.DEFAULT_ROLE)
+    for suffix in ("", *(f"-{secrets.token_hex(size)}" for size in SUFFIX_BYTES)):
+        user = _unsaved_user(rules.username_from(email, suffix), email, role, now)
+        user.email_verified = True
+        user.password = make_password(None)
+        is_free = not queries.taken_fields(user.username_key, user.email_key, now)
+        if is_free and insertions([user], otherwise="ON CONFLICT DO NOTHING").run():
+            record(steps.acting_as(actor, user), "user.created", user, at=now, changes=steps.creation(user))
+            return user
+        if other := queries.user_by_email(user.email_key):
+            return other
+    raise _taken(["username"])
 
 
 def create_admin(*, username: str, email: str, password: str, now: datetime) -> User:
@@ -53,22 +112,25 @@ def create_admin(*, username: str, email: str, password: str, now: datetime) -> 
 
 
 def create_user(*, actor: Actor | None, username: str, email: str, password: str, role: Role, now: datetime) -> User:
-    """Make an account. The actor is then the new user, unless it is the system (None).
+    """Make an account. The actor is then the new user, who is sent a link to verify their address.
 
+    With the system as actor (None) the address counts as verified: whoever runs this instance says whose it is.
     Raises ValidationFailed (400) with every faulty field, AlreadyExists (409) naming what is taken.
     Records user.created.
     """
     user = _unsaved_user(username, email, role, now)
     _refuse_bad_fields(user, password)
-    _refuse_taken(user)
+    _refuse_taken(user, now)
     user.password = make_password(password)
-    changes = {"username": [None, user.username], "role": [None, user.role]}
+    user.email_verified = actor is None
+    who = actor and steps.acting_as(actor, user)
     try:
         with transaction.atomic():
-            who = actor and steps.acting_as(actor, user)
-            record(who, "user.created", user, at=now, changes=changes, write=insertion(user))
+            record(who, "user.created", user, at=now, changes=steps.creation(user), write=insertion(user))
+            if who is not None:
+                send_verification(actor=who, user=user, now=now)
     except IntegrityError:
-        _refuse_taken(user)  # someone else was quicker
+        _refuse_taken(user, now)  # someone else was quicker
         raise
     return user
 
@@ -89,8 +151,8 @@ def change_user(
 ) -> User:
     """Change someone's role, or let them in or keep them out. None leaves a thing as it is.
 
-    Deactivation ends their sessions. Raises NotFound (404), Forbidden (403) when the actor has ceased to be an
-    admin, LastAdmin (409). Records user.role_changed, user.deactivated, user.reactivated.
+    Deactivation ends their sessions; a new role is told by mail. Raises NotFound (404), Forbidden (403) when the actor
+    has ceased to be an admin, LastAdmin (409). Records user.role_changed, user.deactivated, user.reactivated.
     """
     with transaction.atomic():
         # All admins are locked, in one order: two of them who demote each other come one after the other.
@@ -111,7 +173,9 @@ def change_user(
             steps.end_sessions(changed, EndReason.DEACTIVATED, now)
         write = update(changed, columns) if columns else None
         for entry in entries:
-            record(actor, entry.action, changed, at=now, changes=entry.changes, write=write)
+            seq = record(actor, entry.action, changed, at=now, changes=entry.changes, write=write)
+            if entry.action == "user.role_changed":
+                steps.tell_owner(changed, seq)
             write = None
     return changed
 
@@ -150,8 +214,12 @@ def _refuse_bad_fields(user: User, password: str) -> None:
         raise ValidationFailed(*errors)
 
 
-def _refuse_taken(user: User) -> None:
-    taken = queries.taken_fields(user.username_key, user.email_key)
+def _refuse_taken(user: User, now: datetime, names: Sequence[str] = ("username", "email")) -> None:
+    taken = [name for name in queries.taken_fields(user.username_key, user.email_key, now) if name in names]
     if taken:
-        errors = [FieldError(name, "already_exists", f"Another account has this {name}.") for name in taken]
-        raise AlreadyExists(f"Another account has this {' and this '.join(taken)}.", errors=errors)
+        raise _taken(taken)
+
+
+def _taken(names: Sequence[str]) -> AlreadyExists:
+    errors = [FieldError(name, "already_exists", f"Another account has this {name}.") for name in names]
+    return AlreadyExists(f"Another account has this {' and this '.join(names)}.", errors=errors)

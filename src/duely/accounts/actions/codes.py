@@ -1,0 +1,99 @@
+"""Codes by e-mail: asking for one, and signing in with one.
+
+Whether an account stands behind an address shows nowhere: what is asked for is done alike, and the job that would send
+the mail finds out.
+"""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from duely.accounts import queries, steps
+from duely.accounts.actions.emails import prove_address
+from duely.accounts.actions.sessions import Grant, begin_session
+from duely.accounts.actions.users import sign_up_by_mail
+from duely.accounts.models import User
+from duely.accounts.rules import MAX_CODES_PER_DAY, Purpose, email_key
+from duely.activity.actions import Nobody, record
+from duely.core.actor import Actor
+from duely.core.errors import RateLimited, Refused
+from duely.core.records import insertions
+from duely.guard.limits import limit_mailbox
+from duely.jobs.queue import enqueue
+from duely.jobs.registry import named
+
+CODE = "code"
+
+
+class InvalidCode(Refused):
+    """Wrong, used, too old, or guessed at too often: one answer for all of them."""
+
+    code = "invalid_code"
+    status = 400
+    title = "The code does not work."
+
+    def __init__(self) -> None:
+        super().__init__("Look at the newest mail, or ask for a new code.")
+
+
+def request_sign_in_code(*, actor: Actor, email: str, now: datetime) -> None:
+    """Send a code to sign in with, which makes an account if there is none. Earlier ones work no more.
+
+    Raises RateLimited (429). Records auth.otp_requested.
+    """
+    _request(actor=actor, purpose=Purpose.SIGN_IN, email=email, action="auth.otp_requested", now=now)
+
+
+def request_password_reset(*, actor: Actor, email: str, now: datetime) -> None:
+    """Send a code that lets a new password be set, if there is an account. Earlier ones work no more.
+
+    Raises RateLimited (429). Records auth.password_reset_requested.
+    """
+    _request(actor=actor, purpose=Purpose.RESET, email=email, action="auth.password_reset_requested", now=now)
+
+
+def _request(*, actor: Actor, purpose: Purpose, email: str, action: str, now: datetime) -> None:
+    key = email_key(email)
+    limit_mailbox(key)
+    sent = queries.sent_today(key, now)
+    if sent.since is not None and sent.codes >= MAX_CODES_PER_DAY:
+        raise RateLimited(int((sent.since + queries.DAY - now).total_seconds()) + 1)
+    code = steps.new_code(purpose, email, now)
+    user = queries.user_by_email(key)
+    with transaction.atomic():
+        queries.live_codes(key).filter(purpose=purpose.value).update(ended_at=now)
+        # Nothing is inserted when another request does the same just now: that one's mail is on its way.
+        if insertions([code], otherwise="ON CONFLICT DO NOTHING").run():
+            enqueue(named("accounts.send_code"), code_id=str(code.id))
+            record(actor, action, user or Nobody("user"), at=now)
+
+
+def sign_in_with_code(*, actor: Actor, email: str, code: str, now: datetime) -> Grant:
+    """Begin a session with a code that was sent by mail. The first time makes the account.
+
+    Raises InvalidCode (400). Records auth.login_succeeded or auth.login_failed, and user.created or
+    user.email_verified the first time.
+    """
+    key = email_key(email)
+    found = steps.check_code(Purpose.SIGN_IN, key, code, now)
+    user = queries.user_by_email(key)
+    if found is not None and (user.is_active if user else settings.SIGNUP_ENABLED):
+        with transaction.atomic():
+            if steps.use_code(found, now):
+                user = _owner(actor, user, found.email, now)
+                if user.is_active:
+                    return begin_session(actor=actor, user=user, method=CODE, now=now)
+    with transaction.atomic():
+        record(actor, "auth.login_failed", user or Nobody("user"), at=now, changes={"method": [None, CODE]})
+    raise InvalidCode
+
+
+def _owner(actor: Actor, user: User | None, email: str, now: datetime) -> User:
+    """Whoever reads the mail of this address, locked, and known to do so."""
+    if user is None:
+        user = sign_up_by_mail(actor=actor, email=email, now=now)
+    locked = steps.lock(user.id)
+    if locked.is_active and not locked.email_verified:
+        prove_address(actor=actor, user=locked, now=now)
+    return locked

@@ -1,0 +1,338 @@
+"""Whose an e-mail address is: verifying it, signing up where that is required, changing it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from cast import PASSWORD, Api, faults, log_of, new_token, person
+from duely.accounts import actions, codes
+from duely.accounts.models import Code, SignUp, User
+from duely.accounts.rules import Purpose
+from duely.activity.actions import SYSTEM_LOG
+from duely.activity.models import Change
+from duely.core import clock
+from duely.core.ids import new_id
+from duely.guard import limits
+from duely.guard.rules import Rate
+from duely.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+
+ALICE = "alice@example.org"
+OTHER = "other@example.org"
+
+
+def verify(token: str, **headers: str) -> Any:
+    return Api().post("auth/verify-email/", {"token": token}, **headers)
+
+
+def sign_up(**fields: Any) -> Any:
+    form = {"username": "alice", "email": ALICE, "password": PASSWORD, **fields}
+    return Api().post("auth/signup/", form, X_Request_ID="same")
+
+
+def sign_in(**who: str) -> Any:
+    return Api().post("auth/login/", {"username": "alice", "password": PASSWORD, **who})
+
+
+def change(api: Api, email: str = OTHER, password: str = PASSWORD) -> Any:
+    return api.post("auth/change-email/", {"email": email, "current_password": password})
+
+
+def token_of(purpose: str) -> str:
+    return codes.token(Purpose(purpose), Code.objects.get(purpose=purpose, ended_at=None).id)
+
+
+# Verifying
+
+
+def test_a_new_account_is_sent_a_link_that_verifies_its_address() -> None:
+    sign_up()
+    user = User.objects.get()
+    assert Job.objects.get().args == {"code_id": str(Code.objects.get().id)}
+    assert not user.email_verified
+    assert verify(token_of("verify_email")).status_code == 200
+    user.refresh_from_db()
+    assert user.email_verified
+    assert log_of(user)[1:] == [
+        ("auth.verification_requested", {}),
+        ("user.email_verified", {"email_verified": [False, True]}),
+    ]
+    assert sign_in().status_code == 200, "the password stays: its owner has read the mail"
+
+
+def test_bad_tokens_get_one_answer() -> None:
+    user, gone, moved = person("alice"), person("gone"), person("moved")
+    used, late = new_token(user, "verify_email"), new_token(user, "verify_email")
+    tokens = [used, "dlc_" + "A" * 48, late[:-1], "", new_token(user, "reset_token")]
+    tokens += [codes.token(purpose, new_id()) for purpose in Purpose]
+    tokens += [
+        new_token(gone, "verify_email"),
+        new_token(gone, "change_email", OTHER),
+        new_token(moved, "verify_email"),
+    ]
+    actions.change_user(actor=None, user_id=gone.id, is_active=False, now=clock.now())
+    User.objects.filter(pk=moved.pk).update(email_key="elsewhere@example.org")
+    replies = [verify(token, X_Request_ID="same") for token in tokens if token]
+    with time_machine.travel(clock.now() + timedelta(hours=24)):
+        replies.append(verify(late, X_Request_ID="same"))
+    assert {reply.status_code for reply in replies} == {400}
+    assert len({reply.content for reply in replies}) == 1
+    assert replies[0].json()["code"] == "invalid_token"
+    assert not User.objects.filter(email_verified=True).exists()
+    assert verify(late).status_code == 200
+    assert verify(late).status_code == 400
+
+
+def test_verifying_what_is_verified_changes_nothing() -> None:
+    user = person("alice")
+    token = new_token(user, "verify_email")
+    User.objects.update(email_verified=True)
+    assert verify(token).status_code == 200
+    assert log_of(user) == []
+
+
+def test_a_link_can_be_sent_again_until_the_address_is_verified(settings: Any) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
+    limits.forget()
+    user = person("alice")
+    api = Api(user)
+    first = api.post("auth/resend-verification/")
+    assert first.status_code == 200
+    older = token_of("verify_email")
+    assert api.post("auth/resend-verification/").json() == first.json()
+    assert verify(older).status_code == 400
+    assert api.post("auth/resend-verification/").status_code == 429
+    assert verify(token_of("verify_email")).status_code == 200
+    assert api.post("auth/resend-verification/").json() == first.json()
+    assert Job.objects.count() == 2
+    assert [action for action, _ in log_of(user)] == ["auth.verification_requested"] * 2 + ["user.email_verified"]
+
+
+# Where it is required
+
+
+@pytest.fixture
+def required(settings: Any) -> None:
+    settings.REQUIRE_EMAIL_VERIFICATION = True
+
+
+@pytest.mark.usefixtures("required")
+def test_an_account_is_made_when_its_address_is_verified() -> None:
+    response = sign_up()
+    assert response.status_code == 201
+    assert not User.objects.exists()
+    assert sign_in().status_code == 401
+    kept = SignUp.objects.get()
+    assert PASSWORD not in kept.password
+    assert Job.objects.get().args == {"sign_up_id": str(kept.id)}
+    token = codes.token(Purpose.SIGN_UP, kept.id)
+    assert verify(token).status_code == 200
+    user = User.objects.get()
+    assert response.json()["id"] == str(user.id)
+    assert (user.username, user.email, user.email_verified, user.role) == ("alice", ALICE, True, "member")
+    assert log_of(user) == [("user.created", {"username": [None, "alice"], "role": [None, "member"]})]
+    of_nobody = Change.objects.filter(owner_id=SYSTEM_LOG).order_by("seq").values_list("action", flat=True)
+    assert list(of_nobody) == ["auth.sign_up_requested", "auth.login_failed"]
+    assert sign_in().status_code == 200
+    assert verify(token).status_code == 400
+    assert not SignUp.objects.exists()
+
+
+@pytest.mark.usefixtures("required")
+def test_a_sign_up_says_and_does_the_same_with_an_address_that_is_taken() -> None:
+    person("bob", email="taken@example.org")
+    replies, statements = [], []
+    for name, email in (("carol", "free@example.org"), ("dave", "taken@example.org")):
+        with CaptureQueriesContext(connection) as captured:
+            replies.append(sign_up(username=name, email=email))
+        statements.append([query["sql"].split(" ")[0] for query in captured])
+    assert [reply.status_code for reply in replies] == [201, 201]
+    assert replies[0].json().keys() == replies[1].json().keys()
+    assert replies[0].headers.keys() == replies[1].headers.keys()
+    assert statements[0] == statements[1]
+    # Neither the name nor a sign-in tells which of the two was made.
+    again = [sign_up(username=name, email="more@example.org") for name in ("carol", "dave")]
+    assert [reply.status_code for reply in again] == [409, 409]
+    assert [faults(reply) for reply in again] == [{"username": "already_exists"}] * 2
+    tries = [sign_in(username=name) for name in ("carol", "dave")]
+    assert [reply.status_code for reply in tries] == [401, 401]
+    by_mail = [
+        Api().post("auth/login/", {"email": email, "password": PASSWORD + "!"}, X_Request_ID="same")
+        for email in ("free@example.org", "taken@example.org")
+    ]
+    assert by_mail[0].content == by_mail[1].content
+
+
+@pytest.mark.usefixtures("required")
+def test_bad_fields_and_taken_names_are_refused_there_too() -> None:
+    person("bob")
+    assert faults(sign_up(username="a b", password="short")).keys() == {"username", "password"}
+    assert faults(sign_up(username="BOB")) == {"username": "already_exists"}
+    assert not SignUp.objects.exists()
+
+
+@pytest.mark.usefixtures("required")
+def test_a_name_that_nobody_came_for_is_free_again() -> None:
+    at = clock.now()
+    sign_up(email="first@example.org")
+    first = SignUp.objects.get()
+    with time_machine.travel(at + timedelta(hours=24, seconds=1)):
+        assert sign_up(email="second@example.org").status_code == 201
+        assert verify(codes.token(Purpose.SIGN_UP, first.id)).status_code == 400
+        assert verify(codes.token(Purpose.SIGN_UP, SignUp.objects.get().id)).status_code == 200
+    assert User.objects.get().email == "second@example.org"
+
+
+@pytest.mark.usefixtures("required")
+def test_who_is_quicker_gets_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts import queries
+
+    sign_up()
+    monkeypatch.setattr(queries, "taken_fields", lambda *_: [])
+    assert faults(sign_up(email=OTHER)) == {"username": "already_exists"}
+
+
+@pytest.mark.usefixtures("required")
+def test_of_two_sign_ups_with_one_address_the_first_to_verify_wins() -> None:
+    sign_up(username="one")
+    sign_up(username="two")
+    one, two = (codes.token(Purpose.SIGN_UP, kept.id) for kept in SignUp.objects.order_by("username"))
+    assert verify(two).status_code == 200
+    response = verify(one)
+    assert (response.status_code, response.json()["code"]) == (409, "already_exists")
+    assert User.objects.get().username == "two"
+
+
+@pytest.mark.usefixtures("required")
+def test_a_sign_up_that_is_finished_twice_at_once_makes_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts import queries
+
+    sign_up()
+    kept = SignUp.objects.get()
+    monkeypatch.setattr(queries, "usable_sign_up", lambda *_: kept)
+    token = codes.token(Purpose.SIGN_UP, kept.id)
+    assert [verify(token).status_code for _ in range(2)] == [200, 400]
+
+
+@pytest.mark.usefixtures("required")
+def test_a_mail_box_is_not_flooded_by_sign_ups(settings: Any) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
+    limits.forget()
+    assert [sign_up(username=f"name{number}").status_code for number in range(3)] == [201, 201, 429]
+
+
+@pytest.mark.usefixtures("required")
+def test_who_has_not_verified_is_sent_a_link_at_sign_in() -> None:
+    user = person("alice")
+    response = sign_in()
+    assert (response.status_code, response.json()["code"]) == (403, "email_not_verified")
+    assert sign_in(password="wrong").status_code == 401
+    assert verify(token_of("verify_email")).status_code == 200
+    assert sign_in().status_code == 200
+    assert [action for action, _ in log_of(user)][:2] == ["auth.verification_requested", "auth.login_failed"]
+
+
+@pytest.mark.usefixtures("required")
+def test_the_admins_pages_ask_for_it_too() -> None:
+    from django.test import Client
+
+    person("adam", role="admin")
+    page = Client().post("/admin/login/", {"username": "adam", "password": PASSWORD})
+    assert page.status_code == 200
+    User.objects.update(email_verified=True)
+    assert Client().post("/admin/login/", {"username": "adam", "password": PASSWORD}).status_code == 302
+
+
+def test_an_admin_made_by_the_operator_is_verified() -> None:
+    user = actions.create_admin(username="root", email="root@example.org", password=PASSWORD, now=clock.now())
+    assert user.email_verified
+    assert not Job.objects.exists()
+
+
+# Changing it
+
+
+def test_an_address_changes_when_the_new_one_is_confirmed() -> None:
+    user = person("alice")
+    api = Api(user)
+    reset, old = new_token(user, "reset_token"), new_token(user, "verify_email")
+    response = change(api, " Other@Example.org ")
+    assert response.status_code == 200
+    user.refresh_from_db()
+    assert user.email == ALICE
+    assert verify(token_of("change_email")).status_code == 200
+    user.refresh_from_db()
+    assert (user.email, user.email_key, user.email_verified) == ("Other@Example.org", OTHER, True)
+    assert log_of(user) == [
+        ("auth.email_change_requested", {}),
+        ("user.email_changed", {"email": [ALICE, "Other@Example.org"], "email_verified": [False, True]}),
+    ]
+    assert api.get("users/me/").json()["email"] == "Other@Example.org"
+    assert Api().post("auth/login/", {"email": OTHER, "password": PASSWORD}).status_code == 200
+    assert verify(old).status_code == 400
+    body = {"reset_token": reset, "new_password": "another-long-sentence"}
+    assert Api().post("auth/reset-password/", body).status_code == 400
+
+
+def test_a_wrong_password_changes_nothing_and_is_recorded() -> None:
+    user = person("alice")
+    assert faults(change(Api(user), password="wrong")) == {"current_password": "wrong_password"}
+    assert not Code.objects.exists()
+    assert log_of(user) == [("auth.email_change_failed", {})]
+
+
+def test_an_account_without_a_password_sets_one_first() -> None:
+    assert faults(change(Api(person("alice", password="!")), password="!")) == {"current_password": "wrong_password"}
+
+
+def test_a_password_that_changes_during_the_check_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts.actions import emails
+
+    def check_then_lose(password: str, encoded: str) -> bool:
+        User.objects.update(password="!")
+        return True
+
+    api = Api(person("alice"))
+    monkeypatch.setattr(emails, "check_password", check_then_lose)
+    assert faults(change(api)) == {"current_password": "wrong_password"}
+    assert not Code.objects.exists()
+
+
+def test_asking_tells_nothing_of_other_accounts() -> None:
+    person("bob", email=OTHER)
+    api = Api(person("alice"))
+    assert change(api).content == change(api, "free@example.org").content
+
+
+def test_an_address_that_is_taken_meanwhile_is_refused() -> None:
+    user = person("alice")
+    change(Api(user))
+    person("bob", email=OTHER)
+    response = verify(token_of("change_email"))
+    assert (response.status_code, response.json()["code"]) == (409, "already_exists")
+    user.refresh_from_db()
+    assert user.email == ALICE
+
+
+def test_two_may_ask_for_one_address() -> None:
+    alice, bob = person("alice"), person("bob")
+    change(Api(alice))
+    change(Api(bob))
+    assert Code.objects.filter(ended_at=None).count() == 2
+    token = codes.token(Purpose.CHANGE_EMAIL, Code.objects.get(user=alice).id)
+    assert verify(token).status_code == 200
+
+
+def test_the_newest_link_alone_works() -> None:
+    api = Api(person("alice"))
+    change(api)
+    older = token_of("change_email")
+    change(api, "third@example.org")
+    assert verify(older).status_code == 400
+    assert verify(token_of("change_email")).status_code == 200
+    assert User.objects.get().email == "third@example.org"
