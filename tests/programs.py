@@ -17,13 +17,15 @@ from typing import Any
 
 DUELY = [sys.executable, "-P", "-m", "duely"]
 PATIENCE_SECONDS = 60
+LIMITS = ("RATE_LIMIT_OTP", "RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER")
+USUAL_LIMITS = dict.fromkeys(LIMITS, "")
+"""For `environment`, which else switches them off."""
 
 
 def environment(database_url: str, **settings: str) -> dict[str, str]:
     """What an operator's process would have, and nothing of the test run."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
-    unlimited = dict.fromkeys(("RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0")
-    return {**kept, **unlimited, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **settings}
+    return {**kept, **dict.fromkeys(LIMITS, "0"), "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **settings}
 
 
 def run(directory: Path, *arguments: str, database_url: str, **settings: str) -> "subprocess.CompletedProcess[str]":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from duely import __version__
-from programs import DUELY, environment, made_up_password, run
+from programs import DUELY, USUAL_LIMITS, environment, made_up_password, run
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 NOWHERE = "postgres://nobody:hunter2@127.0.0.1:1/nothing"
@@ -65,7 +65,8 @@ def test_doctor_leads_from_an_empty_directory_to_a_sound_installation(tmp_path: 
     assert between.returncode == 0, between.stdout
     assert "warning  Administrator: there is none. Run: duely createadmin" in between.stdout
     assert run(tmp_path, "createadmin", "--generate", database_url=fresh_database_url).returncode == 0
-    after = run(tmp_path, "doctor", database_url=fresh_database_url)
+    assert "limits are off" in between.stdout
+    after = run(tmp_path, "doctor", database_url=fresh_database_url, **USUAL_LIMITS)
     assert after.returncode == 0
     assert {line.split()[0] for line in after.stdout.splitlines()} == {"ok"}
 
@@ -140,7 +141,8 @@ def test_createadmin_says_what_is_wrong_with_the_values(tmp_path: Path, fresh_da
 
 
 def test_manage_passes_everything_to_django(tmp_path: Path, fresh_database_url: str) -> None:
-    done = run(tmp_path, "manage", "check", "--fail-level", "WARNING", database_url=fresh_database_url)
+    check = ("manage", "check", "--fail-level", "WARNING")
+    done = run(tmp_path, *check, database_url=fresh_database_url, **USUAL_LIMITS)
     assert done.returncode == 0, done.stderr
     help_page = run(tmp_path, "manage", "migrate", "--help", database_url=fresh_database_url)
     assert "--fake-initial" in help_page.stdout

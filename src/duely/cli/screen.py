@@ -1,6 +1,7 @@
 """What a person sees: the start screen, and a password that is shown once."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -18,11 +19,12 @@ class NewAdmin:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is worth knowing about an instance that has just come up."""
+    """What is worth knowing about an instance that has just come up. `notes`: settings to think about once more."""
 
     url: str
     database: str
     admin: NewAdmin | None
+    notes: Sequence[str] = ()
 
     @property
     def links(self) -> dict[str, str]:
@@ -34,6 +36,8 @@ def show_start(start: Start) -> None:
     if sys.stdout.isatty():
         _print_panel(start)
         return
+    for note in start.notes:
+        log.warning(note)
     log.info("duely is ready", database=start.database, **start.links)
     if start.admin is not None and start.admin.password is not None:
         print(
@@ -59,6 +63,8 @@ def _print_panel(start: Start) -> None:
         rows["First admin"] = start.admin.username
         if start.admin.password is not None:
             rows["Password"] = f"{start.admin.password}   (shown only now)"
+    if start.notes:
+        rows["Note"] = "\n".join(start.notes)
     grid = Table.grid(padding=(0, 2))
     for name, value in rows.items():
         grid.add_row(Text(name, style="bold"), Text(value))

@@ -22,7 +22,7 @@ def serve() -> None:
         apply()
         admin = make_first_admin()
     connections.close_all()
-    start = Start(url=settings.PUBLIC_URL, database=describe_database(), admin=admin)
+    start = Start(url=settings.PUBLIC_URL, database=describe_database(), admin=admin, notes=notes())
     supervisor = Supervisor(
         commands=commands(),
         on_ready=lambda: show_start(start),
@@ -41,6 +41,13 @@ def commands() -> list[Command]:
     web = Command("web", [*duely_command(), "web"], ready=lambda: answers(settings.HOST, settings.PORT))
     worker = Command("worker", [*duely_command(), "worker", "--scheduler"])
     return [web] if settings.CELERY_BROKER_URL else [web, worker]
+
+
+def notes() -> list[str]:
+    """What `duely doctor` would say about the settings."""
+    from django.core.checks import run_checks
+
+    return [f"{advice.msg}. {advice.hint}" for advice in run_checks() if not advice.is_silenced()]
 
 
 def duely_command() -> list[str]:

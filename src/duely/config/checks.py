@@ -1,6 +1,7 @@
 """Settings that Duely refuses to start with, and settings it advises against, each with what to do instead.
 
-The refusals run while the settings load. The advice is made of Django system checks: `duely doctor` shows it.
+The refusals run while the settings load. The advice is made of Django system checks: `duely serve` and `duely doctor`
+show it.
 """
 
 import ipaddress
@@ -85,7 +86,7 @@ def refuse_unknown_address(*, host: str, public_url: str | None, allowed: Sequen
 
 def register_advice() -> None:
     """Make the checks below known to Django; called once the settings are read."""
-    for check in (check_names, check_public_url, check_debug, check_mail_server):
+    for check in (check_names, check_public_url, check_debug, check_mail_server, check_limits):
         register(check, Tags.compatibility)
 
 
@@ -126,7 +127,19 @@ def check_mail_server(**options: Any) -> list[CheckMessage]:
     from django.conf import settings
 
     server = settings.MAIL_SERVER
+    if server is None and not is_loopback(urlsplit(settings.PUBLIC_URL).hostname or ""):
+        advice = "Set EMAIL_URL: codes and links are printed among the logs, and reach nobody."
+        return [Advice("mails are printed, not sent", advice, id="duely.W005")]
     if server is None or server.user is None or server.security != "none" or is_loopback(server.host):
         return []
     advice = "Use smtp+starttls://…:587 or smtps://…:465, or leave user and password out."
     return [Advice("EMAIL_URL sends its password unencrypted", advice, id="duely.W004")]
+
+
+def check_limits(**options: Any) -> list[CheckMessage]:
+    """A limit that is switched off is worth a line."""
+    from django.conf import settings
+
+    off = ", ".join(scope for scope, rate in settings.RATE_LIMITS.items() if rate is None)
+    advice = "Remove RATE_LIMIT_… to have the usual limit again."
+    return [Advice(f"rate limits are off for: {off}", advice, id="duely.W006")] if off else []
