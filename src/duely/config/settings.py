@@ -171,6 +171,7 @@ LANGUAGE_CODE = "en-us"
 # Browser security: for the admin and the pages; the API uses neither cookies nor sessions
 
 _https = PUBLIC_URL.startswith("https://")
+SESSION_ENGINE = "duely.accounts.page_sessions"
 SESSION_COOKIE_NAME = "duely_session"
 SESSION_COOKIE_SECURE = _https
 SESSION_COOKIE_HTTPONLY = True
