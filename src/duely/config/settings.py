@@ -16,10 +16,11 @@ DEBUG = _read.boolean("DEBUG", False)
 HOST = _read.string("HOST", "127.0.0.1").strip("[]")
 PORT = _read.integer("PORT", 8000, minimum=1, maximum=65535)
 WEB_CONCURRENCY = _read.integer("WEB_CONCURRENCY", os.cpu_count() or 1, minimum=1, maximum=256)
-WEB_THREADS = 2
+WEB_THREADS = 32
+WEB_AT_ONCE = 2
 WORKER_THREADS = 4
 # Beside the threads of a worker, one takes jobs and one renews leases.
-_most_threads = max(WEB_THREADS, WORKER_THREADS + 2)
+_most_threads = max(WEB_AT_ONCE, WORKER_THREADS + 2)
 DATA_DIR = _read.path("DATA_DIR", Path("data"))
 
 _host_in_url = f"[{HOST}]" if ":" in HOST else HOST

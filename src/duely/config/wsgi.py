@@ -11,7 +11,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
 
 
 def _ready_application() -> Application:
-    application = with_length(get_wsgi_application())
+    django = get_wsgi_application()
+    # Only now can modules that know models be imported.
+    from duely.guard.turns import in_turn
+
+    application = with_length(in_turn(django))
     # Reading every route now lets a broken module fail the start instead of the first request.
     _ = get_resolver().url_patterns
     return application

@@ -1,0 +1,183 @@
+"""So many requests are worked on at once; who waits for something slow is in nobody's way."""
+
+import io
+import socket
+import threading
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection, transaction
+
+from duely.guard.middleware import MAX_BODY_BYTES
+from duely.guard.turns import aside, in_turn
+from programs import Server, until
+
+PATIENCE = 20
+
+
+class Crowd:
+    """Requests in threads, through an application that says who is inside."""
+
+    def __init__(self, *, waits_aside: bool = False) -> None:
+        self.inside = 0
+        self.most = 0
+        self.entered = 0
+        self.go_on = threading.Event()
+        self._lock = threading.Lock()
+        self._waits_aside = waits_aside
+        self._application = in_turn(self._answer)
+        self.threads: list[threading.Thread] = []
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with self._lock:
+            self.inside += 1
+            self.entered += 1
+            self.most = max(self.most, self.inside)
+        if self._waits_aside:
+            with aside():
+                self.go_on.wait(PATIENCE)
+        else:
+            self.go_on.wait(PATIENCE)
+        with self._lock:
+            self.inside -= 1
+        return [environ["wsgi.input"].read()]
+
+    def come(self, body: Any = b"", length: str | None = None) -> None:
+        stream = io.BytesIO(body) if isinstance(body, bytes) else body
+        environ = {"wsgi.input": stream, "CONTENT_LENGTH": str(len(body)) if length is None else length}
+        thread = threading.Thread(target=lambda: self._application(environ, None), daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def leave(self) -> None:
+        self.go_on.set()
+        for thread in self.threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+class SlowBody:
+    """A body whose sender takes their time."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.sent = threading.Event()
+
+    def __len__(self) -> int:
+        return 4
+
+    def read(self, size: int = -1) -> bytes:
+        self.begun.set()
+        assert self.sent.wait(PATIENCE)
+        return b"body"
+
+
+def test_so_many_are_worked_on_at_once_and_all_are_served() -> None:
+    crowd = Crowd()
+    for _ in range(10):
+        crowd.come()
+    until(lambda: crowd.inside == settings.WEB_AT_ONCE)
+    assert crowd.entered == settings.WEB_AT_ONCE
+    crowd.leave()
+    assert (crowd.entered, crowd.most) == (10, settings.WEB_AT_ONCE)
+
+
+def test_who_waits_aside_lets_others_work() -> None:
+    crowd = Crowd(waits_aside=True)
+    for _ in range(10):
+        crowd.come()
+    until(lambda: crowd.entered == 10)
+    crowd.leave()
+
+
+def test_a_slow_body_takes_nobodys_turn() -> None:
+    crowd, slow = Crowd(), [SlowBody() for _ in range(5)]
+    for body in slow:
+        crowd.come(body)
+    assert all(body.begun.wait(PATIENCE) for body in slow)
+    crowd.come()
+    until(lambda: crowd.inside == 1)
+    for body in slow:
+        body.sent.set()
+    crowd.leave()
+    assert crowd.entered == 6
+
+
+@pytest.mark.parametrize("length", ["", "-1", "four", "٤", str(MAX_BODY_BYTES + 1), "9" * 5000])
+def test_a_body_that_will_be_refused_is_not_read(length: str) -> None:
+    crowd, body = Crowd(), SlowBody()
+    crowd.come(body, length)
+    until(lambda: crowd.inside == 1)
+    assert not body.begun.is_set()
+    body.sent.set()
+    crowd.leave()
+
+
+def test_outside_of_a_request_it_does_nothing() -> None:
+    with aside(), aside():
+        pass
+
+
+def test_a_turn_comes_back_after_a_fault() -> None:
+    def broken(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with aside():
+            raise RuntimeError
+
+    application = in_turn(broken)
+    for _ in range(settings.WEB_AT_ONCE + 1):
+        with pytest.raises(RuntimeError):
+            application({"wsgi.input": io.BytesIO()}, None)
+
+
+def connected() -> bool:
+    return connection.connection is not None
+
+
+@pytest.mark.usefixtures("committed_db")
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_who_waits_aside_keeps_no_connection_of_the_pool(in_transaction: bool) -> None:
+    seen: list[bool] = []
+
+    def wait() -> None:
+        with aside():
+            seen.append(connected())
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        connection.ensure_connection()
+        if in_transaction:
+            with transaction.atomic():
+                wait()
+        else:
+            wait()
+        return []
+
+    in_turn(answer)({"wsgi.input": io.BytesIO()}, None)
+    assert seen == [in_transaction or connection.vendor == "sqlite"]
+
+
+@pytest.mark.process
+@pytest.mark.timeout(180)
+def test_forty_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, fresh_database_url: str) -> None:
+    head = b"POST /api/v1/auth/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    server = Server(tmp_path, "serve", database_url=fresh_database_url)
+    clients: list[socket.socket] = []
+    try:
+        server.wait_until_it_answers()
+        for number in range(40):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            client.sendall(
+                head + (b"Content-Length: 100\r\n\r\n{" if number % 2 else b"Transfer-Encoding: chunked\r\n\r\n1\r\n")
+            )
+            clients.append(client)
+        for _ in range(20):
+            assert server.get("/readyz") == 200
+    finally:
+        for client in clients:
+            with closing(client):
+                pass
+        server.stop()
+        server.clean_up()
