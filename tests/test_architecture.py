@@ -186,7 +186,24 @@ def _has_literal_lookup(argument: ast.expr) -> bool:
     return isinstance(argument, ast.Call) or not isinstance(argument, ast.Starred)
 
 
+HTTP_CLIENTS = {"urllib.request", "http.client", "urllib3", "requests", "httpx", "aiohttp"}
+
+
+def outbound_http(path: PurePosixPath, tree: ast.Module) -> Found:
+    """Nothing calls other servers by HTTP. What will must be one guarded client: an address from outside may be ours."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name in HTTP_CLIENTS or name.partition(".")[0] in HTTP_CLIENTS:
+                yield node.lineno, f"imports {name}"
+
+
 RULES: tuple[Rule, ...] = (
+    outbound_http,
     silent_action,
     raw_access,
     full_save,
@@ -264,6 +281,9 @@ BITES = [
     (environment, "cli/serve.py", "key = os.getenv('KEY')\n"),
     (environment, "cli/serve.py", "from os import environ\n"),
     (environment, "cli/serve.py", "os.environ.setdefault('KEY', '1')\n"),
+    (outbound_http, "tasks/actions.py", "import urllib.request\n"),
+    (outbound_http, "cli/doctor.py", "from http import client\n"),
+    (outbound_http, "notifications/jobs.py", "from requests.sessions import Session\n"),
     (user_text_in_query, "tasks/queries.py", "rows = tasks.order_by(params['ordering'])\n"),
     (user_text_in_query, "tasks/queries.py", "rows = tasks.order_by(*names)\n"),
     (user_text_in_query, "tasks/queries.py", "rows = tasks.filter(**params)\n"),
@@ -291,6 +311,7 @@ KEEPS = [
     ("guard/middleware.py", "def answer_api():\n    try:\n        x()\n    except Exception:\n        pass\n"),
     ("cli/exits.py", "try:\n    x()\nexcept Exception:\n    if unexpected():\n        raise\n"),
     ("core/clock.py", "at = datetime.now(UTC)\n"),
+    ("config/env.py", "from urllib.parse import urlsplit\n"),
     ("config/env.py", "value = os.environ['KEY']\n"),
     ("cli/supervisor.py", "start(env={**os.environ, 'A': '1'})\n"),
     ("cli/main.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'duely.config.settings')\n"),

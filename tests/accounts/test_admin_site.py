@@ -1,6 +1,7 @@
 """The admin's pages."""
 
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from django.test import Client
@@ -204,3 +205,38 @@ def test_no_row_shows_a_token() -> None:
 
     row = RefreshToken(token_hash="a" * 64)
     assert "a" * 8 not in str(row)
+
+
+def test_an_admin_ends_all_sessions_of_a_user() -> None:
+    user = person("alice")
+    sessions = [Api(user) for _ in range(2)]
+    adam()
+    log_in("adam").post("/admin/accounts/user/", {"action": "sign_out", "_selected_action": [str(user.id)]})
+    assert [api.get("users/me/").status_code for api in sessions] == [401, 401]
+    ((action, changes),) = log_of(user)
+    assert (action, changes) == ("auth.logged_out_everywhere", {"sessions": [2, 0]})
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        *("//evil.example", "https://evil.example", "///evil.example", "http:evil.example", "/\\evil.example"),
+        *("\\\\evil.example", "https:/evil.example", "javascript:alert(1)", " //evil.example", "\t//evil.example"),
+        *(
+            "//127.0.0.1@evil.example",
+            "http://testserver@evil.example",
+            "//evil.example/%2f..",
+            "/%09/evil.example\n//e",
+        ),
+        *("ftp://testserver/", "http://testserver.evil.example", "//evil%E3%80%82example", "https:///evil.example"),
+    ],
+)
+def test_signing_in_leads_to_no_other_site(elsewhere: str) -> None:
+    person("adam", role="admin")
+    browser = Client()
+    form = {"username": "adam", "password": PASSWORD, "next": elsewhere}
+    answer = browser.post("/admin/login/?" + urlencode({"next": elsewhere}), form)
+    assert answer.status_code == 302
+    place = urlsplit(answer.headers["Location"])
+    assert (place.scheme, place.netloc) == ("", "")
+    assert not answer.headers["Location"].startswith(("//", "/\\", "\\"))
