@@ -181,7 +181,7 @@ def _undocumented_faults(
         yield "the document has no such operation"
     elif status == 405 and "allow" not in headers:
         yield "405 without Allow"
-    elif template and status not in {400, 405, 413, 500, 503}:
+    elif template and status not in {400, 403, 405, 413, 500, 503}:
         yield "not what a path answers to a method that it lacks"
     if status >= 400:
         yield from _body_faults(_problem_validator(), PROBLEM_JSON, status, headers, body)

@@ -123,6 +123,18 @@ GET    activity-logs/                      |    401 |  401 |   401 | 401 |      
 GET    activity-logs/                      |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query actor=alice
 GET    activity-logs/                      |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query actor=none
 
+GET    bans/                               |    401 |  401 |   401 | 401 |      403 |    403 |   403 |   200 | -
+POST   bans/                               |    401 |  401 |   401 | 401 |      403 |    403 |   403 |   201 | -
+GET    bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   200 | path=own
+GET    bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   200 | path=alice
+GET    bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   404 | path=none
+PATCH  bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   200 | path=own
+PATCH  bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   200 | path=alice
+PATCH  bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   404 | path=none
+DELETE bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   204 | path=own
+DELETE bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   204 | path=alice
+DELETE bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   404 | path=none
+
 GET    /api/v1/                            |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 GET    /api/v1/schema/                     |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 GET    /api/v1/docs/                       |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -

@@ -85,7 +85,7 @@ class Server:
             self.process = subprocess.Popen(
                 [*DUELY, command],
                 cwd=directory,
-                env=environment(database_url, PORT=str(self.port), WEB_CONCURRENCY="2", **settings),
+                env=environment(database_url, **{"PORT": str(self.port), "WEB_CONCURRENCY": "2", **settings}),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -48,6 +48,8 @@ OFFERED = {
     "POST categories/": {*CATEGORY, "id"},
     "PUT categories/<id:category_id>/": CATEGORY,
     "PATCH categories/<id:category_id>/": CATEGORY,
+    "POST bans/": {"network", "reason", "until"},
+    "PATCH bans/<id:ban_id>/": {"reason", "until"},
 }
 """What each operation lets its caller write."""
 
@@ -68,6 +70,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT tasks/<id:task_id>/": {"title": "Milk"},
     "POST categories/": {"name": "Work"},
     "PUT categories/<id:category_id>/": {"name": "Work"},
+    "POST bans/": {"network": "203.0.113.0/24"},
 }
 """A body that is complete and right; {} for the others."""
 
@@ -92,7 +95,7 @@ def all_columns() -> dict[str, Any]:
         models.ForeignKey: "0198c3a0-0000-7000-8000-000000000000",
     }
     found: dict[str, Any] = dict.fromkeys(FURTHER, True)
-    for label in ("accounts", "tasks", "activity"):
+    for label in ("accounts", "tasks", "activity", "guard"):
         for model in apps.get_app_config(label).get_models():
             for column in model._meta.concrete_fields:
                 value = next((value for kind, value in kinds.items() if isinstance(column, kind)), "admin")
@@ -117,6 +120,8 @@ def things() -> dict[str, Any]:
     """Alice with a task and a category, and an admin."""
     from duely.core.actor import Actor, Origin
     from duely.core.clock import now
+    from duely.core.ids import new_id
+    from duely.guard.models import Ban
     from duely.tasks import actions
 
     alice, adam = person("alice"), person("adam", role="admin")
@@ -125,7 +130,9 @@ def things() -> dict[str, Any]:
     actor = Actor(id=alice.id, name="alice", role="member", session_id=None, zone="UTC", origin=Origin())
     category = actions.create_category(actor=actor, fields={"name": "Home"}, now=now())
     task = actions.create_task(actor=actor, fields={"title": "Bread"}, now=now())
-    return {"user": alice, "task": task, "category": category, "alice": bearer(alice), "admin": bearer(adam)}
+    ban = Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=True)
+    things = {"user": alice, "task": task, "category": category, "ban": ban}
+    return {**things, "alice": bearer(alice), "admin": bearer(adam)}
 
 
 @cache
@@ -135,7 +142,7 @@ def _handler() -> Any:
 
 def call(operation: str, body: dict[str, Any], things: dict[str, Any], caller: str) -> Any:
     method, route = operation.split()
-    for what in ("task", "category", "user"):
+    for what in ("task", "category", "user", "ban"):
         route = route.replace(f"<id:{what}_id>", str(things[what].id))
     client = Client()
     client.handler = _handler()
@@ -151,7 +158,7 @@ def stored() -> dict[tuple[str, Any], dict[str, Any]]:
     """Every row of ours: (table, key) → its columns. The change log apart, which has tests of its own."""
     return {
         (model._meta.db_table, row["pk"]): row
-        for label in ("accounts", "tasks")
+        for label in ("accounts", "tasks", "guard")
         for model in apps.get_app_config(label).get_models()
         for row in model._default_manager.values("pk", *(column.attname for column in model._meta.concrete_fields))
     }
@@ -179,7 +186,7 @@ def test_every_body_refuses_what_it_does_not_know() -> None:
 
 
 def caller_of(operation: str) -> str:
-    return "admin" if "users/" in operation else "alice"
+    return "admin" if "users/" in operation or "bans/" in operation else "alice"
 
 
 @pytest.mark.parametrize("operation", OFFERED)
@@ -241,6 +248,10 @@ WRITES: dict[str, dict[str, tuple[Any, set[str]]]] = {
         "role": ("intern", {"role"}),
         "is_active": (False, {"is_active"}),
     },
+    "guard_ban": {
+        "reason": ("Other", {"reason"}),
+        "until": ("2099-01-31T09:00:00Z", {"until"}),
+    },
 }
 """table → field → (a new value, the columns that it writes). `category` has a test of its own below."""
 
@@ -252,6 +263,7 @@ UPDATES = [
     ("PATCH profile/", "accounts_user", {}),
     ("PUT profile/", "accounts_user", {}),
     ("PATCH users/<id:user_id>/", "accounts_user", {}),
+    ("PATCH bans/<id:ban_id>/", "guard_ban", {}),
 ]
 
 

@@ -47,6 +47,8 @@ BODIES: dict[str, Any] = {
     "POST categories/": {"name": "New"},
     "PUT categories/<id:category_id>/": {"name": "New"},
     "PATCH categories/<id:category_id>/": {"name": "New"},
+    "POST bans/": {"network": "203.0.113.0/24", "reason": "Spam"},
+    "PATCH bans/<id:ban_id>/": {"reason": "Spam"},
 }
 
 
@@ -149,7 +151,17 @@ def _belongings(user: Any) -> dict[str, str]:
         "category": str(category.id),
         "session": str(session_of(user).id),
         "user": str(user.id),
+        "ban": str(_ban()),
     }
+
+
+def _ban() -> Any:
+    """A ban, which is nobody's."""
+    from duely.core.clock import now
+    from duely.core.ids import new_id
+    from duely.guard.models import Ban
+
+    return Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=True).id
 
 
 WHAT = {
@@ -157,6 +169,7 @@ WHAT = {
     "path categories": "category",
     "path users": "user",
     "path auth": "session",
+    "path bans": "ban",
     "query target_id": "task",
     "query actor": "user",
     "query owner": "user",
@@ -226,7 +239,7 @@ def _in_line_with_the_document() -> Iterator[None]:
 def tables() -> list[str]:
     from django.apps import apps
 
-    labels = ("accounts", "tasks", "activity")
+    labels = ("accounts", "tasks", "activity", "guard")
     return sorted(model._meta.db_table for label in labels for model in apps.get_app_config(label).get_models())
 
 
@@ -243,6 +256,8 @@ def rows(of: Any = None) -> dict[str, list[tuple[Any, ...]]]:
     with connection.cursor() as cursor:
         for table in tables():
             where, values = "", []
+            if of is not None and table.startswith("guard_"):
+                continue
             if of is not None:
                 where = f" WHERE {mine.get(table, 'owner_id = %s')}"
                 values = [of.hex if connection.vendor == "sqlite" else of]

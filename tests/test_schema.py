@@ -18,6 +18,7 @@ import yaml
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
+from django.db.models import F
 from django.test import Client
 from django.urls import get_resolver
 from hypothesis import HealthCheck, Phase, given
@@ -50,7 +51,7 @@ FACTOR = int(os.environ.get("DUELY_TEST_EXAMPLES", "1"))
 EXAMPLES = 10 * FACTOR
 ALL_OF = 120 * FACTOR
 ONE_OF = 5
-ADMINS_ONLY = {"listUsers", "updateUser"}
+ADMINS_ONLY = {"listUsers", "updateUser", "listBans", "createBan", "getBan", "updateBan", "liftBan"}
 PUBLIC = {
     *("signUp", "logIn", "refreshToken", "logOut", "requestCode", "logInWithCode", "verifyEmail"),
     *("forgotPassword", "verifyResetCode", "resetPassword"),
@@ -119,6 +120,7 @@ def world() -> World:
     from duely.core.actor import Actor, Origin
     from duely.core.clock import now
     from duely.core.ids import new_id
+    from duely.guard.models import Ban
     from duely.tasks import actions
 
     alice, adam = person("alice"), person("adam", role="admin")
@@ -138,6 +140,7 @@ def world() -> World:
         created_at=now(),
         expires_at=now() + tokens.refresh_lifetime(),
     )
+    ban = Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=True)
     return World(
         headers={MEMBER: bearer(alice), ADMIN: bearer(adam), NOBODY: {}},
         ids={
@@ -146,6 +149,7 @@ def world() -> World:
                 "category_id": str(category.id),
                 "user_id": str(alice.id),
                 "session_id": str(session_of(user).id),
+                "ban_id": str(ban.id),
             }
             for caller, user in ((MEMBER, alice), (ADMIN, adam), (NOBODY, alice))
         },
@@ -174,6 +178,8 @@ def world() -> World:
             "createCategory": {"name": "Work"},
             "replaceCategory": {"name": "Work"},
             "updateCategory": {"name": "Work"},
+            "createBan": {"network": "203.0.113.0/24", "until": "2099-01-31T09:00:00Z"},
+            "updateBan": {"reason": "Spam"},
         },
     )
 
@@ -357,9 +363,10 @@ BODIES = {
     *("requestCode", "logInWithCode", "verifyEmail", "changeEmail", "forgotPassword", "verifyResetCode"),
     "resetPassword",
     *("createTask", "replaceTask", "updateTask", "createCategory", "replaceCategory", "updateCategory"),
+    *("createBan", "updateBan"),
 }
-ELSEWHERE = {"internal_error", "rate_limited", "unavailable"}
-"""A fault of ours, too many requests, and a database that is away: these have tests of their own."""
+ELSEWHERE = {"internal_error", "rate_limited", "address_banned", "unavailable"}
+"""A fault of ours, too many requests, a banned address, and a database that is away: these have tests of their own."""
 
 PROMISED = [
     (operation, code)
@@ -427,8 +434,9 @@ def provoke_existing(request: Request) -> None:
         "createCategory": {"name": "home"},
         "replaceCategory": {"name": "garden"},
         "updateCategory": {"name": "garden"},
+        "createBan": {"network": "198.51.100.7"},
     }
-    request.caller = MEMBER
+    request.caller = ADMIN if request.operation.name in ADMINS_ONLY else MEMBER
     request.body = taken[request.operation.name]
 
 
@@ -442,6 +450,12 @@ def provoke_last_admin(request: Request) -> None:
     request.ids = {"user_id": str(User.objects.get(username="adam").pk)}
 
 
+def provoke_ban_that_is_over(request: Request) -> None:
+    from duely.guard.models import Ban
+
+    Ban.objects.update(lifted_at=F("created_at"))
+
+
 PROVOKE: dict[str, Callable[[Request], None]] = {
     "not_authenticated": lambda request: setattr(request, "caller", NOBODY),
     "malformed_request": lambda request: setattr(request, "host", "elsewhere.example"),
@@ -453,6 +467,7 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "forbidden": provoke_forbidden,
     "already_exists": provoke_existing,
     "last_admin": provoke_last_admin,
+    "ban_is_over": provoke_ban_that_is_over,
     "signup_disabled": lambda request: None,
     "invalid_credentials": lambda request: setattr(request, "body", {"password": "not-the-password"}),
     "invalid_refresh_token": lambda request: setattr(request, "body", {"refresh": "dlr_" + "A" * 43}),

@@ -39,7 +39,12 @@ JSON = "application/json"
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., HttpResponse])
 
-ALWAYS: tuple[type[Refused], ...] = (errors.RateLimited, errors.InternalError, errors.Unavailable)
+ALWAYS: tuple[type[Refused], ...] = (
+    errors.AddressBanned,
+    errors.RateLimited,
+    errors.InternalError,
+    errors.Unavailable,
+)
 
 
 def describe(kind: type[Any]) -> dict[str, Any]:

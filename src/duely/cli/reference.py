@@ -43,6 +43,13 @@ CHANGES: Mapping[str, str] = {
     "category.created": "A new category.",
     "category.deleted": "A category is gone. Each of its tasks has an entry `task.updated` of its own.",
     "category.updated": "A category's name, colour or position changed.",
+    "security.ban_changed": "An admin changed the reason or the end of a ban.",
+    "security.ban_lifted": "An admin lifted a ban.",
+    "security.ip_banned": "An address or a network was banned, by an admin or, with `actor` null, automatically.",
+    "security.rate_limited": (
+        "A user or an address reached a limit: once for each window and web process, however often they came. "
+        "`scope` says which; that of an address stands in nobody's log: admins alone see it."
+    ),
     "task.created": "A new task. Fields that are empty are left out.",
     "task.deleted": "A task went to the trash.",
     "task.purged": "A task is gone for good after 30 days in the trash.",
@@ -72,6 +79,7 @@ FIELD_CODES: Mapping[str, str] = {
     "invalid_format": "The right type, the wrong form: a control character, a pattern that does not fit.",
     "invalid_id": "Not a UUID.",
     "invalid_locale": "Not a language tag.",
+    "invalid_network": "Neither an address nor a network such as `203.0.113.0/24`.",
     "invalid_reminder": "Neither an instant nor an offset such as `-PT30M`.",
     "invalid_time_zone": "Not an IANA time zone.",
     "invalid_type": "Another JSON type is needed.",
@@ -91,6 +99,7 @@ FIELD_CODES: Mapping[str, str] = {
     "too_short": "Too few characters.",
     "unknown_field": "There is no such field.",
     "unknown_parameter": "There is no such query parameter.",
+    "would_lock_out": "A ban of this would keep out the one who asks, this machine itself, or a trusted proxy.",
     "wrong_password": "Not the current password.",
 }
 """What each code in the `errors` of a problem document means."""

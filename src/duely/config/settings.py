@@ -19,8 +19,8 @@ WEB_CONCURRENCY = _read.integer("WEB_CONCURRENCY", os.cpu_count() or 1, minimum=
 WEB_THREADS = 32
 WEB_AT_ONCE = 2
 WORKER_THREADS = 4
-# Beside the threads of a worker, one takes jobs and one renews leases.
-_most_threads = max(WEB_AT_ONCE, WORKER_THREADS + 2)
+# Beside the threads of a worker, one takes jobs and one renews leases; beside those of the web, one watches the bans.
+_most_threads = max(WEB_AT_ONCE + 1, WORKER_THREADS + 2)
 DATA_DIR = _read.path("DATA_DIR", Path("data"))
 
 _host_in_url = f"[{HOST}]" if ":" in HOST else HOST

@@ -8,6 +8,7 @@ from duely.accounts import endpoints as accounts
 from duely.activity import endpoints as activity
 from duely.api import documents, health
 from duely.api.routes import IdConverter
+from duely.guard import endpoints as guard
 from duely.notifications.views import unsubscribe
 from duely.tasks import endpoints as tasks
 from duely.web.views import home, verify_email
@@ -16,7 +17,7 @@ PREFIX = "api/v1/"
 
 register_converter(IdConverter, "id")
 
-ROUTES = [*accounts.ROUTES, *tasks.ROUTES, *activity.ROUTES]
+ROUTES = [*accounts.ROUTES, *tasks.ROUTES, *activity.ROUTES, *guard.ROUTES]
 ALIASES: list[tuple[str, str]] = [*accounts.ALIASES]
 
 router = Router(PREFIX, [path(route, view.as_view()) for route, view in ROUTES])

@@ -1,21 +1,25 @@
 """The WSGI application that granian serves."""
 
 import os
+from typing import TYPE_CHECKING
 
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
-from duely.guard.wsgi import Application, with_length
+if TYPE_CHECKING:
+    from duely.guard.wsgi import Application
+
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
 
 
-def _ready_application() -> Application:
+def _ready_application() -> "Application":
     django = get_wsgi_application()
-    # Only now can modules that know models be imported.
+    # Only now can modules with models be imported.
     from duely.guard.turns import in_turn
+    from duely.guard.wsgi import watched, with_length
 
-    application = with_length(in_turn(django))
+    application = watched(with_length(in_turn(django)))
     # Reading every route now lets a broken module fail the start instead of the first request.
     _ = get_resolver().url_patterns
     return application

@@ -106,6 +106,17 @@ class NotFound(Refused):
     title = "There is nothing here."
 
 
+class AddressBanned(Refused):
+    """Nothing is answered to this address, for a time or for good. Why is for admins to know."""
+
+    code = "address_banned"
+    status = 403
+    title = "Your address is banned."
+
+    def __init__(self, until: str | None) -> None:
+        super().__init__(f"It is until {until}." if until else "Ask an administrator.")
+
+
 class MethodNotAllowed(Refused):
     """The path exists, the method on it does not."""
 

@@ -2,19 +2,26 @@
 
 import hashlib
 import time
+from collections import deque
 from functools import lru_cache
+from itertools import islice
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
 
+from duely.core import clock
+from duely.core.actor import Origin
 from duely.core.errors import RateLimited
 from duely.guard import stores
-from duely.guard.rules import Rate, Scope, Standing, counted_address
+from duely.guard.rules import LimitHit, Rate, Scope, Standing, counted_address
 from duely.guard.stores import Database, Memory, Spent, Unreachable
 
 EXACT = frozenset({Scope.OTP, Scope.LOGIN})
 """Limits that guard secrets: they hold over all processes and nodes, also without Redis. The database counts then."""
 MOST_BLOCKED = 100_000
+MOST_HITS = 1_000
+"""How many entries for the change log wait at once to be written; more are lost, and the log of the process says so."""
 
 
 def limit_address(request: HttpRequest, scope: str = Scope.ANONYMOUS) -> None:
@@ -23,20 +30,24 @@ def limit_address(request: HttpRequest, scope: str = Scope.ANONYMOUS) -> None:
     _limit(request, Scope(scope), counted_address(origin.ip))
 
 
-def limit_user(request: HttpRequest, user_id: object) -> None:
+def limit_user(request: HttpRequest, user_id: UUID) -> None:
     """Count a request of someone who shows a genuine token. Raises RateLimited (429)."""
-    _limit(request, Scope.USER, str(user_id))
+    _limit(request, Scope.USER, str(user_id), user_id)
 
 
-def limit_mailbox(key: str) -> None:
+def limit_mailbox(key: str, origin: Origin) -> None:
     """Count a mail that someone asks us to send to this address, whoever asks. Raises RateLimited (429)."""
-    standing = spend(Scope.OTP, f"mailbox:{key}")
+    standing = spend(Scope.OTP, f"mailbox:{key}", origin=origin)
     if standing is not None and not standing.is_allowed:
         raise RateLimited(standing.retry_after)
 
 
-def spend(scope: Scope, who: str) -> Standing | None:
-    """Count one of whatever this scope limits; None when nothing is limited. Asks no store once it has said no."""
+def spend(scope: Scope, who: str, *, user_id: UUID | None = None, origin: Origin | None = None) -> Standing | None:
+    """Count one of whatever this scope limits; None when nothing is limited. Asks no store once it has said no.
+
+    The first time within a window that it says no is put on record, soon, by `duely.guard.watch`: in the log of
+    `user_id`, else in the system's, with the address of `origin`. `who` itself may be an e-mail address and is not.
+    """
     rate: Rate | None = settings.RATE_LIMITS[scope.value]
     if rate is None:
         return None
@@ -44,11 +55,14 @@ def spend(scope: Scope, who: str) -> Standing | None:
     spent = _blocked(key) or _spent(scope, key, rate)
     if not spent.is_allowed:
         _block(key, spent.wait)
+        if _is_news(key, rate):
+            _collect(LimitHit(scope, rate, user_id, origin or Origin(), clock.now()))
     return Standing(scope, rate, spent.is_allowed, max(spent.remaining, 0), spent.wait)
 
 
-def _limit(request: HttpRequest, scope: Scope, who: str) -> None:
-    standing = spend(scope, who)
+def _limit(request: HttpRequest, scope: Scope, who: str, user_id: UUID | None = None) -> None:
+    origin: Origin = request.origin  # type: ignore[attr-defined]  # set by the guard
+    standing = spend(scope, who, user_id=user_id, origin=origin)
     if standing is None:
         return
     request.standing = standing  # type: ignore[attr-defined]  # the guard shows it on the answer
@@ -69,6 +83,8 @@ def _spent(scope: Scope, key: str, rate: Rate) -> Spent:
 _memory = Memory()
 _database = Database()
 _refused: dict[str, float] = {}
+_told: dict[str, float] = {}
+_hits: deque[LimitHit] = deque()
 
 
 @lru_cache(maxsize=1)
@@ -88,8 +104,39 @@ def _block(key: str, wait: float) -> None:
     _refused[key] = time.monotonic() + wait
 
 
+def _is_news(key: str, rate: Rate) -> bool:
+    """Whether this caller was not refused yet within the window. One who goes on and on is one entry for each."""
+    now = time.monotonic()
+    if _told.get(key, 0.0) > now:
+        return False
+    if len(_told) >= MOST_BLOCKED:
+        _told.clear()
+    _told[key] = now + rate.seconds
+    return True
+
+
+def _collect(hit: LimitHit) -> None:
+    if len(_hits) < MOST_HITS:
+        _hits.append(hit)
+    else:
+        stores.log.warning("a reached limit is not on record, too many wait", scope=hit.scope, ip=hit.origin.ip)
+
+
+def next_hits(most: int) -> list[LimitHit]:
+    """Those to be put on record next; they wait until `recorded` says that they are."""
+    return list(islice(_hits, most))
+
+
+def recorded(many: int) -> None:
+    """So many of them are on record."""
+    for _ in range(many):
+        _hits.popleft()
+
+
 def forget() -> None:
     """Begin anew in this process, as after a start. For tests."""
     _refused.clear()
+    _told.clear()
+    _hits.clear()
     _memory.clear()
     _redis.cache_clear()

@@ -1,4 +1,4 @@
-"""The outermost middleware: request id, address, body limit, paths of the API, the access log."""
+"""The outermost middleware: request id, address, bans, body limit, paths of the API, the access log."""
 
 import time
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from django.urls import resolve
 
 from duely.api.problems import problem, refusal
 from duely.core import errors
-from duely.core.actor import Origin
+from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
-from duely.guard import headers, rules
-from duely.guard.rules import Standing
+from duely.guard import bans, headers, rules
+from duely.guard.rules import Scope, Standing
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -36,15 +36,41 @@ class GuardMiddleware:
         started = time.perf_counter()
         origin = request_origin(request)
         request.origin = origin  # type: ignore[attr-defined]
-        response = answer_api(request) if rules.is_api(request.path_info) else self.pages(request)
+        banned = bans.refusal(origin.ip)
+        if banned is not None:
+            response = turn_away(request, banned)
+        else:
+            response = answer_api(request) if rules.is_api(request.path_info) else self.pages(request)
         headers.add(request, response)
         standing: Standing | None = getattr(request, "standing", None)
+        if banned is None and is_unwelcome(request, response, standing):
+            bans.count_refusal(origin)
         if standing is not None:
             for name, value in standing.headers().items():
                 response.headers[name] = value
         response.headers["X-Request-ID"] = origin.request_id
         _log(request, response, origin, started)
         return response
+
+
+def turn_away(request: HttpRequest, banned: errors.AddressBanned) -> HttpResponseBase:
+    """The answer to a banned address: a problem document from the API, a line of text from anything else."""
+    if rules.is_api(request.path_info):
+        return finished(problem(banned, request), request)
+    text = f"{banned.title} {banned.detail}\n"
+    return HttpResponse(
+        text, status=banned.status, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+    )
+
+
+def is_unwelcome(request: HttpRequest, response: HttpResponseBase, standing: Standing | None) -> bool:
+    """Whether someone without a valid token was refused here. Who shows a genuine one has limits of their own."""
+    actor: Actor | None = getattr(request, "actor", None)
+    if actor is not None and actor.id is not None:
+        return False
+    if standing is not None and not standing.is_allowed:
+        return standing.scope is not Scope.USER
+    return rules.is_api(request.path_info) and response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 def answer_api(request: HttpRequest) -> HttpResponseBase:
@@ -58,6 +84,11 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = view(request, *args, **kwargs)
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
         response = problem(refusal(fault, request), request)
+    return finished(response, request)
+
+
+def finished(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
+    """What all answers of the API have in common."""
     response.headers.setdefault("Cache-Control", "no-store")
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each 4xx once more
     if response.status_code == HTTPStatus.NO_CONTENT:

@@ -1,8 +1,13 @@
-"""What the limits of sign-in count where there is no Redis."""
+"""What the limits of sign-in count where there is no Redis, and the addresses that are banned."""
 
+from datetime import datetime
 from typing import ClassVar
+from uuid import UUID
 
 from django.db import models
+
+from duely.activity.actions import SYSTEM_LOG
+from duely.guard.rules import MAX_REASON
 
 
 class Hit(models.Model):
@@ -21,3 +26,45 @@ class Hit(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Ban(models.Model):
+    """Addresses that get no answer but a refusal, until a time or for good. Rows stay when a ban is over."""
+
+    id = models.UUIDField(primary_key=True)
+    network = models.CharField(max_length=43)
+    reason = models.CharField(max_length=MAX_REASON)
+    until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    lifted_at = models.DateTimeField(null=True)
+    automatic = models.BooleanField()
+    created_by = models.UUIDField(null=True)
+    created_by_name = models.CharField(max_length=150)
+
+    change_type = "ban"
+    change_owner_id = SYSTEM_LOG
+
+    class Meta:
+        db_table = "guard_ban"
+        indexes: ClassVar = [
+            models.Index(fields=["network", "created_at"], name="guard_ban_network"),
+            models.Index(fields=["created_at", "id"], name="guard_ban_created_at"),
+            models.Index(fields=["until", "id"], name="guard_ban_until"),
+        ]
+
+    def __str__(self) -> str:
+        return self.network
+
+    @property
+    def change_id(self) -> UUID:
+        """Its id in the change log."""
+        return self.id
+
+    @property
+    def change_label(self) -> str:
+        """What the change log calls it."""
+        return self.network
+
+    def stands(self, now: datetime) -> bool:
+        """Whether it keeps anyone out."""
+        return self.lifted_at is None and (self.until is None or self.until > now)

@@ -1,12 +1,16 @@
-"""Addresses, request ids and rates: pure functions over header values and settings."""
+"""Addresses, request ids, rates and bans: pure functions over header values and settings."""
 
 import ipaddress
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
+from uuid import UUID
+
+from duely.core.actor import Origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -146,3 +150,92 @@ def counted_address(address: str | None) -> str:
     if parsed.version == 6:
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitHit:
+    """Someone has reached a limit: whom the log will name. `user_id` is None for those known by their address alone."""
+
+    scope: Scope
+    rate: Rate
+    user_id: UUID | None
+    origin: Origin
+    at: datetime
+
+
+# Bans
+
+MAX_REASON = 255
+WIDEST: Final = {4: 8, 6: 16}
+"""The shortest prefix that one ban may have: more would be a mistake, or an outage."""
+REFUSALS: Final = Rate(100, 600)
+"""So many refused calls within so many seconds get an address banned."""
+FIRST_BAN: Final = timedelta(hours=1)
+LONGEST_BAN: Final = timedelta(hours=24)
+REMEMBERED: Final = timedelta(days=7)
+"""For how long an automatic ban makes the next one of the same network longer."""
+
+_LOOPBACK = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+# Behind a proxy that TRUSTED_PROXIES does not name, every client has the proxy's address, which is one of these.
+_PRIVATE = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "0.0.0.0/8"),
+        *("fc00::/7", "fe80::/10"),
+    )
+]
+_NETWORK = re.compile(r"(?P<address>[0-9A-Fa-f:.]{2,45})(?:/(?P<length>[0-9]{1,3}))?", re.ASCII)
+
+
+class BadNetwork(ValueError):
+    """Neither an address nor a network; the text says what is wrong."""
+
+
+def parse_network(text: str) -> Network:
+    """An address or a network as `203.0.113.0/24`. IPv4 in IPv6 is taken for IPv4. Raises BadNetwork."""
+    text = text.strip()
+    match = _NETWORK.fullmatch(text)
+    try:
+        network = ipaddress.ip_network(text, strict=False) if match else None
+    except ValueError:
+        network = None
+    if match is None or network is None:
+        raise BadNetwork("Use an address or a network, such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/48.")
+    if network.network_address != ipaddress.ip_address(match["address"]):
+        raise BadNetwork(f"{text} has bits behind its prefix. Use {network}, or {match['address']} alone.")
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        return ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
+
+
+def counted_network(address: str | None) -> Network | None:
+    """As `counted_address`: what an automatic ban is of. None for what is no address."""
+    counted = counted_address(address)
+    return None if counted == "unknown" else ipaddress.ip_network(counted)
+
+
+def overlaps(network: Network, others: Sequence[Network]) -> bool:
+    """Whether they have an address in common with it."""
+    return any(network.version == other.version and network.overlaps(other) for other in others)
+
+
+def holds_loopback(network: Network) -> bool:
+    """Whether an address of this machine itself is in it."""
+    return overlaps(network, _LOOPBACK)
+
+
+def is_never_banned(network: Network, trusted: Sequence[Network]) -> bool:
+    """Whether it holds this machine or a trusted proxy: whoever bans those bans everyone."""
+    return holds_loopback(network) or overlaps(network, trusted)
+
+
+def is_spared(network: Network, trusted: Sequence[Network]) -> bool:
+    """Whether nothing but an admin may ban it: a private address may be a proxy's that nobody has named."""
+    return is_never_banned(network, trusted) or overlaps(network, _PRIVATE)
+
+
+def ban_time(earlier: int) -> timedelta:
+    """How long an automatic ban is after so many earlier ones: it doubles."""
+    doubled: int = 2 ** min(earlier, 10)
+    return min(FIRST_BAN * doubled, LONGEST_BAN)

@@ -40,9 +40,10 @@ class Unreachable(Exception):
 
 
 class Memory:
-    """In this process alone."""
+    """In this process alone. most_keys: how many callers are remembered, MOST_KEYS unless told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_keys: int | None = None) -> None:
+        self._most_keys = most_keys
         self._hits: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -50,6 +51,11 @@ class Memory:
         """Forget everyone."""
         with self._lock:
             self._hits.clear()
+
+    def forget(self, key: str) -> None:
+        """Begin anew with this one."""
+        with self._lock:
+            self._hits.pop(key, None)
 
     def spend(self, key: str, rate: Rate) -> Spent:
         """As the module says."""
@@ -62,7 +68,7 @@ class Memory:
             is_allowed = len(hits) < rate.limit
             if is_allowed:
                 hits.append(now)
-            if len(self._hits) > MOST_KEYS:
+            if len(self._hits) > (self._most_keys or MOST_KEYS):
                 self._hits.popitem(last=False)
             return Spent(is_allowed, rate.limit - len(hits), hits[0] + rate.seconds - now)
 

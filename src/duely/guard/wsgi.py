@@ -1,10 +1,11 @@
-"""What must happen before Django reads a request's body."""
+"""What must happen before Django sees a request."""
 
 import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from duely.guard.middleware import MAX_BODY_BYTES
+from duely.guard.watch import watch
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -21,6 +22,16 @@ def with_length(application: Application) -> Application:
             body = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
             environ["wsgi.input"] = io.BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
+        return application(environ, start_response)
+
+    return wrapped
+
+
+def watched(application: Application) -> Application:
+    """Start this process's thread of `duely.guard.watch` with its first request: before that, it may yet fork."""
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        watch.begin()
         return application(environ, start_response)
 
     return wrapped

@@ -55,7 +55,7 @@ def request_password_reset(*, actor: Actor, email: str, now: datetime) -> None:
 
 def _request(*, actor: Actor, purpose: Purpose, email: str, action: str, now: datetime) -> None:
     key = email_key(email)
-    limit_mailbox(key)
+    limit_mailbox(key, actor.origin)
     sent = queries.sent_today(key, now)
     if sent.since is not None and sent.codes >= MAX_CODES_PER_DAY:
         raise RateLimited(int((sent.since + queries.DAY - now).total_seconds()) + 1)

@@ -39,7 +39,7 @@ def request_verification(*, actor: Actor, user: User, now: datetime) -> None:
     """
     if user.email_verified:
         return
-    limit_mailbox(user.email_key)
+    limit_mailbox(user.email_key, actor.origin)
     with transaction.atomic():
         send_verification(actor=actor, user=steps.lock(user.id), now=now)
 
@@ -151,7 +151,7 @@ def request_email_change(*, actor: Actor, user: User, email: str, current_passwo
         with transaction.atomic():
             record(actor, "auth.email_change_failed", user, at=now)
         raise steps.wrong_password()
-    limit_mailbox(email_key(email))
+    limit_mailbox(email_key(email), actor.origin)
     with transaction.atomic():
         locked = steps.lock(user.id)
         if steps.has_changed(user, locked):

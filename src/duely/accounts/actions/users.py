@@ -65,7 +65,7 @@ def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: 
     """
     user = _unsaved_user(username, email, Role(settings.DEFAULT_ROLE), now)
     _refuse_bad_fields(user, password)
-    limit_mailbox(user.email_key)
+    limit_mailbox(user.email_key, actor.origin)
     _refuse_taken(user, now, ["username"])
     kept = SignUp(
         id=user.id,

@@ -1,0 +1,187 @@
+"""What is done about unwelcome callers: bans, and the entries of those who reached a limit.
+
+Locks are taken in one order: a network's, a ban's row, the change log's counter, which `record` locks.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from duely.activity.actions import Nobody, record
+from duely.core.actor import Actor, anonymous
+from duely.core.clock import rfc3339
+from duely.core.errors import AlreadyExists, FieldError, Refused, ValidationFailed
+from duely.core.ids import new_id
+from duely.core.records import insertion, update
+from duely.guard import bans, rules
+from duely.guard.access import ban_for, require_management
+from duely.guard.models import Ban
+from duely.guard.queries import earlier_automatic, lock_network, standing_bans
+from duely.guard.rules import LimitHit, Network
+
+AUTOMATIC_REASON = f"{rules.REFUSALS.limit} refused calls within {rules.REFUSALS.seconds // 60} minutes"
+KEEP_BANS = timedelta(days=90)
+"""For how long a ban that is over stays on record."""
+
+
+class BanIsOver(Refused):
+    """The ban has ended or was lifted: it cannot be changed any more."""
+
+    code = "ban_is_over"
+    status = 409
+    title = "This ban is over."
+
+
+@transaction.atomic
+def ban_address(
+    *, actor: Actor, network: Network, reason: str = "", until: datetime | None = None, now: datetime
+) -> Ban:
+    """Keep out everyone of a network, until a time or, with None, for good. Works at once in this process, and in the
+    others within a second.
+
+    Raises Forbidden (403), AlreadyExists (409) while a ban of the same network stands, ValidationFailed (400) for a
+    network that is too wide or that nobody may ban, and for a time that is over. Records security.ip_banned.
+    """
+    require_management(actor)
+    faults = [*_faults_of_network(network, actor), *_faults_of_end(until, now)]
+    if faults:
+        raise ValidationFailed(*faults)
+    lock_network(network)
+    if standing_bans(now).filter(network=str(network)).exists():
+        raise AlreadyExists(
+            f"{network} is banned already.",
+            errors=[FieldError("network", "already_exists", "Change or lift the ban that stands.")],
+        )
+    ban = _new_ban(network, reason, until, now)
+    ban.created_by, ban.created_by_name = actor.id, actor.name
+    _insert(ban, network, actor, now)
+    return ban
+
+
+@transaction.atomic
+def ban_automatically(*, network: Network, now: datetime) -> None:
+    """Keep out an address that was refused too often: for an hour, and twice as long each time within seven days.
+
+    When a ban of it stands, nothing more is done: another process was quicker. Records security.ip_banned.
+    """
+    lock_network(network)
+    known = standing_bans(now).filter(network=str(network)).first()
+    if known is not None:
+        _on_commit_put(network, known.until)
+        return
+    until = now + rules.ban_time(earlier_automatic(str(network), now))
+    ban = _new_ban(network, AUTOMATIC_REASON, until, now)
+    ban.automatic = True
+    _insert(ban, network, None, now)
+
+
+@transaction.atomic
+def change_ban(*, actor: Actor, ban_id: UUID, fields: Mapping[str, Any], now: datetime) -> Ban:
+    """Change the reason or the end of a ban that stands. What is so already is no change.
+
+    Raises NotFound (404), BanIsOver (409), ValidationFailed (400) for a time that is over. Records
+    security.ban_changed.
+    """
+    ban = ban_for(actor, ban_id, lock=True)
+    if not ban.stands(now):
+        raise BanIsOver("Make a new one.")
+    if faults := _faults_of_end(fields.get("until"), now):
+        raise ValidationFailed(*faults)
+    columns = {name: new for name, new in fields.items() if getattr(ban, name) != new}
+    if columns:
+        changes = {name: [_shown(getattr(ban, name)), _shown(new)] for name, new in columns.items()}
+        record(actor, "security.ban_changed", ban, at=now, changes=changes, write=update(ban, columns))
+        _on_commit_put(rules.parse_network(ban.network), ban.until)
+    return ban
+
+
+@transaction.atomic
+def lift_ban(*, actor: Actor, ban_id: UUID, now: datetime) -> None:
+    """Let a network in again. Nothing happens when its ban is over. Raises NotFound (404).
+
+    Records security.ban_lifted.
+    """
+    ban = ban_for(actor, ban_id, lock=True)
+    if not ban.stands(now):
+        return
+    changes = {"lifted_at": [None, rfc3339(now)]}
+    record(actor, "security.ban_lifted", ban, at=now, changes=changes, write=update(ban, {"lifted_at": now}))
+    network = rules.parse_network(ban.network)
+    transaction.on_commit(lambda: bans.standing.drop(network))
+    transaction.on_commit(lambda: bans.begin_anew(network))
+
+
+@transaction.atomic
+def record_limit_hits(hits: Sequence[LimitHit]) -> None:
+    """Put on record who reached a limit: with the user's own things, or with the system's for an address.
+
+    Records security.rate_limited.
+    """
+    targets = [(_target(hit), hit) for hit in hits]
+    # Counters are locked in the order of their owners, as everywhere.
+    for target, hit in sorted(targets, key=lambda pair: pair[0].change_owner_id):
+        facts = {"scope": hit.scope.value, "limit": hit.rate.limit, "seconds": hit.rate.seconds}
+        changes = {name: [None, value] for name, value in facts.items()}
+        record(anonymous(hit.origin), "security.rate_limited", target, at=hit.at, changes=changes)
+
+
+@transaction.atomic
+def purge_bans(  # allow: silent_action because the end of each ban is recorded, and its row is of no more use
+    *, now: datetime, limit: int = 1000
+) -> int:
+    """Forget bans that ended or were lifted 90 days ago, at most `limit`; returns how many."""
+    before = now - KEEP_BANS
+    old = list(Ban.objects.filter(Q(until__lt=before) | Q(lifted_at__lt=before)).values_list("pk", flat=True)[:limit])
+    Ban.objects.filter(pk__in=old).delete()
+    return len(old)
+
+
+def _faults_of_network(network: Network, actor: Actor) -> Sequence[FieldError]:
+    if network.prefixlen < rules.WIDEST[network.version]:
+        about = f"Ban at most a /{rules.WIDEST[network.version]} at once."
+        return [FieldError("network", "out_of_range", about)]
+    own = rules.parse_address(actor.origin.ip or "")
+    if own is not None and own in network:
+        return [FieldError("network", "would_lock_out", f"You come from {own}: you would lock yourself out.")]
+    if rules.holds_loopback(network):
+        return [FieldError("network", "would_lock_out", "It holds this machine itself, which always has access.")]
+    if rules.is_never_banned(network, settings.TRUSTED_PROXIES):
+        about = "It holds a trusted proxy: everyone behind that would be locked out."
+        return [FieldError("network", "would_lock_out", about)]
+    return []
+
+
+def _faults_of_end(until: datetime | None, now: datetime) -> Sequence[FieldError]:
+    if until is None or until > now:
+        return []
+    return [FieldError("until", "out_of_range", "Use a time in the future, or null for good.")]
+
+
+def _new_ban(network: Network, reason: str, until: datetime | None, now: datetime) -> Ban:
+    return Ban(id=new_id(), network=str(network), reason=reason, until=until, created_at=now, automatic=False)
+
+
+def _insert(ban: Ban, network: Network, actor: Actor | None, now: datetime) -> None:
+    columns = ("network", "reason", "until", "automatic")
+    changes = {name: [None, _shown(value)] for name in columns if (value := getattr(ban, name)) not in (None, "")}
+    record(actor, "security.ip_banned", ban, at=now, changes=changes, write=insertion(ban))
+    _on_commit_put(network, ban.until)
+
+
+def _on_commit_put(network: Network, until: datetime | None) -> None:
+    transaction.on_commit(lambda: bans.standing.put(network, until))
+
+
+def _target(hit: LimitHit) -> Nobody:
+    if hit.user_id is not None:
+        return Nobody("user", hit.user_id, hit.user_id)
+    return Nobody("address", change_label=rules.counted_address(hit.origin.ip))
+
+
+def _shown(value: Any) -> Any:
+    return rfc3339(value) if isinstance(value, datetime) else value

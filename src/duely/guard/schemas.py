@@ -1,0 +1,160 @@
+"""Bans as clients send and see them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db.models import Q
+from msgspec import UNSET, UnsetType
+
+from duely.api.bodies import Invalid
+from duely.api.filters import Filter, Order, flags
+from duely.api.lists import Listing, Meta, Pagination
+from duely.api.types import Instant, Parsed, text_of
+from duely.core.actor import Actor
+from duely.core.clock import parse_instant, rfc3339
+from duely.guard import models, rules
+from duely.guard.rules import BadNetwork
+
+
+class Network(Parsed[rules.Network]):
+    """An address or a network (CIDR)."""
+
+    schema = {"type": "string", "maxLength": 49, "examples": ["203.0.113.7", "203.0.113.0/24", "2001:db8::/48"]}
+
+    @classmethod
+    def read(cls, raw: Any) -> rules.Network:
+        """Check it."""
+        if not isinstance(raw, str):
+            raise Invalid("invalid_type", "Use a string.")
+        try:
+            return rules.parse_network(raw)
+        except BadNetwork as fault:
+            raise Invalid("invalid_network", str(fault)) from None
+
+
+class Reason(Parsed[str]):
+    """Why, for admins to read."""
+
+    schema = {"type": "string", "maxLength": rules.MAX_REASON}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        return text_of(raw, longest=rules.MAX_REASON)
+
+
+class End(Parsed[datetime]):
+    """When a ban ends."""
+
+    schema = {"type": "string", "format": "date-time", "examples": ["2030-01-31T09:00:00Z"]}
+
+    @classmethod
+    def read(cls, raw: Any) -> datetime:
+        """Check it."""
+        try:
+            return parse_instant(raw if isinstance(raw, str) else "")
+        except ValueError:
+            raise Invalid("invalid_datetime", "Use 2030-01-31T09:00:00Z, with Z or an offset.") from None
+
+
+class BanIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new ban. Without `until`, or with null, it is for good."""
+
+    network: Network
+    reason: Reason | UnsetType = UNSET
+    until: End | UnsetType | None = UNSET
+
+
+class BanPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What can change of a ban that stands."""
+
+    reason: Reason | UnsetType = UNSET
+    until: End | UnsetType | None = UNSET
+
+
+class BanPath(msgspec.Struct, frozen=True):
+    """Names a ban."""
+
+    ban_id: UUID
+
+
+class BanMaker(msgspec.Struct, frozen=True):
+    """The admin who made it, by the name they had then."""
+
+    id: UUID
+    name: str
+
+
+class Ban(msgspec.Struct, frozen=True):
+    """A ban. `active` says whether it keeps anyone out now; `created_by` is null for an automatic one."""
+
+    id: UUID
+    network: str
+    reason: str
+    until: Instant | None
+    active: bool
+    automatic: bool
+    created_at: Instant
+    created_by: BanMaker | None
+    lifted_at: Instant | None
+
+
+class BanPage(msgspec.Struct, frozen=True):
+    """A page of bans."""
+
+    data: list[Ban]
+    pagination: Pagination
+    meta: Meta
+
+
+def show_ban(ban: models.Ban, now: datetime) -> Ban:
+    """A ban as admins see it."""
+    ban.active = ban.stands(now)  # type: ignore[attr-defined]  # lists get it from the database
+    return _show_row(tuple(getattr(ban, name) for name in BANS.columns))
+
+
+def _show_row(row: tuple[Any, ...]) -> Ban:
+    id_, network, reason, until, active, automatic, created_at, created_by, created_by_name, lifted_at = row
+    return Ban(
+        id=id_,
+        network=network,
+        reason=reason,
+        until=rfc3339(until) if until else None,
+        active=active,
+        automatic=automatic,
+        created_at=rfc3339(created_at),
+        created_by=BanMaker(created_by, created_by_name) if created_by else None,
+        lifted_at=rfc3339(lifted_at) if lifted_at else None,
+    )
+
+
+def _network(raw: str, _actor: Actor) -> str:
+    return str(Network.read(raw))
+
+
+BANS = Listing(
+    name="bans",
+    item=Ban,
+    columns=(
+        "id",
+        "network",
+        "reason",
+        "until",
+        "active",
+        "automatic",
+        "created_at",
+        "created_by",
+        "created_by_name",
+        "lifted_at",
+    ),
+    show=_show_row,
+    filters=(
+        flags("active", lambda wanted: Q(active=wanted), "Only those that stand now, or those that are over."),
+        flags("automatic", lambda wanted: Q(automatic=wanted), "Only those that nobody made, or that an admin did."),
+        Filter("network", "network", _network, {"type": "string", "examples": ["203.0.113.0/24"]}),
+    ),
+    orderings={"created_at": Order("created_at"), "until": Order("until", nullable=True)},
+    default_order="-created_at",
+)

@@ -1,0 +1,76 @@
+"""Bans where commits are real: at once in this process, once when several make them, never when rolled back."""
+
+import ipaddress
+from datetime import UTC, datetime
+
+import time_machine
+from django.db import transaction
+from django.test import Client
+
+from cast import V1, Api, adam
+from duely.core.clock import now
+from races import together
+
+LATER = "2099-01-31T09:00:00.000Z"
+
+
+def rows() -> int:
+    """How many bans there are."""
+    from duely.guard.models import Ban
+
+    return Ban.objects.count()
+
+
+def entries() -> int:
+    """How many entries about bans there are."""
+    from duely.activity.models import Change
+
+    return Change.objects.filter(target_type="ban").count()
+
+
+def test_of_two_admins_who_ban_the_same_at_once_one_is_told_so(committed_db: None) -> None:
+    boss = Api(adam())
+    codes = together(*[lambda: boss.post("bans/", {"network": "203.0.113.9"}).status_code] * 2)
+    assert sorted(codes) == [201, 409]
+    assert rows() == 1
+
+
+def test_of_two_processes_that_ban_by_themselves_at_once_one_writes(committed_db: None) -> None:
+    from duely.guard import actions
+
+    network, at = ipaddress.ip_network("203.0.113.9"), now()
+    together(*[lambda: actions.ban_automatically(network=network, now=at)] * 3)
+    assert rows() == 1
+    assert entries() == 1
+
+
+def test_of_two_who_lift_at_once_one_is_recorded(committed_db: None) -> None:
+    boss = Api(adam())
+    path = f"bans/{boss.post('bans/', {'network': '203.0.113.9'}).json()['id']}/"
+    assert together(*[lambda: boss.delete(path).status_code] * 2) == [204, 204]
+    assert entries() == 2
+
+
+def come(address: str) -> int:
+    status: int = Client().get(f"{V1}tasks/", REMOTE_ADDR=address).status_code
+    return status
+
+
+def test_in_this_process_a_ban_works_as_soon_as_it_is_answered(committed_db: None) -> None:
+    boss = Api(adam())
+    path = f"bans/{boss.post('bans/', {'network': '203.0.113.0/24'}).json()['id']}/"
+    assert come("203.0.113.9") == 403
+    assert come("203.0.114.9") == 401
+    boss.patch(path, {"until": LATER})
+    with time_machine.travel(datetime(2099, 2, 1, tzinfo=UTC)):
+        assert come("203.0.113.9") == 401
+    boss.delete(path)
+    assert come("203.0.113.9") == 401
+
+
+def test_a_ban_that_is_not_committed_keeps_nobody_out(committed_db: None) -> None:
+    boss = Api(adam())
+    with transaction.atomic():
+        assert boss.post("bans/", {"network": "203.0.113.9"}).status_code == 201
+        transaction.set_rollback(True)
+    assert come("203.0.113.9") == 401

@@ -1,0 +1,392 @@
+"""Bans as callers meet them: who is turned away, when, from where, at what cost; and those that come by themselves."""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cast import PASSWORD, V1, Api, adam, alice
+from duely.core import clock
+from duely.guard import bans, rules
+from duely.guard.bans import FOR_GOOD, Snapshot
+from duely.guard.models import Ban
+from duely.guard.rules import Rate
+from duely.guard.watch import watch
+
+pytestmark = pytest.mark.django_db
+
+THEIRS = "198.51.100.7"
+
+
+def keep_out(network: str, until: datetime | None = None) -> None:
+    """As if a ban of it stood and this process knew."""
+    bans.standing.put(ipaddress.ip_network(network), until)
+
+
+def come(path: str = f"{V1}tasks/", address: str = THEIRS, **extra: Any) -> Any:
+    return Client().get(path, REMOTE_ADDR=address, **extra)
+
+
+def fail(times: int, address: str = THEIRS) -> set[int]:
+    """So many calls without a token; the statuses."""
+    return {come(address=address).status_code for _ in range(times)}
+
+
+# Who is turned away
+
+
+def test_a_banned_address_gets_403_and_no_reason_from_the_api() -> None:
+    keep_out(THEIRS)
+    answer = come()
+    assert answer.status_code == 403
+    assert answer["Content-Type"] == "application/problem+json"
+    assert (answer.json()["code"], answer.json()["detail"]) == ("address_banned", "Ask an administrator.")
+    assert answer["Cache-Control"] == "no-store"
+    assert answer["X-Request-ID"] in answer.json()["instance"]
+
+
+def test_it_is_told_when_the_ban_ends() -> None:
+    until = datetime(2099, 1, 31, 9, tzinfo=UTC)
+    keep_out(THEIRS, until)
+    assert "2099-01-31T09:00:00.000Z" in come().json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/admin/login/", "/healthz", "/nowhere"])
+def test_pages_tell_it_in_a_line_of_text(path: str) -> None:
+    keep_out(THEIRS)
+    answer = come(path)
+    assert answer.status_code == 403
+    assert answer["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.content == b"Your address is banned. Ask an administrator.\n"
+    assert come(path, "198.51.100.8").status_code != 403
+
+
+def test_head_has_no_body() -> None:
+    keep_out(THEIRS)
+    answer = Client().head(f"{V1}tasks/", REMOTE_ADDR=THEIRS)
+    assert (answer.status_code, answer.content) == (403, b"")
+
+
+def test_a_genuine_user_and_an_admin_are_turned_away_too() -> None:
+    me, boss = Api(alice()), Api(adam())
+    keep_out("198.51.100.0/24")
+    for api in (me, boss):
+        assert come(headers=api.headers).json()["code"] == "address_banned"
+        assert come(address="203.0.113.1", headers=api.headers).status_code == 200
+
+
+def test_a_banned_caller_costs_no_query() -> None:
+    me = Api(alice())
+    keep_out(THEIRS)
+    with CaptureQueriesContext(connection) as statements:
+        for path in (f"{V1}tasks/", "/admin/", "/"):
+            assert come(path, headers=me.headers).status_code == 403
+    assert len(statements) == 0
+
+
+def test_nothing_is_read_of_what_a_banned_caller_sends() -> None:
+    class Trap:
+        def read(self, *_: Any) -> bytes:
+            raise AssertionError("the body was read")
+
+        readline = read
+
+    keep_out(THEIRS)
+    environ = {"wsgi.input": Trap(), "CONTENT_LENGTH": "10", "REMOTE_ADDR": THEIRS}
+    assert Client().post(f"{V1}auth/login/", **environ).status_code == 403
+
+
+def test_a_ban_ends_by_the_clock_alone() -> None:
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock_hand:
+        keep_out(THEIRS, clock.now() + timedelta(minutes=5))
+        assert come().status_code == 403
+        clock_hand.shift(timedelta(minutes=4, seconds=59))
+        assert come().status_code == 403
+        clock_hand.shift(timedelta(seconds=1))
+        assert come().status_code == 401
+
+
+def test_behind_a_trusted_proxy_it_is_the_client_who_is_banned(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("192.0.2.0/24")]
+    keep_out(THEIRS)
+
+    def through_proxy(hops: str) -> int:
+        status: int = come(address="192.0.2.1", headers={"X-Forwarded-For": hops}).status_code
+        return status
+
+    assert through_proxy(THEIRS) == 403
+    assert through_proxy(f"203.0.113.9, {THEIRS}") == 403
+    assert through_proxy("203.0.113.9") == 401
+    # Nobody gets around a ban, or another banned, by what they write themselves.
+    assert through_proxy(f"{THEIRS}, 203.0.113.9") == 401
+    assert come(headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
+
+
+def test_loopback_and_trusted_proxies_get_in_whatever_is_banned(settings: Any) -> None:
+    """Settings change after a ban was made: whoever can reach the machine itself can always mend it."""
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("192.0.2.0/24")]
+    for network in ("127.0.0.0/8", "::1/128", "192.0.2.1/32"):
+        keep_out(network)
+    for address in ("127.0.0.1", "::1", "192.0.2.1", "::ffff:127.0.0.1"):
+        assert come("/admin/login/", address).status_code == 200
+
+
+def test_an_address_that_cannot_be_read_is_let_in() -> None:
+    keep_out(THEIRS)
+    assert come(address="").status_code == 401
+
+
+# The snapshot
+
+NETWORKS = st.one_of(
+    st.builds(
+        lambda n, size: ipaddress.ip_network((n, size), strict=False), st.integers(0, 2**32 - 1), st.integers(8, 32)
+    ),
+    st.builds(
+        lambda n, size: ipaddress.ip_network((n << 96, size), strict=False),
+        st.integers(0, 2**32 - 1),
+        st.integers(16, 128),
+    ),
+)
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ENDS = st.sampled_from([None, NOW - timedelta(hours=1), NOW, NOW + timedelta(hours=1), NOW + timedelta(hours=2)])
+
+
+@given(st.lists(st.tuples(NETWORKS, ENDS), max_size=12), st.data())
+def test_the_snapshot_finds_what_a_look_at_every_ban_would_find(made: list[Any], data: Any) -> None:
+    snapshot = Snapshot()
+    for network, until in made:
+        snapshot.put(network, until)
+    ends = dict(made)
+    for network in ends:
+        address = network[data.draw(st.integers(0, network.num_addresses - 1))]
+        standing = [
+            until or FOR_GOOD for other, until in ends.items() if address in other and (until or FOR_GOOD) > NOW
+        ]
+        assert snapshot.end_of(address, NOW) == max(standing, default=None)
+
+
+@given(st.lists(NETWORKS, max_size=8), NETWORKS)
+def test_what_is_dropped_is_let_in_and_nothing_else(others: list[Any], network: Any) -> None:
+    snapshot = Snapshot()
+    snapshot.put(network, None)
+    for other in others:
+        snapshot.put(other, None)
+    snapshot.drop(network)
+    address = network[0]
+    expected = FOR_GOOD if any(address in other for other in others if other != network) else None
+    assert snapshot.end_of(address, NOW) == expected
+    snapshot.drop(network)
+
+
+def test_a_hundred_thousand_bans_cost_a_request_a_few_microseconds() -> None:
+    import time
+
+    many = [
+        (f"{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}.0/{24 + number % 9}", None)
+        for number in range(2**16, 2**16 + 100_000)
+    ]
+    bans.standing.replace(many)
+    address = ipaddress.ip_address("203.0.113.7")
+    started = time.perf_counter()
+    for _ in range(1000):
+        bans.standing.end_of(address, NOW)
+    assert (time.perf_counter() - started) / 1000 < 0.000_5
+
+
+# Bans that come by themselves
+
+
+def test_ninety_nine_refused_calls_do_no_harm_and_the_hundredth_bans() -> None:
+    assert fail(99) == {401}
+    assert come(f"{V1}schema/").status_code == 200
+    assert fail(1) == {401}
+    assert come(f"{V1}schema/").json()["code"] == "address_banned"
+    assert come(address="198.51.100.8").status_code == 401
+
+
+def test_the_ban_is_at_once_and_the_row_comes_with_the_next_turn() -> None:
+    with CaptureQueriesContext(connection) as statements:
+        assert fail(100) == {401}
+        assert come().status_code == 403
+    assert len(statements) == 0
+    assert not Ban.objects.exists()
+    watch.turn()
+    ban = Ban.objects.get()
+    assert (ban.network, ban.automatic, ban.created_by) == ("198.51.100.7/32", True, None)
+    assert ban.until is not None
+    assert ban.until - ban.created_at == timedelta(hours=1)
+    assert ban.reason == "100 refused calls within 10 minutes"
+    watch.turn()
+    assert Ban.objects.count() == 1
+
+
+def test_a_user_behind_the_same_address_is_refused_while_it_stands() -> None:
+    me = Api(alice())
+    fail(100)
+    assert come(headers=me.headers).status_code == 403
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_each_kind_of_refusal_counts(status: int, settings: Any) -> None:
+    settings.RATE_LIMITS = {"login": None, "user": None, "anonymous": Rate(1, 600) if status == 429 else None}
+    settings.SIGNUP_ENABLED = status != 403
+
+    def refused() -> int:
+        if status == 403:
+            body = {"username": "newcomer", "email": "newcomer@example.org", "password": PASSWORD}
+            answer = Client().post(f"{V1}auth/signup/", body, content_type="application/json", REMOTE_ADDR=THEIRS)
+        else:
+            answer = come()
+        code: int = answer.status_code
+        return code
+
+    codes = [refused() for _ in range(100)]
+    assert codes[1:] == [status] * 99
+    assert come("/").status_code == 403
+
+
+def test_failed_sign_ins_count_in_the_api_and_those_past_the_limit_on_the_admins_page_too(settings: Any) -> None:
+    settings.RATE_LIMITS = {"login": Rate(1, 600), "user": None, "anonymous": None}
+    form = {"username": "adam", "password": "wrong"}
+    for _ in range(101):
+        Client().post("/admin/login/?next=/admin/", form, REMOTE_ADDR=THEIRS)
+    assert come("/").status_code == 403
+
+
+def test_what_a_signed_in_user_is_refused_does_not_count(settings: Any) -> None:
+    me = Api(alice())
+    settings.RATE_LIMITS = {"login": None, "user": Rate(150, 600), "anonymous": None}
+    codes = [come(f"{V1}users/", headers=me.headers).status_code for _ in range(300)]
+    assert codes == [403] * 150 + [429] * 150
+    assert come("/").status_code == 200
+
+
+def test_other_refusals_do_not_count() -> None:
+    for _ in range(101):
+        assert come(f"{V1}nowhere/").status_code == 404
+    assert (
+        Client().post(f"{V1}auth/login/", "{", content_type="application/json", REMOTE_ADDR=THEIRS).status_code == 400
+    )
+    assert come("/").status_code == 200
+
+
+def test_calls_that_trickle_in_are_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a window of no time at all, none is ever in it with another."""
+    assert (rules.REFUSALS.limit, rules.REFUSALS.seconds) == (100, 600)
+    monkeypatch.setattr(rules, "REFUSALS", Rate(2, 0))
+    assert fail(5) == {401}
+    assert come("/").status_code == 200
+
+
+def test_an_ipv6_address_is_banned_with_its_64() -> None:
+    for number in range(100):
+        come(address=f"2001:db8:1:2::{number:x}")
+    watch.turn()
+    assert Ban.objects.get().network == "2001:db8:1:2::/64"
+    assert come(address="2001:db8:1:2:ffff::1").status_code == 403
+    assert come(address="2001:db8:1:3::1").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "::1", "10.1.2.3", "172.16.9.9", "192.168.1.1", "169.254.1.1", "100.64.0.1"),
+        *("fd00::1", "fe80::1", "::ffff:10.0.0.1", ""),
+    ],
+)
+def test_this_machine_and_private_addresses_are_never_banned_by_themselves(address: str) -> None:
+    assert fail(150, address) == {401}
+    watch.turn()
+    assert not Ban.objects.exists()
+
+
+def test_a_trusted_proxy_is_never_banned_by_itself(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("198.51.100.0/24")]
+    assert fail(150) == {401}
+    for _ in range(100):
+        come(headers={"X-Forwarded-For": "203.0.113.9"})
+    watch.turn()
+    assert Ban.objects.get().network == "203.0.113.9/32"
+    assert come().status_code == 401
+
+
+def test_a_forged_header_gets_nobody_else_banned() -> None:
+    for _ in range(100):
+        come(headers={"X-Forwarded-For": "203.0.113.9"})
+    assert come("/", "203.0.113.9").status_code == 200
+    assert come("/").status_code == 403
+
+
+def test_each_ban_of_a_week_is_twice_as_long_up_to_a_day() -> None:
+    lengths = []
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock_hand:
+        for _ in range(7):
+            fail(100)
+            watch.turn()
+            ban = Ban.objects.latest("created_at")
+            assert ban.until is not None
+            lengths.append((ban.until - ban.created_at) / timedelta(hours=1))
+            clock_hand.move_to(ban.until - timedelta(seconds=1))
+            assert come("/").status_code == 403
+            clock_hand.move_to(ban.until)
+            assert come("/").status_code == 200
+        clock_hand.shift(timedelta(days=8))
+        fail(100)
+        watch.turn()
+    assert lengths == [1, 2, 4, 8, 16, 24, 24]
+    ban = Ban.objects.latest("created_at")
+    assert ban.until is not None
+    assert ban.until - ban.created_at == timedelta(hours=1)
+
+
+def test_those_that_an_admin_lifted_do_not_make_the_next_longer() -> None:
+    fail(100)
+    watch.turn()
+    Api(adam()).delete(f"bans/{Ban.objects.get().id}/")
+    watch.turn()
+    assert fail(99) == {401}
+    assert come("/").status_code == 200
+    fail(1)
+    watch.turn()
+    ban = Ban.objects.latest("created_at")
+    assert ban.until is not None
+    assert ban.until - ban.created_at == timedelta(hours=1)
+
+
+def test_two_processes_that_ban_the_same_make_one_row() -> None:
+    """The second finds the ban of the first, and takes over its end."""
+    fail(100)
+    until = clock.now() + timedelta(hours=3)
+    Ban.objects.create(
+        id="0198c3a0-0000-7000-8000-000000000000",
+        network="198.51.100.7/32",
+        until=until,
+        created_at=clock.now(),
+        automatic=True,
+    )
+    watch.turn()
+    assert Ban.objects.count() == 1
+
+
+def test_the_count_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.guard.stores import Memory
+
+    monkeypatch.setattr(bans, "_refusals", Memory(most_keys=2))
+    for address in ("203.0.113.1", "203.0.113.2", "203.0.113.3"):
+        fail(99, address)
+    assert fail(1, "203.0.113.1") == {401}
+    assert come("/", "203.0.113.1").status_code == 200
+    monkeypatch.setattr(bans, "MOST_WANTED", 1)
+    for address in ("198.51.100.1", "198.51.100.2"):
+        fail(100, address)
+        assert come("/", address).status_code == 403
+    watch.turn()
+    assert Ban.objects.count() == 1
