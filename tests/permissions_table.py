@@ -211,6 +211,15 @@ POST admin/accounts/session/<path:object_id>/change/ |    302 |    302 |   403
 GET  admin/accounts/session/<path:object_id>/delete/ |    302 |    302 |   403
 POST admin/accounts/session/<path:object_id>/delete/ |    302 |    302 |   403
 GET  admin/accounts/session/<path:object_id>/history/|    302 |    302 |   200
+GET  admin/guard/ban/                                |    302 |    302 |   200
+GET  admin/guard/ban/add/                            |    302 |    302 |   200
+POST admin/guard/ban/add/                            |    302 |    302 |   200
+GET  admin/guard/ban/<path:object_id>/               |    302 |    302 |   302
+GET  admin/guard/ban/<path:object_id>/change/        |    302 |    302 |   200
+POST admin/guard/ban/<path:object_id>/change/        |    302 |    302 |   403
+GET  admin/guard/ban/<path:object_id>/delete/        |    302 |    302 |   403
+POST admin/guard/ban/<path:object_id>/delete/        |    302 |    302 |   403
+GET  admin/guard/ban/<path:object_id>/history/       |    302 |    302 |   200
 GET  admin/jobs/job/                                 |    302 |    302 |   200
 GET  admin/jobs/job/add/                             |    302 |    302 |   403
 POST admin/jobs/job/add/                             |    302 |    302 |   403

@@ -1,0 +1,116 @@
+"""Bans in Django's admin: to look at, to make and to lift, through the same actions as the API."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import AdminErrorList, AdminForm
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from duely.api.admin import ReadOnlyAdmin
+from duely.core import clock
+from duely.core.actor import Actor
+from duely.core.errors import Refused
+from duely.guard import actions, rules
+from duely.guard.models import Ban
+
+
+class BanForm(forms.Form):
+    """A new ban."""
+
+    network = forms.CharField(max_length=49, help_text="An address, or a network such as 203.0.113.0/24.")
+    reason = forms.CharField(max_length=rules.MAX_REASON, required=False)
+    until = forms.DateTimeField(required=False, help_text="UTC, such as 2030-01-31 09:00. Empty: for good.")
+
+    def clean_network(self) -> rules.Network:
+        """The network that is meant."""
+        try:
+            return rules.parse_network(self.cleaned_data["network"])
+        except rules.BadNetwork as fault:
+            raise forms.ValidationError(str(fault)) from None
+
+    def clean_reason(self) -> str:
+        """One line."""
+        reason: str = self.cleaned_data["reason"]
+        if not reason.isprintable():
+            raise forms.ValidationError("Leave out control characters.")
+        return reason
+
+    def refuse(self, refused: Refused) -> None:
+        """Show why not, each fault at its field."""
+        for error in refused.errors:
+            self.add_error(error.field, error.message)
+        if not refused.errors:
+            self.add_error(None, refused.detail)
+
+
+def _actor(request: HttpRequest) -> Actor:
+    """The admin who uses the pages. This module stands below that of users, and knows them by these columns alone."""
+    user: Any = request.user
+    origin = request.origin  # type: ignore[attr-defined]  # set by the guard
+    return Actor(user.id, user.username, user.role, None, user.time_zone, origin, sees_all=user.is_staff)
+
+
+@admin.register(Ban)
+class BanAdmin(ReadOnlyAdmin):
+    """Bans: which stand, who made them and why."""
+
+    list_display = (
+        "network",
+        "stands_now",
+        "reason",
+        "until",
+        "automatic",
+        "created_by_name",
+        "created_at",
+        "lifted_at",
+    )
+    list_filter = ("automatic",)
+    search_fields = ("network", "reason")
+    ordering = ("-created_at", "-id")
+    actions = ("lift",)
+
+    @admin.display(boolean=True, description="stands")
+    def stands_now(self, ban: Ban) -> bool:
+        """A column of the list."""
+        return ban.stands(clock.now())
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Admins, and nobody else comes here."""
+        return bool(getattr(request.user, "is_staff", False))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Make a ban."""
+        form = BanForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                ban = actions.ban_address(actor=_actor(request), **form.cleaned_data, now=clock.now())
+            except Refused as refused:
+                form.refuse(refused)
+            else:
+                self.message_user(request, f"{ban.network} is banned.", messages.SUCCESS)
+                return HttpResponseRedirect(reverse("admin:guard_ban_changelist"))
+        fields: Any = form  # the helpers ask for a form of a model, and use nothing of one
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Add ban",
+            "adminform": AdminForm(fields, [(None, {"fields": list(form.fields)})], {}, (), model_admin=self),
+            "errors": AdminErrorList(fields, []),
+            "media": self.media + form.media,
+            "inline_admin_formsets": [],
+            "show_save_and_continue": False,
+            "show_save_and_add_another": False,
+        }
+        return self.render_change_form(request, context, add=True, form_url=form_url)
+
+    @admin.action(description="Lift")
+    def lift(self, request: HttpRequest, bans: QuerySet[Ban]) -> None:
+        """An action of the list."""
+        actor, now = _actor(request), clock.now()
+        for ban in bans:
+            actions.lift_ban(actor=actor, ban_id=ban.pk, now=now)
+            self.message_user(request, f"{ban}: lifted.", messages.SUCCESS)
