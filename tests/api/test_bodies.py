@@ -237,6 +237,20 @@ def test_depth_without_an_end_is_refused_too(body: bytes) -> None:
     assert_malformed(send(body))
 
 
+def keyed(many: int, *, inside: int = 0) -> bytes:
+    """A body whose objects have so many keys together, `inside` of them in an object within a list."""
+    inner = {f"i{number}": 1 for number in range(inside)}
+    return json.dumps({"zzz": [inner], **{f"k{number}": 1 for number in range(many - inside - 1)}}).encode()
+
+
+@pytest.mark.parametrize("inside", [0, 1, 900])
+def test_the_objects_of_a_body_have_a_thousand_keys_at_most(inside: int) -> None:
+    user = alice()
+    assert "zzz" in faults(send(keyed(1000, inside=inside), user=user))
+    assert_malformed(send(keyed(1001, inside=inside), user=user), "1001 keys", "1000 are allowed")
+    assert_malformed(send(keyed(60_000, inside=inside), user=user), "60000 keys")
+
+
 def sized(size: int) -> bytes:
     body = b'{"title": "x"}'
     return body + b" " * (size - len(body))

@@ -1,5 +1,6 @@
 """Rate limits over HTTP: who is counted as whom, what they are told, and what a refusal costs."""
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from cast import PASSWORD, V1, Api, adam, alice, bearer, bob
 from duely.guard import limits
-from duely.guard.rules import Rate
+from duely.guard.rules import Rate, Scope
 
 pytestmark = pytest.mark.django_db
 
@@ -131,9 +132,75 @@ def test_a_thousand_forged_hops_are_one_caller(rates: dict[str, Rate | None]) ->
     assert codes == [401] * 5 + [429] * 995
 
 
-def test_behind_a_trusted_proxy_each_client_counts_for_itself(rates: dict[str, Rate | None], settings: Any) -> None:
-    import ipaddress
+FORGED = [
+    {"X-Forwarded-For": "203.0.113.1"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"X-Forwarded-For": "203.0.113.1, 198.51.100.1"},
+    {"X-Forwarded-For": "x" * 10_000},
+    {"X-Forwarded-For": ", " * 5_000},
+    {"X-Forwarded-For": "fe80::1%eth0"},
+    {"X-Forwarded-For": "[2001:db8::1]:443"},
+    {"X-Forwarded-For": "203.0.113.1:8080"},
+    {"X-Forwarded-For": "unknown"},
+    {"X-Forwarded-For": "\x00"},
+    {"X_Forwarded_For": "203.0.113.1"},
+    {"X-Real-IP": "203.0.113.1"},
+    {"X-Client-IP": "203.0.113.1"},
+    {"X-Cluster-Client-IP": "203.0.113.1"},
+    {"True-Client-IP": "203.0.113.1"},
+    {"CF-Connecting-IP": "203.0.113.1"},
+    {"Forwarded": "for=203.0.113.1"},
+    {"Forwarded": 'for="[2001:db8::1]:443";proto=https;by=127.0.0.1'},
+    {"Via": "1.1 203.0.113.1"},
+    {"Remote-Addr": "203.0.113.1"},
+    {"X-Remote-Addr": "203.0.113.1"},
+]
+"""Ways to name another address than one's own (security.md V14)."""
 
+
+@pytest.mark.parametrize("proxies", [[], ["10.0.0.0/8"]])
+def test_whatever_header_a_client_sends_it_is_one_caller(
+    proxies: list[str], rates: dict[str, Rate | None], settings: Any
+) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network(network) for network in proxies]
+    rates["login"] = Rate(2, 60)
+    codes = [log_in(headers=headers).status_code for headers in FORGED]
+    assert codes == [401] * 2 + [429] * (len(FORGED) - 2)
+
+
+@pytest.mark.parametrize("headers", [headers for headers in FORGED if not any("orwarded" in name for name in headers)])
+def test_a_trusted_proxy_speaks_by_one_header_alone(
+    headers: dict[str, str], rates: dict[str, Rate | None], settings: Any
+) -> None:
+    """What else a client adds goes through many proxies as it is."""
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.0/8")]
+    rates["login"] = Rate(1, 60)
+    assert log_in(headers={**headers, "X-Forwarded-For": "198.51.100.7"}).status_code == 401
+    assert log_in(headers={"X-Forwarded-For": "198.51.100.7"}).status_code == 429
+
+
+@pytest.mark.parametrize(
+    "hops, counted",
+    [
+        ("198.51.100.7:51234", "198.51.100.7"),
+        ("203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        ("[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::8%eth0", "2001:db8:1:2::/64"),
+        ("x" * 10_000 + ", 198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7, rubbish", "127.0.0.1"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+    ],
+)
+def test_through_a_trusted_proxy_a_client_has_one_address_in_every_spelling(
+    hops: str, counted: str, rates: dict[str, Rate | None], settings: Any
+) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.0/8")]
+    rates["login"] = Rate(1, 60)
+    limits.spend(Scope.LOGIN, counted)
+    assert log_in(headers={"X-Forwarded-For": hops}).status_code == 429
+
+
+def test_behind_a_trusted_proxy_each_client_counts_for_itself(rates: dict[str, Rate | None], settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.0/8")]
     rates["login"] = Rate(1, 60)
 

@@ -83,6 +83,16 @@ def test_a_session_of_the_pages_is_no_sign_in_for_the_api() -> None:
     assert client.get(f"{V1}tasks/").status_code == 401
 
 
+@pytest.mark.parametrize("coding", ["chunked", "gzip, chunked", "identity", ""])
+def test_a_body_whose_end_is_a_matter_of_opinion_is_refused(coding: str) -> None:
+    """What comes this far with a transfer coding has a length too, or a coding that nobody here undoes."""
+    extra = {"HTTP_TRANSFER_ENCODING": coding}
+    answer = Client().post(f"{V1}auth/login/", "{}", content_type="application/json", **extra)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "malformed_request"
+    assert "Transfer-Encoding" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["/admin/login/", "/", "/healthz"])
 def test_pages_are_still_served_by_their_own_middleware(path: str) -> None:
     assert Client().get(path).status_code == 200

@@ -56,9 +56,17 @@ def test_of_a_chunked_body_over_the_limit_one_byte_more_is_read() -> None:
     assert stream.asked == MAX_BODY_BYTES + 1
 
 
+def test_a_body_that_has_a_length_is_not_chunked_any_more() -> None:
+    seen = run({"HTTP_TRANSFER_ENCODING": " Chunked ", "wsgi.input": io.BytesIO(b"x")})
+    assert seen["CONTENT_LENGTH"] == "1"
+    assert "HTTP_TRANSFER_ENCODING" not in seen
+
+
 @pytest.mark.parametrize(
     "headers",
     [
+        {"HTTP_TRANSFER_ENCODING": "gzip, chunked"},
+        {"HTTP_TRANSFER_ENCODING": "identity"},
         {"CONTENT_LENGTH": "14"},
         {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "14"},
         {},

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from duely.core.errors import FieldError, MalformedRequest, UnsupportedMediaType, ValidationFailed
 
 MAX_DEPTH = 32
+MAX_KEYS = 1000
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -72,8 +73,11 @@ def _parse(raw: bytes) -> Any:
         raise MalformedRequest(f"The body cannot be read: {reason}.") from None
     if not isinstance(document, dict):
         raise MalformedRequest("The body must be a JSON object.")
-    if _depth(document) > MAX_DEPTH:
+    depth, keys = _measure(document)
+    if depth > MAX_DEPTH:
         raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
+    if keys > MAX_KEYS:
+        raise MalformedRequest(f"The objects of the body have {keys} keys together; {MAX_KEYS} are allowed.")
     if "\\u" in text:
         _refuse_lone_surrogates(document)
     return document
@@ -102,16 +106,20 @@ def _no_constant(name: str) -> NoReturn:
     raise MalformedRequest(f"The body holds {name}, which is not JSON.")
 
 
-def _depth(document: Any) -> int:
-    depth, level = 0, [document]
+def _measure(document: Any) -> tuple[int, int]:
+    """(how deep it is nested, how many keys its objects have together)."""
+    depth, keys, level = 0, 0, [document]
     while level:
         depth += 1
         inner: list[Any] = []
         for item in level:
-            children: Iterable[Any] = item.values() if isinstance(item, dict) else item
+            children: Iterable[Any] = item
+            if isinstance(item, dict):
+                keys += len(item)
+                children = item.values()
             inner.extend(child for child in children if isinstance(child, dict | list))
         level = inner
-    return depth
+    return depth, keys
 
 
 def _explain(document: dict[str, Any], model: type[msgspec.Struct], whole: msgspec.ValidationError) -> NoReturn:

@@ -14,6 +14,8 @@ CONNECTIONS_PER_WORKER = 1024
 HEADER_TIMEOUT_MILLISECONDS = 65_000
 # Below the 30 seconds of the supervisor, so that it never has to kill a server that is stopping in order.
 DRAIN_SECONDS = 25
+# Of a request line with its headers; more gets 431 before it is in memory, as do more than a hundred of them.
+MAX_HEAD_BYTES = 16 * 1024
 
 
 def web() -> None:
@@ -40,7 +42,7 @@ def web() -> None:
         blocking_threads=settings.WEB_THREADS,
         backpressure=CONNECTIONS_PER_WORKER,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MILLISECONDS),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MILLISECONDS, max_buffer_size=MAX_HEAD_BYTES),
         websockets=False,
         log_level=LogLevels.info if settings.LOG_LEVEL == "DEBUG" else LogLevels.warning,
         log_dictconfig=settings.LOGGING,

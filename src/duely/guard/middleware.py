@@ -79,6 +79,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         request.get_host()
         if (preflight := headers.preflight(request)) is not None:
             return preflight
+        refuse_framing(request)
         refuse_body(request.META.get("CONTENT_LENGTH") or "0")
         view, args, kwargs = resolve(rules.api_path(request.path_info))
         response: HttpResponseBase = view(request, *args, **kwargs)
@@ -98,6 +99,15 @@ def finished(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBa
         if request.method == "HEAD":
             response.content = b""
     return response
+
+
+def refuse_framing(request: HttpRequest) -> None:
+    """Refuse a body whose end is a matter of opinion: chunked with a length too, or in an unknown coding.
+
+    A proxy may see another end than we do, and take the rest for the next request (RFC 9112 sections 6.1 and 6.3).
+    """
+    if "Transfer-Encoding" in request.headers:
+        raise errors.MalformedRequest("Send a body with Content-Length, or with Transfer-Encoding: chunked alone.")
 
 
 def refuse_body(length: str) -> None:

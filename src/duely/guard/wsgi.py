@@ -14,11 +14,14 @@ def with_length(application: Application) -> Application:
     """Give a chunked body a length, so that it is limited and read as any other.
 
     Reads one byte over the limit at most; the guard then refuses the request by its length.
-    Django itself takes a request without Content-Length for one without a body.
+    Django itself takes a request without Content-Length for one without a body. With a length the body is not chunked
+    any more (RFC 9112 section 7.1.3); where Transfer-Encoding stays, the guard refuses the request.
     """
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("HTTP_TRANSFER_ENCODING") and not environ.get("CONTENT_LENGTH"):
+        coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
+        if coding == "chunked" and not environ.get("CONTENT_LENGTH"):
+            del environ["HTTP_TRANSFER_ENCODING"]
             body = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
             environ["wsgi.input"] = io.BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
