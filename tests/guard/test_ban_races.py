@@ -8,7 +8,7 @@ from django.db import transaction
 from django.test import Client
 
 from cast import V1, Api, adam
-from duely.core.clock import now
+from duely.core.clock import now, rfc3339
 from races import together
 
 LATER = "2099-01-31T09:00:00.000Z"
@@ -42,6 +42,20 @@ def test_of_two_processes_that_ban_by_themselves_at_once_one_writes(committed_db
     together(*[lambda: actions.ban_automatically(network=network, now=at)] * 3)
     assert rows() == 1
     assert entries() == 1
+
+
+def test_the_second_takes_over_the_end_of_the_first(committed_db: None) -> None:
+    from duely.guard import actions, bans
+
+    boss = Api(adam())
+    boss.post("bans/", {"network": "203.0.113.9", "until": LATER})
+    bans.forget()
+    network = ipaddress.ip_network("203.0.113.9")
+    actions.ban_automatically(network=network, now=now())
+    end = bans.standing.end_of(network[0], now())
+    assert end is not None
+    assert rfc3339(end) == LATER
+    assert rows() == 1
 
 
 def test_of_two_who_lift_at_once_one_is_recorded(committed_db: None) -> None:

@@ -329,7 +329,9 @@ def test_each_ban_of_a_week_is_twice_as_long_up_to_a_day() -> None:
     lengths = []
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock_hand:
         for _ in range(7):
-            fail(100)
+            assert fail(99) == {401}
+            assert come("/").status_code == 200
+            fail(1)
             watch.turn()
             ban = Ban.objects.latest("created_at")
             assert ban.until is not None

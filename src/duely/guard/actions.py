@@ -113,7 +113,6 @@ def lift_ban(*, actor: Actor, ban_id: UUID, now: datetime) -> None:
     record(actor, "security.ban_lifted", ban, at=now, changes=changes, write=update(ban, {"lifted_at": now}))
     network = rules.parse_network(ban.network)
     transaction.on_commit(lambda: bans.standing.drop(network))
-    transaction.on_commit(lambda: bans.begin_anew(network))
 
 
 @transaction.atomic
