@@ -1,0 +1,21 @@
+"""What people do with tasks and categories, and what the clock does to them."""
+
+from duely.tasks.actions.categories import create_category, delete_category, replace_category, update_category
+from duely.tasks.actions.sweeps import SWEEP, mark_overdue, move_whole_days, pass_reminders, purge_trash
+from duely.tasks.actions.tasks import create_task, delete_task, replace_task, update_task
+
+__all__ = [
+    "SWEEP",
+    "create_category",
+    "create_task",
+    "delete_category",
+    "delete_task",
+    "mark_overdue",
+    "move_whole_days",
+    "pass_reminders",
+    "purge_trash",
+    "replace_category",
+    "replace_task",
+    "update_category",
+    "update_task",
+]

@@ -1,0 +1,127 @@
+"""What the clock does to tasks, and what follows when an owner's time zone changes.
+
+Of many tasks at once, each with its entry in the change log.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from duely.activity.actions import Entry, record_many
+from duely.core.records import Statement
+from duely.tasks.models import LIVE, UNPASSED, Reminder, Task
+from duely.tasks.queries import bound_to_zone, for_the_log, late_tasks, old_trash
+from duely.tasks.rules import Status, placed, reminded_at
+
+SWEEP = 500
+"""Tasks that one transaction of a sweep takes. More would keep their owners waiting."""
+
+
+@transaction.atomic
+def mark_overdue(*, now: datetime, limit: int = SWEEP) -> int:
+    """Make open tasks overdue whose due date has passed, the longest late first; returns how many.
+
+    At most `limit`, and none that someone else is changing just now: call it until it returns 0, and again later.
+    Records task.status_changed, by the system.
+    """
+    late = list(late_tasks(now, limit))
+    if late:
+        entries = [Entry("task.status_changed", task, {"status": [task.status, Status.OVERDUE.value]}) for task in late]
+        record_many(None, entries, at=now, writes=[_sweep("former_status = status, status = 'overdue'", late, now)])
+    return len(late)
+
+
+@transaction.atomic
+def purge_trash(*, now: datetime, limit: int = SWEEP) -> int:
+    """Remove tasks for good that have been in the trash for more than TRASH_DAYS; returns how many.
+
+    At most `limit`, as in `mark_overdue`. Records task.purged, by the system.
+    """
+    old = list(old_trash(now, limit))
+    if old:
+        entries = [Entry("task.purged", task, {"title": [task.title, None]}) for task in old]
+        marks, ids = _listed(old)
+        writes = [
+            Statement(f"DELETE FROM tasks_reminder WHERE task_id IN ({marks})", ids),  # noqa: S608
+            Statement(f"DELETE FROM tasks_task WHERE id IN ({marks})", ids),  # noqa: S608
+        ]
+        record_many(None, entries, at=now, writes=writes)
+    return len(old)
+
+
+def pass_reminders(  # allow: silent_action because only what is sent is of interest, and that is recorded elsewhere
+    *, reminders: Collection[UUID], now: datetime
+) -> int:
+    """Note that these reminders, as locked by `queries.due_reminders`, were sent or came to nothing."""
+    return Reminder.objects.filter(UNPASSED, pk__in=reminders).update(passed_at=now)
+
+
+def move_whole_days(*, owner_id: UUID, zone: str, now: datetime) -> None:
+    """Place the owner's all-day tasks and reminders anew after their time zone changed.
+
+    Clients see days, which stay; only the place on the time line moves. A reminder that has not passed yet never gets
+    lost by this: if its new time is over already, it is due at once. Tasks that are not late any more go back to what
+    they were; records task.status_changed for each, by the system.
+    """
+    days, has_reminders = bound_to_zone(owner_id)
+    overdue = [day for day in days if _place_day(owner_id, day, placed(day, zone))]
+    if has_reminders:
+        _move_reminders(owner_id, zone)
+    on_time = [day for day in overdue if placed(day, zone) > now]
+    if on_time:
+        _end_lateness(owner_id, on_time, now)
+
+
+def _place_day(owner_id: UUID, day: date, at: datetime) -> bool:
+    """Place the tasks of one day; returns whether some are overdue, as known once they are locked."""
+    values = {"due_at": at, "owner": owner_id, "due_on": day}
+    fields: list[tuple[Any, Any]] = [(Task._meta.get_field(name), value) for name, value in values.items()]
+    params = [field.get_db_prep_save(value, connection) for field, value in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(_PLACE_DAY, params)
+        return (Status.OVERDUE.value, None) in cursor.fetchall()
+
+
+# What it returns is compared in Python: SQLite 3.40 answers `deleted_at IS NULL` wrongly here.
+_PLACE_DAY = "UPDATE tasks_task SET due_at = %s WHERE owner_id = %s AND due_on = %s RETURNING status, deleted_at"
+
+
+def _move_reminders(owner_id: UUID, zone: str) -> None:
+    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).select_related("task").order_by("id")
+    moved = []
+    for row in waiting.select_for_update(of=("self",), no_key=True).only("text", "remind_at", "task__due_at"):
+        remind_at = reminded_at(row.text, row.task.due_at, zone)
+        if remind_at is not None and remind_at != row.remind_at:
+            row.remind_at = remind_at
+            moved.append(row)
+    Reminder.objects.bulk_update(  # allow: full_save because this one column follows from what the log has
+        moved, ["remind_at"], batch_size=SWEEP
+    )
+
+
+def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> None:
+    overdue = Task.objects.filter(LIVE, owner_id=owner_id, due_on__in=days, status=Status.OVERDUE.value)
+    tasks = list(for_the_log(overdue).select_for_update(no_key=True).order_by("id"))
+    entries = [
+        Entry("task.status_changed", task, {"status": [task.status, task.former_status or Status.PENDING.value]})
+        for task in tasks
+    ]
+    change = "status = COALESCE(former_status, 'pending'), former_status = NULL"
+    record_many(None, entries, at=now, writes=[_sweep(change, tasks, now)])
+
+
+def _sweep(change: str, tasks: Sequence[Task], now: datetime) -> Statement:
+    """The one UPDATE of all these tasks. change: SQL, from the source alone."""
+    marks, ids = _listed(tasks)
+    at = Task._meta.get_field("updated_at").get_db_prep_save(now, connection)
+    sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
+    return Statement(sql, (at, *ids))
+
+
+def _listed(tasks: Sequence[Task]) -> tuple[str, tuple[Any, ...]]:
+    """Their ids for SQL: the marks, the values."""
+    key = Task._meta.pk
+    return ", ".join(["%s"] * len(tasks)), tuple(key.get_db_prep_save(task.pk, connection) for task in tasks)
