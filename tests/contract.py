@@ -148,7 +148,10 @@ def _faults(method: str, path: str, response: HttpResponseBase) -> Iterator[str]
     headers = {name.lower(): value for name, value in response.headers.items()}
     if "x-request-id" not in headers:
         yield "no X-Request-ID"
-    if headers.get("cache-control") != "no-store":
+    kept = response.status_code in {200, 304} and headers.get("cache-control") == "private, no-cache"
+    if kept and ("etag" not in headers or "Authorization" not in headers.get("vary", "")):
+        yield "kept by clients without a tag or without Vary"
+    if not kept and headers.get("cache-control") != "no-store":
         yield f"Cache-Control is {headers.get('cache-control')!r}"
     template = template_of(path)
     if method == "HEAD":

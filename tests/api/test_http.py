@@ -225,7 +225,8 @@ def test_every_answer_has_the_common_headers() -> None:
     for status, answer in answers.items():
         for name, value in SECURITY_HEADERS.items():
             assert answer.headers[name] == value, (status, name)
-        assert answer.headers["Cache-Control"] == "no-store"
+        kept = answer.headers.get("Vary") == "Authorization"
+        assert answer.headers["Cache-Control"] == ("private, no-cache" if kept else "no-store")
         assert answer.headers["X-Request-ID"]
         assert not answer.cookies
         if status != 204:

@@ -12,7 +12,7 @@ from duely.tasks.models import Category, Task
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = ("id", "owner", "task_count", "version", "created_at", "updated_at")
+READ_ONLY = ("id", "owner", "task_count", "created_at", "updated_at")
 
 
 def made(api: Api, name: str = "Home", **fields: Any) -> dict[str, Any]:

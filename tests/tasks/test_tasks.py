@@ -11,7 +11,7 @@ from duely.tasks.models import Task
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = ("id", "owner", "completed_at", "version", "created_at", "updated_at", "deleted_at")
+READ_ONLY = ("id", "owner", "completed_at", "created_at", "updated_at", "deleted_at")
 EVERYTHING: dict[str, Any] = {
     "title": "Write the report",
     "description": "# Outline\n\n- one\n- two\n",

@@ -8,6 +8,7 @@ from duely.activity.queries import visible_changes
 from duely.activity.schemas import ACTIVITY, ActivityPage
 from duely.api.lists import ListQuery
 from duely.api.resource import Listed, Resource, operation
+from duely.api.versions import LISTED, list_etag
 
 
 class ActivityLogs(Resource):
@@ -15,10 +16,11 @@ class ActivityLogs(Resource):
 
     tags = ("activity",)
 
-    @operation(ActivityPage, name="listActivityLogs")
+    @operation(ActivityPage, name="listActivityLogs", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(ACTIVITY)]) -> HttpResponse:
         """List the changes of what is mine; admins see those of everyone."""
-        return self.show(ACTIVITY.answer(visible_changes(self.actor), parsed_query))
+        changes = visible_changes(self.actor)
+        return self.tagged(lambda: ACTIVITY.answer(changes, parsed_query), list_etag(self.request))
 
 
 ROUTES: list[tuple[str, type[Resource]]] = [("activity-logs/", ActivityLogs)]

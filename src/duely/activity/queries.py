@@ -1,5 +1,7 @@
 """Reads of the change log."""
 
+from uuid import UUID
+
 from django.db.models import QuerySet
 
 from duely.activity.models import Change
@@ -10,3 +12,9 @@ def visible_changes(actor: Actor) -> QuerySet[Change]:
     """The log of what is the actor's; for those who see everything, the whole of it."""
     changes = Change.objects.all()
     return changes if actor.sees_all else changes.filter(owner_id=actor.user_id)
+
+
+def fields_of_last(owner_id: UUID, target_id: UUID, many: int) -> set[str]:
+    """The fields that the last so many changes of a thing changed."""
+    entries = Change.objects.filter(owner_id=owner_id, target_id=target_id).order_by("-seq")
+    return {name for changes in entries.values_list("changes", flat=True)[:many] for name in changes}

@@ -40,6 +40,21 @@ HEADERS_OF_STATUS: Mapping[str, dict[str, Any]] = {
     "429": {"Retry-After": RETRY_AFTER},
     "503": {"Retry-After": RETRY_AFTER},
 }
+CONDITIONS: Mapping[str, dict[str, Any]] = {
+    "304": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "Answer only if the ETag is none of these; else 304 (RFC 9110 section 13.1.2).",
+        "schema": {"type": "string", "examples": ['"7"']},
+    },
+    "412": {
+        "name": "If-Match",
+        "in": "header",
+        "description": "Do it only while the ETag is one of these; else 412 (RFC 9110 section 13.1.1).",
+        "schema": {"type": "string", "examples": ['"7"', "*"]},
+    },
+}
+"""Status → the request header that leads to it."""
 DESCRIPTION = """\
 Tasks, categories, accounts and a log of every change.
 
@@ -77,9 +92,12 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
     for parser in endpoint.metadata.component_parsers or ():
         if isinstance(parser.parser, Listed):
             operation["parameters"] = list(_list_parameters(parser.parser.listing))
+    for status, parameter in CONDITIONS.items():
+        if status in operation["responses"]:
+            operation["parameters"] = [*operation.get("parameters", []), parameter]
     for status, answer in operation["responses"].items():
         answer["headers"] = {**COMMON_HEADERS, **HEADERS_OF_STATUS.get(status, {}), **answer.get("headers", {})}
-        if status == "204":
+        if status in ("204", "304"):
             answer.pop("content", None)
         if codes := answer.get("x-problem-codes"):
             ((media, content),) = answer["content"].items()

@@ -27,7 +27,10 @@ class FieldProblem(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An error, in the form of RFC 9457. `code` is stable: programs may rely on it."""
+    """An error, in the form of RFC 9457. `code` is stable: programs may rely on it.
+
+    `current` is the thing as it is, where a write was refused because that has changed.
+    """
 
     type: str
     title: str
@@ -36,6 +39,7 @@ class Problem(msgspec.Struct, frozen=True):
     instance: str
     code: str
     errors: list[FieldProblem] = []
+    current: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 def problem(refused: Refused, request: HttpRequest) -> HttpResponse:

@@ -29,6 +29,7 @@ from duely.api.lists import Listing, ListQuery
 from duely.api.problems import CONTENT_TYPE as PROBLEM_JSON
 from duely.api.problems import Problem, problem, refusal
 from duely.api.request import ApiRequest
+from duely.api.versions import has_already
 from duely.core import errors
 from duely.core.actor import Actor, anonymous
 from duely.core.errors import Refused
@@ -36,6 +37,9 @@ from duely.core.errors import Refused
 __all__ = ["Body", "Listed", "Path", "Resource", "operation"]
 
 JSON = "application/json"
+REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+"""For what a client may keep, if it asks each time whether that is still so."""
+NOT_MODIFIED = "As it was: the tag is among those of If-None-Match."
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., HttpResponse])
 
@@ -252,6 +256,15 @@ class Resource(Controller[Serializer]):
         body = content if isinstance(content, bytes) else msgspec.json.encode(content)
         return HttpResponse(body, status=status, content_type=JSON, headers=headers)
 
+    def tagged(self, content: Callable[[], msgspec.Struct | bytes], tag: str | None) -> HttpResponse:
+        """An answer with its entity tag; 304 without a body for whoever has it already. No tag: as `show`."""
+        if tag is None:
+            return self.show(content())
+        headers = {"ETag": tag, **REVALIDATED}
+        if has_already(self.request, tag):
+            return HttpResponse(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return self.show(content(), headers=headers)
+
     def nothing(self) -> HttpResponse:
         """204: done, and nothing to say."""
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
@@ -278,13 +291,16 @@ def operation(
     public: bool = False,
     limit: str = "anonymous",
     headers: Mapping[str, str] | None = None,
+    optional_headers: Mapping[str, str] | None = None,
+    conditional: bool = False,
 ) -> Callable[[Method], Method]:
     """Declare one operation for the OpenAPI document.
 
     `returns` is the struct of the good answer, None for 204. `refuses` are the refusals besides
     those that follow from the shape (sign-in, body, query string, crash). `headers` are those of
-    the good answer with what they hold. `name` is the operation's id in the document. `limit` is what a public one
-    counts towards; others count towards their user's own limit.
+    the good answer with what they hold, `optional_headers` those that only some good answers have.
+    `name` is the operation's id in the document. `limit` is what a public one counts towards; others
+    count towards their user's own limit. A `conditional` one may answer 304 (`Resource.tagged`).
     """
 
     def decorate(method: Method) -> Method:
@@ -295,15 +311,22 @@ def operation(
             ResponseSpec(
                 returns,
                 status_code=HTTPStatus(status),
-                headers={key: HeaderSpec(description=text) for key, text in (headers or {}).items()} or None,
+                headers=_header_specs(headers, required=True) | _header_specs(optional_headers, required=False) or None,
                 limit_to_content_types={JSON},
             ),
             *_problem_specs(refusals),
         ]
+        if conditional:
+            tag = {"ETag": HeaderSpec(description="The one that was asked about.")}
+            specs.append(ResponseSpec(None, status_code=HTTPStatus.NOT_MODIFIED, headers=tag, description=NOT_MODIFIED))
         options: dict[str, Any] = {"auth": [Open(limit)]} if public else {}
         return cast("Method", validate(*specs, operation_id=name, validate_responses=False, **options)(method))
 
     return decorate
+
+
+def _header_specs(headers: Mapping[str, str] | None, *, required: bool) -> dict[str, HeaderSpec]:
+    return {name: HeaderSpec(description=text, required=required) for name, text in (headers or {}).items()}
 
 
 def _implied(hints: Iterable[str], *, public: bool) -> Iterable[type[Refused]]:

@@ -71,6 +71,7 @@ CHANGES: Mapping[str, str] = {
 FIELD_CODES: Mapping[str, str] = {
     "already_exists": "Something else has this value, and it must be unique.",
     "conflict": "This contradicts another field or parameter.",
+    "edit_conflict": "Someone else has changed this field since the version that the edit was made from.",
     "invalid": "Wrong in a way that has no code of its own; `message` says how.",
     "invalid_choice": "Not one of the known words.",
     "invalid_date": "Neither a date nor an instant.",

@@ -92,7 +92,7 @@ def finished(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBa
     """What all answers of the API have in common."""
     response.headers.setdefault("Cache-Control", "no-store")
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each 4xx once more
-    if response.status_code == HTTPStatus.NO_CONTENT:
+    if response.status_code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         del response.headers["Content-Type"]
     elif isinstance(response, HttpResponse):
         response.headers["Content-Length"] = str(len(response.content))

@@ -1,12 +1,16 @@
 """Tasks and categories over HTTP."""
 
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
-from django.http import HttpResponse
+import msgspec
+from django.http import HttpRequest, HttpResponse
 
 from duely.api.lists import ListQuery
 from duely.api.resource import Body, Listed, Path, Resource, operation
 from duely.api.types import given
+from duely.api.versions import LISTED, EditConflict, VersionConflict, etag, expected, list_etag
 from duely.core.clock import now
 from duely.core.errors import AlreadyExists, Forbidden, NotFound
 from duely.tasks import actions, models, schemas
@@ -16,11 +20,28 @@ from duely.tasks.queries import visible_categories, visible_tasks
 TAGGED = {"ETag": "Made of the version."}
 CREATED = {**TAGGED, "Location": "The path of what was made."}
 REFUSES = (NotFound,)
+STALE = (VersionConflict, EditConflict)
 
 
-def etag(row: models.Task | models.Category) -> dict[str, str]:
-    """The strong entity tag of a row (RFC 9110 section 8.8.3)."""
-    return {"ETag": f'"{row.version}"'}
+def tagged(row: models.Task | models.Category) -> dict[str, str]:
+    """The header with the entity tag of a row."""
+    return {"ETag": etag(row)}
+
+
+def edit_of(request: HttpRequest, body: msgspec.Struct) -> dict[str, Any]:
+    """The `fields` that a body changes, and what the request is `expected` to find."""
+    fields = given(body)
+    return {"expected": expected(request, fields), "fields": fields}
+
+
+@contextmanager
+def showing_current(show: Callable[[Any], msgspec.Struct]) -> Iterator[None]:
+    """Put the thing as it is into the refusal of a stale write."""
+    try:
+        yield
+    except (VersionConflict, EditConflict) as refused:
+        refused.extra["current"] = show(refused.row)
+        raise
 
 
 class Tasks(Resource):
@@ -28,16 +49,17 @@ class Tasks(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.TaskPage, name="listTasks")
+    @operation(schemas.TaskPage, name="listTasks", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TASKS)]) -> HttpResponse:
         """List tasks, without those in the trash."""
-        return self.show(schemas.TASKS.answer(visible_tasks(self.actor), parsed_query))
+        tasks = visible_tasks(self.actor)
+        return self.tagged(lambda: schemas.TASKS.answer(tasks, parsed_query), list_etag(self.request))
 
     @operation(schemas.Task, name="createTask", status=201, refuses=(Forbidden, AlreadyExists), headers=CREATED)
     def post(self, parsed_body: Body[schemas.TaskIn]) -> HttpResponse:
         """Make a task."""
         task = actions.create_task(actor=self.actor, fields=given(parsed_body), now=now())
-        return self.show(schemas.task_of(task), 201, headers={**etag(task), "Location": f"/api/v1/tasks/{task.id}/"})
+        return self.show(schemas.task_of(task), 201, headers={**tagged(task), "Location": f"/api/v1/tasks/{task.id}/"})
 
 
 class OneTask(Resource):
@@ -45,28 +67,34 @@ class OneTask(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.Task, name="getTask", refuses=REFUSES, headers=TAGGED)
+    @operation(schemas.Task, name="getTask", refuses=REFUSES, headers=TAGGED, conditional=True)
     def get(self, parsed_path: Path[schemas.TaskPath]) -> HttpResponse:
         """Read a task."""
         task = task_for(self.actor, parsed_path.task_id)
-        return self.show(schemas.task_of(task), headers=etag(task))
+        return self.tagged(lambda: schemas.task_of(task), etag(task))
 
-    @operation(schemas.Task, name="replaceTask", refuses=REFUSES, headers=TAGGED)
+    @operation(schemas.Task, name="replaceTask", refuses=(*REFUSES, *STALE), headers=TAGGED)
     def put(self, parsed_path: Path[schemas.TaskPath], parsed_body: Body[schemas.TaskPut]) -> HttpResponse:
         """Replace a task's writable fields; what is missing takes its default."""
-        task = actions.replace_task(actor=self.actor, task_id=parsed_path.task_id, fields=given(parsed_body), now=now())
-        return self.show(schemas.task_of(task), headers=etag(task))
+        edit = edit_of(self.request, parsed_body)
+        with showing_current(schemas.task_of):
+            task = actions.replace_task(actor=self.actor, task_id=parsed_path.task_id, **edit, now=now())
+        return self.show(schemas.task_of(task), headers=tagged(task))
 
-    @operation(schemas.Task, name="updateTask", refuses=REFUSES, headers=TAGGED)
+    @operation(schemas.Task, name="updateTask", refuses=(*REFUSES, *STALE), headers=TAGGED)
     def patch(self, parsed_path: Path[schemas.TaskPath], parsed_body: Body[schemas.TaskPatch]) -> HttpResponse:
         """Change the fields that the body holds."""
-        task = actions.update_task(actor=self.actor, task_id=parsed_path.task_id, fields=given(parsed_body), now=now())
-        return self.show(schemas.task_of(task), headers=etag(task))
+        edit = edit_of(self.request, parsed_body)
+        with showing_current(schemas.task_of):
+            task = actions.update_task(actor=self.actor, task_id=parsed_path.task_id, **edit, now=now())
+        return self.show(schemas.task_of(task), headers=tagged(task))
 
-    @operation(None, name="deleteTask", status=204, refuses=REFUSES)
+    @operation(None, name="deleteTask", status=204, refuses=(*REFUSES, VersionConflict))
     def delete(self, parsed_path: Path[schemas.TaskPath]) -> HttpResponse:
         """Move a task to the trash."""
-        actions.delete_task(actor=self.actor, task_id=parsed_path.task_id, now=now())
+        with showing_current(schemas.task_of):
+            basis = expected(self.request)
+            actions.delete_task(actor=self.actor, task_id=parsed_path.task_id, expected=basis, now=now())
         return self.nothing()
 
 
@@ -75,16 +103,17 @@ class Categories(Resource):
 
     tags = ("categories",)
 
-    @operation(schemas.CategoryPage, name="listCategories")
+    @operation(schemas.CategoryPage, name="listCategories", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.CATEGORIES)]) -> HttpResponse:
         """List categories with their task counts."""
-        return self.show(schemas.CATEGORIES.answer(visible_categories(self.actor), parsed_query))
+        categories = visible_categories(self.actor)
+        return self.tagged(lambda: schemas.CATEGORIES.answer(categories, parsed_query), list_etag(self.request))
 
     @operation(schemas.Category, name="createCategory", status=201, refuses=(AlreadyExists,), headers=CREATED)
     def post(self, parsed_body: Body[schemas.NewCategory]) -> HttpResponse:
         """Make a category."""
         category = actions.create_category(actor=self.actor, fields=given(parsed_body), now=now())
-        place = {**etag(category), "Location": f"/api/v1/categories/{category.id}/"}
+        place = {**tagged(category), "Location": f"/api/v1/categories/{category.id}/"}
         return self.show(schemas.category_of(category), 201, headers=place)
 
 
@@ -96,29 +125,34 @@ class OneCategory(Resource):
     @operation(schemas.Category, name="getCategory", refuses=REFUSES, headers=TAGGED)
     def get(self, parsed_path: Path[schemas.CategoryPath]) -> HttpResponse:
         """Read a category."""
+        # Not conditional: its `task_count` changes without its version.
         category = category_for(self.actor, parsed_path.category_id)
-        return self.show(schemas.category_of(category), headers=etag(category))
+        return self.show(schemas.category_of(category), headers=tagged(category))
 
-    @operation(schemas.Category, name="replaceCategory", refuses=(*REFUSES, AlreadyExists), headers=TAGGED)
-    def put(self, parsed_path: Path[schemas.CategoryPath], parsed_body: Body[schemas.CategoryIn]) -> HttpResponse:
+    @operation(schemas.Category, name="replaceCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
+    def put(self, parsed_path: Path[schemas.CategoryPath], parsed_body: Body[schemas.CategoryPut]) -> HttpResponse:
         """Replace a category's writable fields; what is missing takes its default."""
-        category = actions.replace_category(
-            actor=self.actor, category_id=parsed_path.category_id, fields=given(parsed_body), now=now()
-        )
-        return self.show(schemas.category_of(category), headers=etag(category))
+        edit = edit_of(self.request, parsed_body)
+        with showing_current(schemas.category_of):
+            category = actions.replace_category(
+                actor=self.actor, category_id=parsed_path.category_id, **edit, now=now()
+            )
+        return self.show(schemas.category_of(category), headers=tagged(category))
 
-    @operation(schemas.Category, name="updateCategory", refuses=(*REFUSES, AlreadyExists), headers=TAGGED)
+    @operation(schemas.Category, name="updateCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
     def patch(self, parsed_path: Path[schemas.CategoryPath], parsed_body: Body[schemas.CategoryPatch]) -> HttpResponse:
         """Change the fields that the body holds."""
-        category = actions.update_category(
-            actor=self.actor, category_id=parsed_path.category_id, fields=given(parsed_body), now=now()
-        )
-        return self.show(schemas.category_of(category), headers=etag(category))
+        edit = edit_of(self.request, parsed_body)
+        with showing_current(schemas.category_of):
+            category = actions.update_category(actor=self.actor, category_id=parsed_path.category_id, **edit, now=now())
+        return self.show(schemas.category_of(category), headers=tagged(category))
 
-    @operation(None, name="deleteCategory", status=204, refuses=REFUSES)
+    @operation(None, name="deleteCategory", status=204, refuses=(*REFUSES, VersionConflict))
     def delete(self, parsed_path: Path[schemas.CategoryPath]) -> HttpResponse:
         """Remove a category; its tasks stay, without one."""
-        actions.delete_category(actor=self.actor, category_id=parsed_path.category_id, now=now())
+        with showing_current(schemas.category_of):
+            basis = expected(self.request)
+            actions.delete_category(actor=self.actor, category_id=parsed_path.category_id, expected=basis, now=now())
         return self.nothing()
 
 

@@ -141,8 +141,12 @@ class CategoryName(Parsed[str]):
         return text_of(raw, longest=100, shortest=1)
 
 
-class TaskPut(msgspec.Struct, forbid_unknown_fields=True):
-    """All that may be set of a task; what is missing takes its default."""
+Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+"""The version that an edit was made from."""
+
+
+class TaskFields(msgspec.Struct, forbid_unknown_fields=True):
+    """All that may be set of a task."""
 
     title: Title
     description: Description | UnsetType = UNSET
@@ -155,7 +159,16 @@ class TaskPut(msgspec.Struct, forbid_unknown_fields=True):
     reminders: Reminders | UnsetType = UNSET
 
 
-class TaskIn(TaskPut, forbid_unknown_fields=True):
+class TaskPut(TaskFields, forbid_unknown_fields=True):
+    """All that may be set of a task; what is missing takes its default.
+
+    `version`: what it was made from. Then it is refused when someone has changed the same fields since.
+    """
+
+    version: Version | UnsetType = UNSET
+
+
+class TaskIn(TaskFields, forbid_unknown_fields=True):
     """A new task. `id` may be chosen by the client; `owner` may be named by admins."""
 
     id: UUID | UnsetType = UNSET
@@ -163,7 +176,10 @@ class TaskIn(TaskPut, forbid_unknown_fields=True):
 
 
 class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to change of a task; what is absent stays. `null` clears `due_date` and `category`."""
+    """What is to change of a task; what is absent stays. `null` clears `due_date` and `category`.
+
+    `version`: what it was made from. Then it is refused when someone has changed the same fields since.
+    """
 
     title: Title | UnsetType = UNSET
     description: Description | UnsetType = UNSET
@@ -174,6 +190,7 @@ class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
     category: UUID | UnsetType | None = UNSET
     tags: Tags | UnsetType = UNSET
     reminders: Reminders | UnsetType = UNSET
+    version: Version | UnsetType = UNSET
 
 
 class TaskPath(msgspec.Struct):
@@ -332,26 +349,33 @@ TASKS = Listing(
 )
 
 
-class CategoryIn(msgspec.Struct, forbid_unknown_fields=True):
-    """All that may be set of a category; what is missing takes its default."""
+class CategoryFields(msgspec.Struct, forbid_unknown_fields=True):
+    """All that may be set of a category."""
 
     name: CategoryName
     color: Color | UnsetType = UNSET
     position: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
 
 
-class NewCategory(CategoryIn, forbid_unknown_fields=True):
+class CategoryPut(CategoryFields, forbid_unknown_fields=True):
+    """All that may be set of a category; what is missing takes its default. `version` as of a task."""
+
+    version: Version | UnsetType = UNSET
+
+
+class NewCategory(CategoryFields, forbid_unknown_fields=True):
     """A new category. `id` may be chosen by the client."""
 
     id: UUID | UnsetType = UNSET
 
 
 class CategoryPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to change of a category; what is absent stays."""
+    """What is to change of a category; what is absent stays. `version` as of a task."""
 
     name: CategoryName | UnsetType = UNSET
     color: Color | UnsetType = UNSET
     position: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
+    version: Version | UnsetType = UNSET
 
 
 class CategoryPath(msgspec.Struct):

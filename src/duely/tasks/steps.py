@@ -1,10 +1,12 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from duely.activity.actions import Changes
+from duely.activity.queries import fields_of_last
+from duely.api.versions import EditConflict, Expected
 from duely.core.clock import rfc3339
 from duely.core.errors import FieldError, ValidationFailed
 from duely.core.ids import new_id
@@ -28,6 +30,22 @@ def edit(row: Task | Category, columns: Mapping[str, Any], now: datetime) -> Sta
     if not changed:
         return None
     return update(row, {**changed, "version": row.version + 1, "updated_at": now})
+
+
+def refuse_conflict(row: Task | Category, expected: Expected, fields: Fields, changes: Collection[str]) -> None:
+    """Raises EditConflict (409) when fields that a body names, and would change, have changed since its version.
+
+    changes: what the edit would change, by the names in the change log. What follows from other fields by itself, as a
+    status from a due date, is nobody's edit. ValidationFailed (400) for a version that is yet to come.
+    """
+    if many := expected.missed(row):
+        named = {_SHORTHANDS.get(name, name) for name in fields}
+        others = fields_of_last(row.owner_id, row.id, many)
+        if conflict := named & set(changes) & others:
+            raise EditConflict(row, conflict)
+
+
+_SHORTHANDS = {"completed": "status", "reopen": "status"}
 
 
 def differences(before: Fields, after: Fields) -> dict[str, list[Any]]:

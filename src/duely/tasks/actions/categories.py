@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from duely.activity.actions import Entry, record, record_many
+from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.errors import AlreadyExists, FieldError
 from duely.core.ids import new_id
@@ -35,15 +36,20 @@ def create_category(*, actor: Actor, fields: Fields, now: datetime) -> Category:
     return category
 
 
-def update_category(*, actor: Actor, category_id: UUID, fields: Fields, now: datetime) -> Category:
+def update_category(
+    *, actor: Actor, category_id: UUID, fields: Fields, expected: Expected = NOTHING, now: datetime
+) -> Category:
     """Change these fields of a category. An edit that changes nothing leaves no trace.
 
-    Raises NotFound (404), Forbidden (403), AlreadyExists (409). Records category.updated.
+    Raises NotFound (404), Forbidden (403), VersionConflict (412), ValidationFailed (400), EditConflict (409),
+    AlreadyExists (409). Records category.updated.
     """
     try:
         with transaction.atomic():
             category = category_for(actor, category_id, lock=True)
+            expected.refuse_other(category)
             changes = steps.differences({name: getattr(category, name) for name in fields}, fields)
+            steps.refuse_conflict(category, expected, fields, changes)
             statement = steps.edit(category, _category_columns(fields), now)
             if statement is not None:
                 record(actor, "category.updated", category, at=now, changes=changes, write=statement)
@@ -52,18 +58,23 @@ def update_category(*, actor: Actor, category_id: UUID, fields: Fields, now: dat
     return category
 
 
-def replace_category(*, actor: Actor, category_id: UUID, fields: Fields, now: datetime) -> Category:
+def replace_category(
+    *, actor: Actor, category_id: UUID, fields: Fields, expected: Expected = NOTHING, now: datetime
+) -> Category:
     """Set all writable fields of a category; otherwise as `update_category`."""
-    return update_category(actor=actor, category_id=category_id, fields={**CATEGORY_DEFAULTS, **fields}, now=now)
+    whole = {**CATEGORY_DEFAULTS, **fields}
+    return update_category(actor=actor, category_id=category_id, fields=whole, expected=expected, now=now)
 
 
 @transaction.atomic
-def delete_category(*, actor: Actor, category_id: UUID, now: datetime) -> None:
+def delete_category(*, actor: Actor, category_id: UUID, expected: Expected = NOTHING, now: datetime) -> None:
     """Remove a category. Its tasks stay, without one.
 
-    Raises NotFound (404), Forbidden (403). Records task.updated for each task, then category.deleted.
+    Raises NotFound (404), Forbidden (403), VersionConflict (412). Records task.updated for each task, then
+    category.deleted.
     """
     category = category_for(actor, category_id, lock=True)
+    expected.refuse_other(category)
     emptied = list(Task.objects.select_for_update().filter(category_id=category.id).order_by("id"))
     changes = {"category": [str(category.id), None]}
     entries = [Entry("task.updated", task, changes) for task in emptied]

@@ -1,11 +1,13 @@
 """What people do with tasks. Each records its change in the same transaction."""
 
+from copy import copy
 from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
 from duely.activity.actions import record
+from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError
@@ -50,34 +52,41 @@ def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
 
 
 @transaction.atomic
-def update_task(*, actor: Actor, task_id: UUID, fields: Fields, now: datetime) -> Task:
+def update_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expected = NOTHING, now: datetime) -> Task:
     """Change these fields of a task. An edit that changes nothing leaves no trace.
 
-    Raises NotFound (404), Forbidden (403), ValidationFailed (400). Records task.status_changed when the
-    status changes, else task.updated.
+    Raises NotFound (404), Forbidden (403), VersionConflict (412), ValidationFailed (400), EditConflict (409).
+    Records task.status_changed when the status changes, else task.updated.
     """
     task = locked_task_for(actor, task_id, category_id=fields.get("category"))
+    expected.refuse_other(task)
     zone: str = task.zone  # type: ignore[attr-defined]
     before, due_at, texts = steps.logged(task), task.due_at, task.reminders
-    columns = steps.columns_of(task, steps.status_given(fields), zone, now)
+    wanted = steps.status_given(fields)
+    columns = steps.columns_of(task, wanted, zone, now)
+    edited = copy(task)
+    steps.assign(edited, columns)
+    changes = steps.differences(before, steps.logged(edited))
+    steps.refuse_conflict(task, expected, wanted, changes)
     statement = steps.edit(task, columns, now)
     if statement is not None:
         if (task.due_at, task.reminders) != (due_at, texts):
             steps.place_reminders(task, zone, now, former=texts)
-        changes = steps.differences(before, steps.logged(task))
         action = "task.status_changed" if "status" in changes else "task.updated"
         record(actor, action, task, at=now, changes=changes, write=statement)
     return task
 
 
-def replace_task(*, actor: Actor, task_id: UUID, fields: Fields, now: datetime) -> Task:
+def replace_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expected = NOTHING, now: datetime) -> Task:
     """Set all writable fields of a task; those not given take their defaults. Otherwise as `update_task`."""
-    return update_task(actor=actor, task_id=task_id, fields={**TASK_DEFAULTS, **steps.status_given(fields)}, now=now)
+    whole = {**TASK_DEFAULTS, **steps.status_given(fields)}
+    return update_task(actor=actor, task_id=task_id, fields=whole, expected=expected, now=now)
 
 
 @transaction.atomic
-def delete_task(*, actor: Actor, task_id: UUID, now: datetime) -> None:
-    """Move a task to the trash. Raises NotFound (404), Forbidden (403). Records task.deleted."""
+def delete_task(*, actor: Actor, task_id: UUID, expected: Expected = NOTHING, now: datetime) -> None:
+    """Move a task to the trash. Raises NotFound (404), Forbidden (403), VersionConflict (412). Records task.deleted."""
     task = locked_task_for(actor, task_id)
+    expected.refuse_other(task)
     statement = steps.edit(task, {"deleted_at": now}, now)
     record(actor, "task.deleted", task, at=now, changes={"deleted_at": [None, rfc3339(now)]}, write=statement)

@@ -1,0 +1,120 @@
+"""Versions of things and of lists: their entity tags, and what a request expects of them (RFC 9110 section 13.1)."""
+
+import hashlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from django.http import HttpRequest
+
+import duely
+from duely.api.request import ApiRequest
+from duely.core.errors import FieldError, MalformedRequest, Refused, ValidationFailed
+
+ANY_TAG = "*"
+_TAGS = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*(?:,\s*|$))+')
+_ANY_STRENGTH = re.compile(r'"[^"]*"')
+_STRONG = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
+
+
+class Versioned(Protocol):
+    """What has a version."""
+
+    @property
+    def version(self) -> int: ...
+
+
+class VersionConflict(Refused):
+    """`If-Match` names other versions than the present one, which stands under `current`."""
+
+    code = "version_conflict"
+    status = 412
+    title = "This has changed since."
+
+    def __init__(self, row: Any) -> None:
+        super().__init__("Look at `current`, then send the change again with its version.")
+        self.row = row
+
+
+class EditConflict(Refused):
+    """Someone has changed the same fields since the `version` of the body. `current` holds what they are now."""
+
+    code = "edit_conflict"
+    status = 409
+    title = "Someone else has changed the same fields."
+
+    def __init__(self, row: Any, names: Collection[str]) -> None:
+        faults = [FieldError(name, "edit_conflict", "This has changed since that version.") for name in sorted(names)]
+        super().__init__(f"Changed since: {', '.join(sorted(names))}. Look at `current`, and decide.", errors=faults)
+        self.row = row
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a write was made from. `tags`: the versions that If-Match names, None without; `version`: the body's."""
+
+    tags: frozenset[int] | None = None
+    version: int | None = None
+
+    def refuse_other(self, row: Versioned) -> None:
+        """Raises VersionConflict (412) unless If-Match names the version of this row, which is locked."""
+        if self.tags is not None and row.version not in self.tags:
+            raise VersionConflict(row)
+
+    def missed(self, row: Versioned) -> int:
+        """How many versions came after the body's. Raises ValidationFailed (400) for one that is yet to come."""
+        if self.version is None:
+            return 0
+        if self.version > row.version:
+            raise ValidationFailed(FieldError("version", "out_of_range", f"The newest version is {row.version}."))
+        return row.version - self.version
+
+
+LISTED = {"ETag": "Of this page, for those who see only what is theirs."}
+"""Of the good answer of a list, for the document."""
+
+NOTHING = Expected()
+"""The last write wins, field by field."""
+
+
+def etag(row: Versioned) -> str:
+    """The strong entity tag of a row (RFC 9110 section 8.8.3)."""
+    return f'"{row.version}"'
+
+
+def list_etag(request: ApiRequest) -> str | None:
+    """The entity tag of a list of what is the caller's: it follows from the query and the last number in their log.
+
+    Whatever such a list shows changes with an entry there. None for those who see what is others'.
+    """
+    actor = request.actor
+    if actor.sees_all:
+        return None
+    parts = (duely.__version__, request.path, request.META.get("QUERY_STRING", ""), str(actor.id), str(actor.seq))
+    return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'
+
+
+def has_already(request: HttpRequest, tag: str) -> bool:
+    """Whether If-None-Match names this tag; weak comparison (section 13.1.2). Raises MalformedRequest (400)."""
+    header = request.headers.get("If-None-Match")
+    if header is None:
+        return False
+    return header.strip() == ANY_TAG or tag in _tags(header, "If-None-Match")
+
+
+def _tags(header: str, name: str) -> list[str]:
+    """The entity tags of a header, `W/` left out where it is no matter."""
+    if not _TAGS.fullmatch(header):
+        raise MalformedRequest(f'{name} must hold entity tags in quotes, such as "7", or *.')
+    return _ANY_STRENGTH.findall(header)
+
+
+def expected(request: HttpRequest, fields: dict[str, Any] | None = None) -> Expected:
+    """What this request expects; takes `version` out of the fields of its body. Raises MalformedRequest (400)."""
+    version = fields.pop("version", None) if fields else None
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == ANY_TAG:
+        return Expected(None, version)
+    _tags(header, "If-Match")
+    return Expected(frozenset(map(int, _STRONG.findall(header))), version)
