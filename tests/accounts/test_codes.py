@@ -103,7 +103,7 @@ def test_who_finds_every_name_taken_is_told_so(monkeypatch: pytest.MonkeyPatch) 
     person("alice", email="other@example.org")
     person("alice-same", email="another@example.org")
     response = answer(new_code(ALICE))
-    assert (response.status_code, response.json()["code"]) == (409, "already_exists")
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from duely.accounts.models import EndReason, SignUp, User
 from duely.accounts.rules import Purpose, Role
 from duely.activity.actions import Entry, Nobody, record
 from duely.core.actor import Actor
-from duely.core.errors import AlreadyExists, FieldError, Forbidden, NotFound, Refused, ValidationFailed
+from duely.core.errors import AlreadyExists, FieldError, Forbidden, NotFound, Refused, Unavailable, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.records import insertion, insertions, update
 from duely.guard.limits import limit_mailbox
@@ -89,8 +89,8 @@ def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: 
 def sign_up_by_mail(*, actor: Actor, email: str, now: datetime) -> User:
     """Make an account for whoever reads the mail of this address, under a name made of it, without a password.
 
-    In the caller's transaction. Returns the account that another request has made meanwhile, if one has.
-    Records user.created.
+    In the caller's transaction. Returns the account that another request has made meanwhile, if one has. Raises
+    Unavailable (503) when every made-up name is taken. Records user.created.
     """
     role = Role(settings.DEFAULT_ROLE)
     for suffix in ("", *(f"-{secrets.token_hex(size)}" for size in SUFFIX_BYTES)):
@@ -103,7 +103,7 @@ def sign_up_by_mail(*, actor: Actor, email: str, now: datetime) -> User:
             return user
         if other := queries.user_by_email(user.email_key):
             return other
-    raise _taken(["username"])
+    raise Unavailable
 
 
 def create_admin(*, username: str, email: str, password: str, now: datetime) -> User:
