@@ -1,5 +1,6 @@
 """`duely web`: granian's processes around the WSGI application."""
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -31,6 +32,8 @@ def web() -> None:
         end_with_parent(os.getppid())
     else:
         refuse_taken(settings.HOST, settings.PORT)
+    # Most of the threads wait for clients; two work (duely.guard.turns).
+    logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
     import_string(settings.WSGI_APPLICATION)
     server = Server(
