@@ -26,12 +26,12 @@ def b64(data: bytes) -> str:
 
 def signed(header: Any, claims: Any, key: bytes | None = None, algorithm: str = "sha256") -> str:
     parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims)]
-    signing_input = ".".join(map(b64, parts))
-    return (
-        signing_input
-        + "."
-        + b64(hmac.digest(current_key("access") if key is None else key, signing_input.encode(), algorithm))
-    )
+    return sealed(list(map(b64, parts)), key, algorithm)
+
+
+def sealed(parts: list[str], key: bytes | None = None, algorithm: str = "sha256") -> str:
+    text = ".".join(parts)
+    return f"{text}.{b64(hmac.digest(current_key('access') if key is None else key, text.encode(), algorithm))}"
 
 
 def respelled(token: str) -> str:
@@ -299,3 +299,27 @@ def test_the_check_reads_the_last_number_of_the_log(rf: Any) -> None:
     request.origin = Origin()
     actor = authenticate(request)
     assert (actor.seq, actor.sees_all) == (2, True)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_part_in_another_spelling_is_refused_whoever_signed_it(place: int) -> None:
+    forge = Forge()
+    texts = [json.dumps(part) for part in (forge.header, forge.claims)]
+    parts = [b64(text.ljust(len(text) + 2 - len(text) % 3).encode()) for text in texts]  # two bits to spare
+    assert answer(f"Bearer {sealed(parts)}").status_code == 200
+    parts[place] = respelled(parts[place])
+    assert answer(f"Bearer {sealed(parts)}").status_code == 401
+
+
+@pytest.mark.parametrize("ahead, status", [(1, 200), (30, 200), (31, 401)])
+def test_clocks_of_two_machines_may_differ_by_half_a_minute(ahead: int, status: int) -> None:
+    with time_machine.travel(clock.now().replace(microsecond=0), tick=False):
+        forge = Forge()
+        assert answer(f"Bearer {forge.token(iat=forge.claims['iat'] + ahead)}").status_code == status
+
+
+@pytest.mark.parametrize("length, looked_at", [(1024, 1), (1025, 0)])
+def test_a_text_that_no_token_is_as_long_as_is_not_looked_at(length: int, looked_at: int) -> None:
+    tokens._verified.cache_clear()
+    assert answer("Bearer " + "x" * length).status_code == 401
+    assert tokens._verified.cache_info().misses == looked_at

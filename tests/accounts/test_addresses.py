@@ -1,6 +1,6 @@
 """Whose an e-mail address is: verifying it, signing up where that is required, changing it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,13 +8,14 @@ import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from cast import PASSWORD, Api, faults, log_of, new_token, person
+from cast import PASSWORD, Api, faults, log_of, new_code, new_token, person
 from duely.accounts import actions, codes
 from duely.accounts.models import Code, SignUp, User
 from duely.accounts.rules import Purpose
 from duely.activity.actions import SYSTEM_LOG
 from duely.activity.models import Change
 from duely.core import clock
+from duely.core.errors import AlreadyExists
 from duely.core.ids import new_id
 from duely.guard import limits
 from duely.guard.rules import Rate
@@ -189,6 +190,22 @@ def test_a_name_that_nobody_came_for_is_free_again() -> None:
 
 
 @pytest.mark.usefixtures("required")
+def test_a_name_that_waits_for_its_owner_is_nobody_elses() -> None:
+    sign_up()
+    at = clock.now()
+
+    def make(name: str, email: str, now: datetime) -> User:
+        return actions.create_admin(username=name, email=email, password=PASSWORD, now=now)
+
+    with pytest.raises(AlreadyExists):
+        make("ALICE", OTHER, at)
+    by_code = Api().post("auth/verify-otp/", {"email": "alice@example.com", "code": new_code("alice@example.com")})
+    assert by_code.status_code == 200
+    assert User.objects.get().username.startswith("alice-")
+    assert make("Alice", OTHER, SignUp.objects.get().expires_at).username == "Alice"
+
+
+@pytest.mark.usefixtures("required")
 def test_who_is_quicker_gets_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from duely.accounts import queries
 
@@ -317,6 +334,15 @@ def test_an_address_that_is_taken_meanwhile_is_refused() -> None:
     assert (response.status_code, response.json()["code"]) == (409, "already_exists")
     user.refresh_from_db()
     assert user.email == ALICE
+
+
+def test_a_mail_box_is_not_flooded_by_changes_to_it(settings: Any) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
+    limits.forget()
+    people = [Api(person(name)) for name in ("alice", "bob", "carol")]
+    assert [change(api).status_code for api in people] == [200, 200, 429]
+    assert change(people[2], "free@example.org").status_code == 200
+    assert Job.objects.count() == 3
 
 
 def test_two_may_ask_for_one_address() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from cast import PASSWORD, Api, alice, code_for, log_of, new_code, person, session_of
-from duely.accounts import actions, codes
+from duely.accounts import actions, codes, steps
 from duely.accounts.models import Code, Session, User
 from duely.accounts.rules import MAX_CODES_PER_DAY, MAX_TRIES, MAX_WRONG_PER_DAY, Purpose, username_from
 from duely.activity.actions import SYSTEM_LOG
@@ -228,6 +228,28 @@ def test_an_address_has_fifty_wrong_guesses_a_day_over_all_its_codes() -> None:
     assert answer(new_code("bob@example.org"), "bob@example.org").status_code == 200
     with time_machine.travel(at + timedelta(days=1, minutes=1)):
         assert answer(new_code(ALICE)).status_code == 200
+
+
+@pytest.mark.parametrize("wrong, status", [(4, 200), (5, 400)])
+def test_a_code_has_five_tries(wrong: int, status: int) -> None:
+    code = new_code(ALICE)
+    for _ in range(wrong):
+        answer(other_than(code))
+    assert answer(code).status_code == status
+
+
+@pytest.mark.parametrize("wrong, status", [(49, 200), (50, 400)])
+def test_an_address_has_fifty_wrong_guesses_a_day(wrong: int, status: int) -> None:
+    for tries in [5] * (wrong // 5) + [wrong % 5]:
+        new_code(ALICE)
+        Code.objects.filter(ended_at=None).update(tries=tries, ended_at=clock.now())
+    assert answer(new_code(ALICE)).status_code == status
+
+
+def test_a_guess_is_not_counted_where_it_could_be_taken_back() -> None:
+    code, at = new_code(ALICE), clock.now()
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        steps.check_code(Purpose.SIGN_IN, ALICE, code, at)
 
 
 def test_a_failure_is_recorded_without_what_was_typed() -> None:

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from cast import PASSWORD, Api, adam, alice, bob, log_of, person, session_of
+from duely.accounts import access
 from duely.accounts.models import Session
+from duely.core import clock
+from duely.core.actor import Actor, Origin
+from duely.core.errors import Forbidden
 from duely.core.ids import new_id
 
 pytestmark = pytest.mark.django_db
@@ -160,3 +164,15 @@ def test_the_list_takes_two_statements(django_assert_num_queries: Any) -> None:
     api = Api(alice())
     with django_assert_num_queries(2):
         api.get("auth/sessions/")
+
+
+def test_a_role_that_is_not_in_the_table_may_not_even_look_at_itself() -> None:
+    user = alice()
+    session = session_of(user)
+    actor = Actor(user.id, user.username, "unheard of", session.id, "UTC", Origin())
+    with pytest.raises(Forbidden):
+        access.session_for(actor, session.id, clock.now())
+    with pytest.raises(Forbidden):
+        access.user_for(actor, user.id)
+    with pytest.raises(Forbidden):
+        access.require_management(actor, user.id)

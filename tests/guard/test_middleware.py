@@ -1,5 +1,6 @@
 """What stands in front of every request: the access log, and the way past the pages' own middleware."""
 
+import io
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 from django.test import Client
 
 from cast import V1, Api, alice
+from duely.core import errors
+from duely.guard.middleware import refuse_body
 
 pytestmark = pytest.mark.django_db
 
@@ -97,3 +100,63 @@ def test_a_body_whose_end_is_a_matter_of_opinion_is_refused(coding: str) -> None
 def test_pages_are_still_served_by_their_own_middleware(path: str) -> None:
     assert Client().get(path).status_code == 200
     assert Client(enforce_csrf_checks=True).post("/admin/login/", {}).status_code == 403
+
+
+@pytest.mark.parametrize("length", ["0", "7", "1048576", "0001"])
+def test_a_body_of_a_mebibyte_is_let_in(length: str) -> None:
+    refuse_body(length)
+
+
+@pytest.mark.parametrize("length", ["1048577", "9999999", "10000000", "9" * 5000, "00000001"])
+def test_a_longer_body_is_refused_by_its_length(length: str) -> None:
+    with pytest.raises(errors.BodyTooLarge, match="1048576 bytes"):
+        refuse_body(length)
+
+
+@pytest.mark.parametrize("length", ["-1", "+1", "1.0", "0x10", "1 ", "²", "٣", "1_0", "many"])
+def test_a_length_that_is_no_number_is_refused(length: str) -> None:
+    with pytest.raises(errors.MalformedRequest):
+        refuse_body(length)
+
+
+def test_a_body_that_says_it_is_too_long_is_not_read() -> None:
+    class Unread(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise AssertionError("somebody read the body")
+
+    headers = Api(alice()).headers
+    for length, status in (("1048577", 413), ("many", 400)):
+        extra: dict[str, Any] = {"CONTENT_LENGTH": length, "wsgi.input": Unread()}
+        answer = Client().post(f"{V1}tasks/", b"", "application/json", headers=headers, **extra)
+        assert answer.status_code == status
+
+
+def test_an_answer_without_content_says_nothing_of_its_type_or_length() -> None:
+    me = Api(alice())
+    task = me.post("tasks/", {"title": "Milk"}).json()
+    answer = me.delete(f"tasks/{task['id']}/")
+    assert answer.status_code == 204
+    assert not {"Content-Type", "Content-Length"} & set(answer.headers)
+
+
+def test_head_gets_the_length_of_what_get_would_send() -> None:
+    me = Api(alice())
+    whole, head = me.get("tasks/"), me.call("HEAD", "tasks/")
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head["Content-Length"]) == int(whole["Content-Length"]) == len(whole.content) > 0
+
+
+@pytest.mark.parametrize("path", ["tasks/", "nowhere/", "", "users/me/"])
+def test_no_answer_of_the_api_is_kept_by_a_cache(path: str) -> None:
+    assert Api(alice()).get(path)["Cache-Control"] == "no-store"
+
+
+def test_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not by Django as well, whose lines know neither address nor user."""
+    logger = logging.getLogger("django.request")
+    logger.addHandler(caplog.handler)
+    try:
+        assert Api(alice()).get("nowhere/").status_code == 404
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [record for record in caplog.records if record.name == "django.request"] == []

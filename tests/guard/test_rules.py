@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duely.guard.rules import api_path, client_address, parse_address, printable, sane_request_id
+from duely.guard.rules import (
+    Rate,
+    Scope,
+    Standing,
+    api_path,
+    client_address,
+    counted_address,
+    is_api,
+    is_document,
+    parse_address,
+    printable,
+    sane_request_id,
+)
 
 PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 
@@ -178,3 +190,76 @@ def test_the_canonical_form_is_its_own_canonical_form(rest: str) -> None:
     assert api_path(once) == once
     assert once.startswith("/api/v1/")
     assert once.endswith("/")
+
+
+@pytest.mark.parametrize(
+    "path, api, document",
+    [
+        ("/api", True, False),
+        ("/api/", True, False),
+        ("/api/tasks", True, False),
+        ("/api/docs", True, True),
+        ("/api/v1/docs/", True, True),
+        ("/api/v1/docs/more/", True, False),
+        ("/apis", False, False),
+        ("/v1/docs/", False, False),
+        ("/docs/", False, False),
+        ("/", False, False),
+    ],
+)
+def test_what_lies_under_the_api_is_told_from_pages(path: str, api: bool, document: bool) -> None:
+    assert (is_api(path), is_document(path)) == (api, document)
+
+
+@pytest.mark.parametrize(
+    "text, limit, seconds",
+    [
+        ("50/min", 50, 60),
+        ("5/10min", 5, 600),
+        ("5/10 min", 5, 600),
+        (" 1000/Day ", 1000, 86_400),
+        ("1/s", 1, 1),
+        ("1/2seconds", 1, 2),
+        ("7/hour", 7, 3600),
+        ("999999/24h", 999_999, 86_400),
+    ],
+)
+def test_rates_are_read_as_people_write_them(text: str, limit: int, seconds: int) -> None:
+    assert Rate.parse(text) == Rate(limit, seconds)
+
+
+def test_zero_is_no_rate() -> None:
+    assert Rate.parse(" 0 ") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "5/", "/min", "0/min", "05/min", "-1/min", "5/0min", "5/week", "1000000/s", "2/2d", "1/25h", "٥/min"],
+)
+def test_other_text_is_no_rate(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        Rate.parse(text)
+
+
+@pytest.mark.parametrize("wait, told", [(0.0, 1), (0.2, 1), (1.0, 1), (1.01, 2), (59.5, 60)])
+def test_who_waits_as_long_as_told_does_not_come_too_early(wait: float, told: int) -> None:
+    standing = Standing(Scope.LOGIN, Rate(5, 60), False, 0, wait)
+    assert standing.retry_after == told
+    assert standing.headers() == {"RateLimit-Policy": '"login";q=5;w=60', "RateLimit": f'"login";r=0;t={told}'}
+
+
+@pytest.mark.parametrize(
+    "address, counted",
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+        ("localhost", "unknown"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_all_addresses_of_one_customer_count_as_one(address: str | None, counted: str) -> None:
+    assert counted_address(address) == counted

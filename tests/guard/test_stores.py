@@ -98,6 +98,12 @@ def test_what_no_limit_looks_at_is_forgotten() -> None:
     assert Hit.objects.count() == 2
 
 
+@pytest.mark.django_db
+def test_a_thousand_are_forgotten_at_a_time() -> None:
+    Hit.objects.bulk_create(Hit(key="a", at=now() - timedelta(days=2)) for _ in range(1001))
+    assert [stores.purge_hits() for _ in range(3)] == [1000, 1, 0]
+
+
 def test_redis_counts_the_same(redis: Redis) -> None:
     store = stores.shared()
     assert store is not None
@@ -189,3 +195,11 @@ def test_many_threads_of_four_processes_get_exactly_so_many_through(
     answers = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
     assert [fault for answer in answers for fault in answer["faults"]] == []
     assert sum(answer["passed"] for answer in answers) == limit
+
+
+def test_redis_says_whether_it_can_be_used(redis: Redis) -> None:
+    store = stores.shared()
+    assert store is not None
+    assert store.answers() is True
+    redis.stop()
+    assert store.answers() is False
