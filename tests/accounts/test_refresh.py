@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from cast import PASSWORD, Api, log_of, person
+from cast import PASSWORD, Api, log_of, person, session_of
 from duely.accounts import tokens
 from duely.accounts.models import RefreshToken, Session
 from duely.core import clock
@@ -129,6 +129,19 @@ def test_a_session_lives_as_long_as_its_newest_token() -> None:
         traveller.shift(timedelta(days=7))
         assert outcome(exchange(token)) == REFUSED
     assert Session.objects.get().ended_at is None
+
+
+def test_an_exchange_prolongs_no_other_session() -> None:
+    user = person("alice")
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        token = sign_in()["refresh"]
+        others = [session_of(user), session_of(person("bob"))]
+        traveller.shift(timedelta(days=1))
+        assert exchange(token).status_code == 200
+    for other in others:
+        used, expires = other.last_used_at, other.expires_at
+        other.refresh_from_db()
+        assert (other.last_used_at, other.expires_at) == (used, expires)
 
 
 def test_an_access_token_works_ten_minutes() -> None:

@@ -57,6 +57,27 @@ def test_a_user_has_so_many_requests_and_no_more(rates: dict[str, Rate | None]) 
     assert Api(bob()).get("tasks/").status_code == 200
 
 
+def test_every_refusal_says_how_long_to_wait(rates: dict[str, Rate | None]) -> None:
+    rates["login"] = Rate(1, 60)
+    assert log_in().status_code == 401
+    refusals = [log_in() for _ in range(3)]
+    for refused in refusals:
+        assert refused.status_code == 429
+        assert refused["RateLimit"] == f'"login";r=0;t={refused["Retry-After"]}'
+        assert 50 <= int(refused["Retry-After"]) <= 60
+
+
+def test_refusals_take_so_much_room_and_no_more(rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_BLOCKED", 3)
+    rates["user"] = Rate(1, 60)
+    most = 0
+    for who in "abcdefgh":
+        standings = [limits.spend(Scope.USER, who) for _ in range(2)]
+        assert [standing.is_allowed for standing in standings if standing] == [True, False]
+        most = max(most, len(limits._refused))
+    assert most == 3
+
+
 def test_all_sessions_of_a_user_count_together(rates: dict[str, Rate | None]) -> None:
     rates["user"] = Rate(2, 60)
     user = alice()

@@ -3,14 +3,17 @@
 import io
 import logging
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.test import Client
 
 from cast import V1, Api, alice
 from duely.core import errors
-from duely.guard.middleware import refuse_body
+from duely.core.actor import Origin
+from duely.guard.middleware import refuse_body, request_origin
 
 pytestmark = pytest.mark.django_db
 
@@ -160,3 +163,13 @@ def test_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     finally:
         logger.removeHandler(caplog.handler)
     assert [record for record in caplog.records if record.name == "django.request"] == []
+
+
+def test_what_a_request_says_of_itself_is_kept_as_far_as_it_is_sane(rf: Any, settings: Any) -> None:
+    settings.TRUSTED_PROXIES = [ip_network("127.0.0.0/8")]
+    sent = {"X-Forwarded-For": "192.0.2.1, 203.0.113.7", "User-Agent": "x" * 300, "X-Request-ID": "r-1"}
+    assert request_origin(rf.get("/", headers=sent)) == Origin("203.0.113.7", "x" * 255, "r-1")
+    settings.TRUSTED_PROXIES = []
+    origin = request_origin(rf.get("/", headers={**sent, "X-Request-ID": "r 1"}))
+    assert (origin.ip, str(UUID(origin.request_id))) == ("127.0.0.1", origin.request_id)
+    assert request_origin(rf.get("/", REMOTE_ADDR="")).ip is None

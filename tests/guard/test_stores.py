@@ -81,6 +81,7 @@ def test_the_database_counts_the_same(settings: Any) -> None:
     spent = [database.spend("a", Rate(2, 60)) for _ in range(3)]
     assert [one.is_allowed for one in spent] == [True, True, False]
     assert [one.remaining for one in spent] == [1, 0, 0]
+    assert spent[0].wait == 60
     assert 50 < spent[2].wait <= 60
     assert database.spend("b", Rate(2, 60)).is_allowed
     Hit.objects.update(at=now() - timedelta(seconds=61))
