@@ -13,6 +13,8 @@ import pytest
 from cast import PASSWORD, Api, adam, person
 from duely.accounts import actions, jobs, mails
 from duely.accounts.models import Code, SignUp, User
+from duely.accounts.rules import Role
+from duely.activity.models import Change
 from duely.core import clock
 from duely.jobs.models import Job
 from smtp_server import SmtpServer, Step
@@ -275,6 +277,18 @@ def test_mails_of_what_is_gone_are_not_sent() -> None:
     assert mails.of_sign_up(new_id(), at) is None
     assert mails.of_change(new_id(), 1) is None
     assert mails.of_change(person("alice").id, 1) is None
+
+
+def test_nobody_is_told_of_the_changes_of_someone_else() -> None:
+    at, people = clock.now(), [person(name) for name in ("alice", "bob", "carol")]
+    for user in people:
+        actions.change_user(actor=None, user_id=user.id, role=Role.INTERN, now=at)
+    for user in people:
+        mail = mails.of_change(user.id, 1)
+        assert mail is not None
+        assert mail.to == user.email
+        entry = Change.objects.get(owner_id=user.id)
+        assert str(entry.id) in mail.message_id
 
 
 def test_codes_are_sent_before_other_jobs() -> None:

@@ -89,6 +89,15 @@ def test_bad_tokens_get_one_answer() -> None:
     assert verify(late).status_code == 400
 
 
+def test_a_token_that_is_used_up_leaves_the_others_alone() -> None:
+    user, other = person("alice"), person("bob")
+    token = new_token(user, "verify_email")
+    left = [new_token(user, "change_email", OTHER), new_token(other, "verify_email")]
+    assert verify(token).status_code == 200
+    assert Code.objects.filter(ended_at=None).count() == 2
+    assert [verify(token).status_code for token in left] == [200, 200]
+
+
 def test_verifying_what_is_verified_changes_nothing() -> None:
     user = person("alice")
     token = new_token(user, "verify_email")

@@ -184,6 +184,15 @@ def test_a_code_to_reset_a_password_does_not_sign_in() -> None:
     assert answer(new_code(ALICE, "reset")).status_code == 400
 
 
+def test_a_code_that_is_used_up_leaves_the_others_alone() -> None:
+    person("alice")
+    code = new_code(ALICE)
+    others = new_code(ALICE, "reset"), new_code("bob@example.org")
+    assert answer(code).status_code == 200
+    assert Code.objects.filter(ended_at=None, tries=0).count() == 2
+    assert (code_for(ALICE, "reset"), code_for("bob@example.org")) == others
+
+
 def test_the_newest_code_alone_works() -> None:
     ask()
     first = code_for(ALICE)
