@@ -144,6 +144,22 @@ def test_an_exchange_prolongs_no_other_session() -> None:
         assert (other.last_used_at, other.expires_at) == (used, expires)
 
 
+def test_a_session_that_ends_meanwhile_gets_no_new_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    successor = tokens.next_refresh
+
+    def end_first(token: str) -> str:
+        Session.objects.update(ended_at=clock.now())
+        return successor(token)
+
+    person("alice")
+    token = sign_in()["refresh"]
+    before = Session.objects.get().expires_at
+    monkeypatch.setattr(tokens, "next_refresh", end_first)
+    assert outcome(exchange(token)) == REFUSED
+    assert RefreshToken.objects.get().used_at is None
+    assert Session.objects.get().expires_at == before
+
+
 def test_an_access_token_works_ten_minutes() -> None:
     person("alice")
     with time_machine.travel(clock.now(), tick=False) as traveller:
