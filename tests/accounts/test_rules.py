@@ -135,6 +135,14 @@ def test_bad_passwords(password: str, code: str) -> None:
     assert fault.code == code
 
 
+def test_the_length_that_the_schema_tells_is_the_shortest_that_passes() -> None:
+    letters = "x7k-2m9q-d4w"
+    assert rules.password_fault(letters[: rules.MIN_PASSWORD]) is None
+    fault = rules.password_fault(letters[: rules.MIN_PASSWORD - 1])
+    assert fault is not None
+    assert fault.code == "password_too_short"
+
+
 def test_a_password_like_the_name_is_refused() -> None:
     from duely.accounts.models import User
 
