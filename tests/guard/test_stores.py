@@ -67,6 +67,15 @@ def test_memory_forgets_those_not_heard_of_for_longest(monkeypatch: pytest.Monke
     assert memory.spend("a", Rate(1, 60)).is_allowed
 
 
+def test_memory_keeps_those_who_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "MOST_KEYS", 3)
+    memory = Memory()
+    for key in "abcad":
+        memory.spend(key, Rate(1, 60))
+    assert not memory.spend("a", Rate(1, 60)).is_allowed
+    assert memory.spend("b", Rate(1, 60)).is_allowed
+
+
 def test_a_store_says_what_is_left_and_how_long_to_wait() -> None:
     memory = Memory()
     first, second, third = (memory.spend("a", Rate(2, 60)) for _ in range(3))
