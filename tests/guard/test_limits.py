@@ -78,6 +78,19 @@ def test_refusals_take_so_much_room_and_no_more(rates: dict[str, Rate | None], m
     assert most == 3
 
 
+def test_a_refusal_that_is_known_makes_no_room_for_others(
+    rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST_BLOCKED", 3)
+    rates["user"] = Rate(1, 60)
+    for who in "abc":
+        for _ in range(3):
+            limits.spend(Scope.USER, who)
+    assert len(limits._refused) == 3
+    limits.spend(Scope.USER, "c")
+    assert len(limits._refused) == 3
+
+
 def test_all_sessions_of_a_user_count_together(rates: dict[str, Rate | None]) -> None:
     rates["user"] = Rate(2, 60)
     user = alice()

@@ -99,7 +99,7 @@ def _blocked(key: str) -> Spent | None:
 
 def _block(key: str, wait: float) -> None:
     """Remember a refusal for as long as it is sure to last: the next one costs nothing."""
-    if len(_refused) >= MOST_BLOCKED:
+    if len(_refused) >= MOST_BLOCKED and key not in _refused:
         _refused.clear()
     _refused[key] = time.monotonic() + wait
 
