@@ -149,9 +149,13 @@ def test_head_gets_the_length_of_what_get_would_send() -> None:
     assert int(head["Content-Length"]) == int(whole["Content-Length"]) == len(whole.content) > 0
 
 
-@pytest.mark.parametrize("path", ["tasks/", "nowhere/", "", "users/me/"])
+@pytest.mark.parametrize("path", ["tasks/?limit=0", "nowhere/", "", "users/me/"])
 def test_no_answer_of_the_api_is_kept_by_a_cache(path: str) -> None:
     assert Api(alice()).get(path)["Cache-Control"] == "no-store"
+
+
+def test_what_has_a_tag_is_kept_by_its_reader_alone_who_asks_each_time() -> None:
+    assert Api(alice()).get("tasks/")["Cache-Control"] == "private, no-cache"
 
 
 def test_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
