@@ -91,6 +91,8 @@ def arrivals(received: Iterable[Received]) -> list[Arrival]:
     found = []
     for mail in received:
         message = mail.message
+        if str(message["Message-ID"]).startswith("<account."):
+            continue  # the link that new accounts are sent
         title = str(message["Subject"]).removeprefix(SUBJECT)
         found.append(Arrival(str(message["Message-ID"]), title, mail.recipients[0], mail.taken_at))
     return found

@@ -62,6 +62,8 @@ RECOVERY_SECONDS = 90.0
 TARPIT_SECONDS = 60.0
 UNCONFIRMED = "drop after DATA"
 SHOWN = 10
+LINKS = 1
+"""The mail with which the recipient who is refused was to verify the address at sign-up: it is no reminder."""
 
 
 class Recipients:
@@ -366,7 +368,7 @@ def _figures(
         "doubled, others": len(others),
         "wrong": len(account.wrong),
         "refused for good": outcomes["refused"],
-        "550 answers": recipients.refused,
+        "550 answers": recipients.refused - LINKS,
         "notices without end": outcomes[""],
         "most attempts of a mail": max((notice.attempts for notice in noted.values()), default=0),
         "jobs dead": jobs.get("dead", 0),
@@ -387,7 +389,7 @@ def _figures(
         run.faults
         or account.lost
         or account.wrong
-        or recipients.refused != outcomes["refused"]
+        or figures["550 answers"] != outcomes["refused"]
         or outcomes.keys() - {"sent", "refused"}
         or figures["jobs dead"]
         or figures["jobs left"]
