@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,13 +92,15 @@ def test_a_request_that_is_under_way_is_finished_before_the_stop(start: Start) -
     server.wait_until_it_answers()
     body = json.dumps({"username": "nobody", "password": "wrong"}).encode()
     lines = ["POST /api/v1/auth/login/ HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
-    head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
+    head = "\r\n".join([*lines, "Expect: 100-continue", f"Content-Length: {len(body)}", "", ""])
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         # One whole request first: the worker behind this connection is then surely running.
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: b"ok" in connection.recv(4096))
-        connection.sendall(head.encode() + body[:5])
-        time.sleep(1)
+        connection.sendall(head.encode())
+        # Said when the body is asked for: the request is under way.
+        assert connection.recv(64) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body[:5])
         server.process.send_signal(signal.SIGTERM)
         until(lambda: server.get("/healthz") is None)
         assert server.process.poll() is None
