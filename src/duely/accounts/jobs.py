@@ -3,16 +3,13 @@
 from datetime import timedelta
 from uuid import UUID
 
-import structlog
 from django.contrib.sessions.backends.db import SessionStore
 
 from duely.accounts import actions, mails
-from duely.jobs.queue import Postponed, Running
+from duely.jobs.queue import Running
 from duely.jobs.registry import job
-from duely.mail import transport
+from duely.mail.delivery import deliver
 from duely.mail.messages import Mail
-
-log = structlog.get_logger("duely.accounts")
 
 
 @job("accounts.send_code", urgent=True)
@@ -34,16 +31,8 @@ def tell_owner(running: Running, *, user_id: str, seq: int) -> None:
 
 
 def _send(running: Running, mail: Mail | None) -> None:
-    if mail is None:
-        return
-    # A worker that was held up before this line, longer than its lease, has no say any more.
-    running.confirm()
-    try:
-        transport.send(mail)
-    except transport.PermanentFailure as failure:
-        log.warning("a mail was refused for good", job=running.name, reason=str(failure))
-    except transport.TemporaryFailure as failure:
-        raise Postponed(str(failure)) from failure
+    if mail is not None:
+        deliver(running, mail)
 
 
 @job("accounts.purge_sessions", every=timedelta(hours=1), timeout_seconds=300)

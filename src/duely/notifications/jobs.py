@@ -3,16 +3,12 @@
 from datetime import timedelta
 from uuid import UUID
 
-import structlog
-
-from duely.jobs.queue import Postponed, Running
+from duely.jobs.queue import Running
 from duely.jobs.registry import job
-from duely.mail import transport
+from duely.mail import delivery
 from duely.mail.messages import Mail
 from duely.notifications import actions, mails
 from duely.notifications.rules import Outcome
-
-log = structlog.get_logger("duely.notifications")
 
 
 @job("notifications.deliver", attempts=40)
@@ -25,17 +21,8 @@ def deliver(running: Running, *, notice_id: str) -> None:
     if not isinstance(mail, Mail):
         actions.end(running, notice, mail)
         return
-    # A worker that was held up before this line, longer than its lease, has no say any more.
-    running.confirm()
-    try:
-        transport.send(mail)
-    except transport.PermanentFailure as failure:
-        log.warning("a mail was refused for good", notice=notice_id, kind=notice.kind, reason=str(failure))
-        actions.end(running, notice, Outcome.REFUSED)
-    except transport.TemporaryFailure as failure:
-        raise Postponed(str(failure)) from failure
-    else:
-        actions.end(running, notice, Outcome.SENT)
+    sent = delivery.deliver(running, mail, notice=notice_id, kind=notice.kind)
+    actions.end(running, notice, Outcome.SENT if sent else Outcome.REFUSED)
 
 
 @job("notifications.remind", every=timedelta(seconds=10))
