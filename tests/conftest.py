@@ -21,6 +21,7 @@ import pytest_django.fixtures
 from pytest_django import DjangoDbBlocker
 
 import postgres_server
+from programs import LIMITS
 from smtp_server import SmtpServer
 
 DATABASE = os.environ.get("DUELY_TEST_DATABASE", "sqlite")
@@ -44,7 +45,7 @@ def _settings() -> dict[str, str]:
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "WARNING",
         # Tests of limits set their own.
-        **dict.fromkeys(("RATE_LIMIT_OTP", "RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
+        **dict.fromkeys(LIMITS, "0"),
     }
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import postgres_server
+from tests.programs import LIMITS
 
 HOST = "127.0.0.1"
 # Below the range from which the kernel takes the ports of outgoing connections. A client that keeps knocking at a dead
@@ -72,7 +73,7 @@ class Service:
             # Short enough for tokens to run out during a run.
             "ACCESS_TOKEN_MINUTES": "1",
             # Clients here call as fast as they can.
-            **dict.fromkeys(("RATE_LIMIT_OTP", "RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER"), "0"),
+            **dict.fromkeys(LIMITS, "0"),
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "WARNING",
             **(settings or {}),

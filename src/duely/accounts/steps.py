@@ -9,7 +9,16 @@ from django.db.models import F, Q
 
 from duely.accounts import codes, queries
 from duely.accounts.models import Code, EndReason, User
-from duely.accounts.rules import MAX_TRIES, MAX_WRONG_PER_DAY, Purpose, clean_email, email_key
+from duely.accounts.rules import (
+    MAX_TRIES,
+    MAX_WRONG_PER_DAY,
+    Purpose,
+    Role,
+    clean_email,
+    clean_username,
+    email_key,
+    fold,
+)
 from duely.activity.actions import Changes
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, ValidationFailed
@@ -32,6 +41,20 @@ def has_changed(checked: User, locked: User) -> bool:
 def acting_as(actor: Actor, user: User, session_id: UUID | None = None) -> Actor:
     """The actor, now known to be this user."""
     return replace(actor, id=user.id, name=user.username, role=user.role, session_id=session_id, zone=user.time_zone)
+
+
+def new_user(username: str, email: str, role: Role, now: datetime) -> User:
+    """The row, not yet stored, of a new account."""
+    name, address = clean_username(username), clean_email(email)
+    return User(
+        id=new_id(),
+        username=name,
+        username_key=fold(name),
+        email=address,
+        email_key=fold(address),
+        role=role.value,
+        created_at=now,
+    )
 
 
 def creation(user: User) -> Changes:

@@ -99,20 +99,22 @@ def _blocked(key: str) -> Spent | None:
 
 def _block(key: str, wait: float) -> None:
     """Remember a refusal for as long as it is sure to last: the next one costs nothing."""
-    if len(_refused) >= MOST_BLOCKED and key not in _refused:
-        _refused.clear()
-    _refused[key] = time.monotonic() + wait
+    _remember(_refused, key, wait)
 
 
 def _is_news(key: str, rate: Rate) -> bool:
     """Whether this caller was not refused yet within the window. One who goes on and on is one entry for each."""
-    now = time.monotonic()
-    if _told.get(key, 0.0) > now:
+    if _told.get(key, 0.0) > time.monotonic():
         return False
-    if len(_told) >= MOST_BLOCKED:
-        _told.clear()
-    _told[key] = now + rate.seconds
+    _remember(_told, key, rate.seconds)
     return True
+
+
+def _remember(until: dict[str, float], key: str, seconds: float) -> None:
+    """For so long. A full memory is emptied, but not for one that is in it already."""
+    if len(until) >= MOST_BLOCKED and key not in until:
+        until.clear()
+    until[key] = time.monotonic() + seconds
 
 
 def _collect(hit: LimitHit) -> None:

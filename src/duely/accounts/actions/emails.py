@@ -123,17 +123,8 @@ def _finish_sign_up(actor: Actor, sign_up_id: UUID, now: datetime) -> User:
     kept = queries.usable_sign_up(sign_up_id, now)
     if kept is None:
         raise InvalidToken
-    user = User(
-        id=kept.id,
-        username=kept.username,
-        username_key=kept.username_key,
-        email=kept.email,
-        email_key=kept.email_key,
-        email_verified=True,
-        password=kept.password,
-        role=Role(settings.DEFAULT_ROLE).value,
-        created_at=now,
-    )
+    user = steps.new_user(kept.username, kept.email, Role(settings.DEFAULT_ROLE), now)
+    user.id, user.password, user.email_verified = kept.id, kept.password, True
     if not SignUp.objects.filter(pk=kept.pk).delete()[0]:
         raise InvalidToken
     who = steps.acting_as(actor, user)

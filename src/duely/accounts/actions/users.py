@@ -19,7 +19,6 @@ from duely.accounts.rules import Purpose, Role
 from duely.activity.actions import Entry, Nobody, record
 from duely.core.actor import Actor
 from duely.core.errors import AlreadyExists, FieldError, Forbidden, NotFound, Refused, Unavailable, ValidationFailed
-from duely.core.ids import new_id
 from duely.core.records import insertion, insertions, update
 from duely.guard.limits import limit_mailbox
 from duely.jobs.queue import enqueue
@@ -63,7 +62,7 @@ def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: 
 
     All of it happens alike when the address has an account already, whose owner is then told.
     """
-    user = _unsaved_user(username, email, Role(settings.DEFAULT_ROLE), now)
+    user = steps.new_user(username, email, Role(settings.DEFAULT_ROLE), now)
     _refuse_bad_fields(user, password)
     limit_mailbox(user.email_key, actor.origin)
     _refuse_taken(user, now, ["username"])
@@ -94,7 +93,7 @@ def sign_up_by_mail(*, actor: Actor, email: str, now: datetime) -> User:
     """
     role = Role(settings.DEFAULT_ROLE)
     for suffix in ("", *(f"-{secrets.token_hex(size)}" for size in SUFFIX_BYTES)):
-        user = _unsaved_user(rules.username_from(email, suffix), email, role, now)
+        user = steps.new_user(rules.username_from(email, suffix), email, role, now)
         user.email_verified = True
         user.password = make_password(None)
         is_free = not queries.taken_fields(user.username_key, user.email_key, now)
@@ -118,7 +117,7 @@ def create_user(*, actor: Actor | None, username: str, email: str, password: str
     Raises ValidationFailed (400) with every faulty field, AlreadyExists (409) naming what is taken.
     Records user.created.
     """
-    user = _unsaved_user(username, email, role, now)
+    user = steps.new_user(username, email, role, now)
     _refuse_bad_fields(user, password)
     _refuse_taken(user, now)
     user.password = make_password(password)
@@ -188,19 +187,6 @@ def _changes_of_user(user: User, role: Role | None, is_active: bool | None) -> S
         action = "user.reactivated" if is_active else "user.deactivated"
         entries.append(Entry(action, user, {"is_active": [user.is_active, is_active]}))
     return entries
-
-
-def _unsaved_user(username: str, email: str, role: Role, now: datetime) -> User:
-    name, address = rules.clean_username(username), rules.clean_email(email)
-    return User(
-        id=new_id(),
-        username=name,
-        username_key=rules.fold(name),
-        email=address,
-        email_key=rules.fold(address),
-        role=role.value,
-        created_at=now,
-    )
 
 
 def _refuse_bad_fields(user: User, password: str) -> None:
