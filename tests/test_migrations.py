@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.utils import ConnectionHandler
 
-OURS = {"tasks", "accounts", "activity", "guard", "jobs", "notifications"}
+OURS = {"api", "tasks", "accounts", "activity", "guard", "jobs", "notifications"}
 APP = Path(__file__).parents[1] / "src" / "duely"
 # Ids are made the same way for ever; everything else in the package may change.
 TIMELESS = {"duely.core.ids"}

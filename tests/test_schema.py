@@ -365,8 +365,9 @@ BODIES = {
     *("createTask", "replaceTask", "updateTask", "createCategory", "replaceCategory", "updateCategory"),
     *("createBan", "updateBan"),
 }
-ELSEWHERE = {"internal_error", "rate_limited", "address_banned", "unavailable"}
-"""A fault of ours, too many requests, a banned address, and a database that is away: these have tests of their own."""
+ELSEWHERE = {"internal_error", "rate_limited", "address_banned", "unavailable", "idempotency_in_progress"}
+"""A fault of ours, too many requests, a banned address, a database that is away, and two at once: these have tests of
+their own."""
 
 PROMISED = [
     (operation, code)
@@ -429,6 +430,13 @@ def provoke_edit_conflict(request: Request) -> None:
     request.body = {name: "Mine", "version": 1}
 
 
+def provoke_another_use_of_a_key(request: Request) -> None:
+    request.headers = {"Idempotency-Key": "used"}
+    name = "updateProfile" if request.operation.name != "updateProfile" else "createTask"
+    other = next(operation for operation in operations() if operation.name == name)
+    assert Request(other, request.world, headers=request.headers).send().status_code < 300
+
+
 def provoke_bad_token(request: Request) -> None:
     name = "token" if request.operation.name == "verifyEmail" else "reset_token"
     request.body = {name: "dlc_" + "A" * 48}
@@ -484,6 +492,7 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "invalid_token": provoke_bad_token,
     "version_conflict": lambda request: setattr(request, "headers", {"If-Match": '"999"'}),
     "edit_conflict": provoke_edit_conflict,
+    "idempotency_key_reused": provoke_another_use_of_a_key,
     "password_reused": lambda request: setattr(request, "body", {"new_password": PASSWORD}),
 }
 

@@ -9,6 +9,7 @@ import sqlite3
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from http.cookiejar import CookieJar
@@ -38,6 +39,8 @@ class Person:
         self.secrets |= {value for name, value in body.items() if name not in {"email", "username"}}
         request = urllib.request.Request(f"{self.base}/api/v1/{path}", json.dumps(body).encode(), method="POST")
         request.add_header("Content-Type", "application/json")
+        # What is kept for retries is searched too.
+        request.add_header("Idempotency-Key", uuid.uuid4().hex)
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:

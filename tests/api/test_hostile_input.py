@@ -219,7 +219,8 @@ def test_no_header_breaks_a_write(name: str) -> None:
     me = Api(adam())
     for value in ["\x00", "\x1b[31m", "é", "\ud800", "x" * 10_000, "a\r\nb", "%s%s", "'", "1" * 400]:
         response = me.post("tasks/", {"title": "x"}, **{name: value})
-        assert response.status_code == 201, (name, value, response.content)
+        is_bad_key = name == "Idempotency-Key" and value not in ("%s%s", "'")
+        assert response.status_code == (400 if is_bad_key else 201), (name, value, response.content)
     logs = me.get("activity-logs/?limit=100")
     assert logs.status_code == 200
     for entry in logs.json()["data"]:

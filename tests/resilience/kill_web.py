@@ -241,6 +241,7 @@ def _figures(
         "unknown writes that happened": verdict.happened,
         "writes refused": outcomes[Outcome.REFUSED],
         "writes unsent": outcomes[Outcome.UNSENT],
+        "retries with a key": board.retries,
         **{fault.value: verdict.count(fault) for fault in Fault},
         "sessions lost": len(board.sessions_lost),
         "answers 503": board.statuses[HTTPStatus.SERVICE_UNAVAILABLE],

@@ -53,6 +53,7 @@ class Board:
 
     statuses: Counter[int] = field(default_factory=Counter)
     timeouts: int = 0
+    retries: int = 0
     surprises: list[str] = field(default_factory=list)
     sessions_lost: list[str] = field(default_factory=list)
     acknowledged_at: list[float] = field(default_factory=list)
@@ -68,6 +69,11 @@ class Board:
         """Count a request that nobody answered in time."""
         with self._changed:
             self.timeouts += 1
+
+    def note_retry(self) -> None:
+        """Count a request with a key that is sent once more."""
+        with self._changed:
+            self.retries += 1
 
     def note_surprise(self, text: str) -> None:
         """Keep an answer that nobody should get."""

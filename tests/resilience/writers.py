@@ -163,6 +163,11 @@ class Write:
         return collection if self.verb is Verb.CREATE else f"{collection}{self.target}/"
 
 
+def _still_runs(answer: Answer) -> bool:
+    """Whether the first request with the key has not ended: its process may be dead before the database knows."""
+    return answer.status == HTTPStatus.CONFLICT and answer.body["code"] == "idempotency_in_progress"
+
+
 class Writer:
     """One client with a session of its own, doing one write after the other until told to stop.
 
@@ -290,14 +295,10 @@ class Writer:
         attempt = Attempt(self._number, str(self._new_id()), write.verb, write.kind, write.target, write.label)
         self.attempts.append(attempt)
         began = time.monotonic()
+        keyed = write.verb is not Verb.DELETE and self._random.random() < 0.5
+        call = self._call_with_key if keyed else self._call
         try:
-            answer = self._client.call(
-                write.method,
-                write.path,
-                write.body,
-                Authorization=f"Bearer {self._tokens['access']}",
-                X_Request_ID=attempt.request_id,
-            )
+            answer = call(write, attempt.request_id)
         except NoConnection:
             time.sleep(PAUSE_SECONDS)
             return attempt, None
@@ -316,6 +317,35 @@ class Writer:
         else:
             attempt.outcome = Outcome.REFUSED
         return attempt, answer
+
+    def _call(self, write: Write, request_id: str, **headers: str) -> Answer:
+        return self._client.call(
+            write.method,
+            write.path,
+            write.body,
+            Authorization=f"Bearer {self._tokens['access']}",
+            X_Request_ID=request_id,
+            **headers,
+        )
+
+    def _call_with_key(self, write: Write, request_id: str) -> Answer:
+        """Send it with an Idempotency-Key, again and again until there is an answer. Raises Outage."""
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                answer = self._call(write, request_id, Idempotency_Key=request_id)
+            except (NoConnection, NoAnswer):
+                self._board.note_retry()
+                time.sleep(PAUSE_SECONDS)
+                continue
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                self._refresh()
+            elif answer.status == HTTPStatus.SERVICE_UNAVAILABLE or _still_runs(answer):
+                self._board.note_retry()
+                time.sleep(PAUSE_SECONDS)
+            else:
+                return answer
+        raise Outage(f"no answer to {write.method} {write.path} within {GIVE_UP_SECONDS:.0f} s")
 
     def _refresh(self) -> None:
         """Trade the refresh token for a new pair. One whose answer was lost is sent again, as the grace time allows."""

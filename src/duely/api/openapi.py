@@ -8,6 +8,7 @@ from dmr.openapi import OpenAPIConfig, build_schema
 from dmr.routing import Router
 
 import duely
+from duely.api import idempotency
 from duely.api.lists import DEFAULT_LIMIT, MAX_DEPTH, MAX_LIMIT, Listing
 from duely.api.resource import JSON, Listed, Resource
 
@@ -55,6 +56,23 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
     },
 }
 """Status → the request header that leads to it."""
+KEY = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "description": (
+        "Makes a retry safe: the first answer is kept for 24 hours, and given again to the same request with the "
+        "same key, with `Idempotent-Replayed: true`."
+    ),
+    "schema": {"type": "string", "pattern": idempotency.PATTERN},
+}
+REPLAYED = {
+    idempotency.REPLAYED: {
+        "description": "The answer is that of an earlier request with the same key; nothing was done this time.",
+        "schema": {"type": "string", "const": "true"},
+    }
+}
+NEVER_REPLAYED = ("401", "413", "415", "429", "500", "503")
+"""What is answered before a key counts, or without being kept."""
 DESCRIPTION = """\
 Tasks, categories, accounts and a log of every change.
 
@@ -95,8 +113,13 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
     for status, parameter in CONDITIONS.items():
         if status in operation["responses"]:
             operation["parameters"] = [*operation.get("parameters", []), parameter]
+    replayed = {}
+    if idempotency.KeyReused.code in operation["responses"].get("422", {}).get("x-problem-codes", ()):
+        operation["parameters"] = [*operation.get("parameters", []), KEY]
+        replayed = REPLAYED
     for status, answer in operation["responses"].items():
-        answer["headers"] = {**COMMON_HEADERS, **HEADERS_OF_STATUS.get(status, {}), **answer.get("headers", {})}
+        further = {**HEADERS_OF_STATUS.get(status, {}), **({} if status in NEVER_REPLAYED else replayed)}
+        answer["headers"] = {**COMMON_HEADERS, **further, **answer.get("headers", {})}
         if status in ("204", "304"):
             answer.pop("content", None)
         if codes := answer.get("x-problem-codes"):

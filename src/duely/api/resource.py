@@ -6,7 +6,7 @@ documents; answers are bytes that we encoded ourselves.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, wraps
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
 
@@ -24,6 +24,7 @@ from dmr.plugins.msgspec.schema import JsonSchemaKwargs, MsgspecSchemaGenerator
 from dmr.renderers import Renderer
 from dmr.security import SyncAuth
 
+from duely.api import idempotency
 from duely.api.bodies import build, read_body
 from duely.api.lists import Listing, ListQuery
 from duely.api.problems import CONTENT_TYPE as PROBLEM_JSON
@@ -301,11 +302,15 @@ def operation(
     the good answer with what they hold, `optional_headers` those that only some good answers have.
     `name` is the operation's id in the document. `limit` is what a public one counts towards; others
     count towards their user's own limit. A `conditional` one may answer 304 (`Resource.tagged`).
+    POST and PATCH take an Idempotency-Key, but for public ones: the key is its user's, and their answers hold tokens.
     """
 
     def decorate(method: Method) -> Method:
         hints = {key for key in method.__annotations__ if key.startswith("parsed_")}
         refusals = dict.fromkeys(_implied(hints, public=public))
+        if method.__name__ in ("post", "patch") and not public:
+            method = _once(method, name)
+            refusals.update(dict.fromkeys(idempotency.REFUSES))
         refusals.update(dict.fromkeys(refuses))
         specs = [
             ResponseSpec(
@@ -323,6 +328,17 @@ def operation(
         return cast("Method", validate(*specs, operation_id=name, validate_responses=False, **options)(method))
 
     return decorate
+
+
+def _once(method: Method, name: str) -> Method:
+    """The method, which repeats its first answer to whoever repeats a request with an Idempotency-Key."""
+
+    @wraps(method)
+    def wrapped(self: Resource, *args: Any, **kwargs: Any) -> HttpResponse:
+        target = [name, *map(str, self.kwargs.values())]
+        return idempotency.answer_once(self.request, target, lambda: method(self, *args, **kwargs))
+
+    return cast("Method", wrapped)
 
 
 def _header_specs(headers: Mapping[str, str] | None, *, required: bool) -> dict[str, HeaderSpec]:

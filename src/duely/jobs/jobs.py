@@ -1,9 +1,10 @@
-"""The queue's own upkeep."""
+"""Upkeep of the queue itself and of what stands below it."""
 
 from datetime import timedelta
 
 import django
 
+from duely.api.idempotency import purge_answers
 from duely.jobs import queue
 from duely.jobs.queue import Running
 from duely.jobs.registry import job
@@ -13,6 +14,13 @@ from duely.jobs.registry import job
 def purge(running: Running) -> None:
     """Remove jobs that ended long ago, a thousand at a time."""
     while queue.purge():
+        running.confirm()
+
+
+@job("api.purge_answers", every=timedelta(hours=1), timeout_seconds=300)
+def purge_kept_answers(running: Running) -> None:
+    """Forget what was answered to requests with a key more than a day ago, a thousand at a time."""
+    while purge_answers():
         running.confirm()
 
 

@@ -1,0 +1,144 @@
+"""Retries with one effect: `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07).
+
+The first answer is kept in the transaction of its effect. Whatever dies in between, there are both or none.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+from django.http import HttpResponse
+
+from duely.api.models import KeptAnswer
+from duely.api.problems import problem
+from duely.api.request import ApiRequest
+from duely.core import clock, keys
+from duely.core.errors import BodyTooLarge, FieldError, RateLimited, Refused, ValidationFailed
+from duely.core.records import insertions
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+KEPT = timedelta(hours=24)
+MAX_ANSWER_BYTES = 1024 * 1024
+_KEY = re.compile(r"[!-~]{1,255}")
+PATTERN = f"^{_KEY.pattern}$"
+_PURPOSE = "idempotency"
+
+
+class KeyReused(Refused):
+    """The key belongs to another request: another operation, body or `If-Match`."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    title = "This Idempotency-Key was used for another request."
+
+    def __init__(self) -> None:
+        super().__init__("Make a new key for each new request, and repeat one only with the very same request.")
+
+
+class KeyInProgress(Refused):
+    """The first request with this key has not been answered yet."""
+
+    code = "idempotency_in_progress"
+    status = 409
+    title = "The first request with this Idempotency-Key is still running."
+
+    def __init__(self) -> None:
+        super().__init__("Try again in a second.")
+
+
+REFUSES = (KeyReused, KeyInProgress)
+
+
+def answer_once(request: ApiRequest, target: Sequence[str], answer: Callable[[], HttpResponse]) -> HttpResponse:
+    """What `answer` says, or, to the repetition of a request with an Idempotency-Key, what it said the first time.
+
+    target: the operation and the ids in its path. Refusals are kept like good answers, but for 429 and 5xx, which may
+    go otherwise the next time. Raises KeyReused (422), KeyInProgress (409; SQLite waits instead, since one transaction
+    at a time writes there), BodyTooLarge (413) for an answer that is too large to be kept, ValidationFailed (400).
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return answer()
+    row_id = _row_id(request, key)
+    with transaction.atomic():
+        _lock(row_id)
+        kept = KeptAnswer.objects.filter(pk=row_id, created_at__gt=clock.now() - KEPT).first()
+        if kept is not None:
+            return _again(kept, _asked(request, target))
+        response = _first(request, answer)
+        if response.status_code >= 500:
+            transaction.set_rollback(True)
+        elif response.status_code != RateLimited.status:
+            _keep(row_id, _fingerprint(keys.current_key(_PURPOSE), _asked(request, target)), response)
+    return response
+
+
+def purge_answers(limit: int = 1000) -> int:
+    """Forget answers that are kept no longer, at most `limit`; returns how many."""
+    old = KeptAnswer.objects.filter(created_at__lte=clock.now() - KEPT).values_list("pk", flat=True)[:limit]
+    return KeptAnswer.objects.filter(pk__in=list(old)).delete()[0]
+
+
+def _row_id(request: ApiRequest, key: str) -> UUID:
+    if not _KEY.fullmatch(key):
+        about = "Use 1 to 255 visible ASCII characters, such as a UUID."
+        raise ValidationFailed(FieldError(HEADER, "invalid_format", about))
+    return UUID(bytes=hashlib.sha256(f"{request.actor.user_id} {key}".encode()).digest()[:16])
+
+
+def _lock(row_id: UUID) -> None:
+    """Let one transaction at a time have this key."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [(row_id.int >> 64) - 2**63])
+            if not cursor.fetchone()[0]:
+                raise KeyInProgress
+
+
+def _asked(request: ApiRequest, target: Sequence[str]) -> bytes:
+    """All that makes it another request."""
+    return msgspec.json.encode([*target, request.headers.get("If-Match")]) + request.body
+
+
+def _fingerprint(key: bytes, asked: bytes) -> str:
+    return hmac.digest(key, asked, "sha256").hex()
+
+
+def _first(request: ApiRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
+    """The answer, also when it is a refusal. What an action has recorded before it refused stays, as without a key."""
+    try:
+        return answer()
+    except Refused as refused:
+        return problem(refused, request)
+
+
+def _keep(row_id: UUID, fingerprint: str, response: HttpResponse) -> None:
+    if len(response.content) > MAX_ANSWER_BYTES:
+        raise BodyTooLarge("The answer would be too large to be kept for a retry. Ask for less, or without a key.")
+    row = KeptAnswer(
+        id=row_id,
+        fingerprint=fingerprint,
+        status=response.status_code,
+        headers=dict(response.headers),
+        body=response.content,
+        created_at=clock.now(),
+    )
+    insertions([row], otherwise=_INSTEAD_OF_AN_OLD_ONE).run()
+
+
+_INSTEAD_OF_AN_OLD_ONE = (
+    "ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,"
+    " headers = excluded.headers, body = excluded.body, created_at = excluded.created_at"
+)
+
+
+def _again(kept: KeptAnswer, asked: bytes) -> HttpResponse:
+    if not any(hmac.compare_digest(kept.fingerprint, _fingerprint(key, asked)) for key in keys.accepted_keys(_PURPOSE)):
+        raise KeyReused
+    return HttpResponse(bytes(kept.body), status=kept.status, headers={**kept.headers, REPLAYED: "true"})
