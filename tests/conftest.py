@@ -132,7 +132,12 @@ def committed_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> I
 def _empty_all_tables() -> None:
     from django.db import connection
 
-    tables = [name for name in connection.introspection.table_names() if name not in KEPT_TABLES]
+    # Those of the index of words are emptied by a command of its own.
+    tables = [
+        name
+        for name in connection.introspection.table_names()
+        if name not in KEPT_TABLES and not name.startswith("tasks_search")
+    ]
     names = [connection.ops.quote_name(name) for name in tables]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -148,6 +153,7 @@ def _empty_all_tables() -> None:
             cursor.execute(f"DROP TRIGGER {connection.ops.quote_name(name)}")
         for name in names:
             cursor.execute(f"DELETE FROM {name}")
+        cursor.execute("INSERT INTO tasks_search (tasks_search) VALUES ('delete-all')")
         for _, sql in triggers:
             cursor.execute(sql)
         cursor.execute("COMMIT")

@@ -92,6 +92,42 @@ DELETE tasks/<id:task_id>/                 |    401 |  401 |   401 | 401 |      
 DELETE tasks/<id:task_id>/                 |    401 |  401 |   401 | 401 |      404 |    404 |   204 |   204 | path=alice
 DELETE tasks/<id:task_id>/                 |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   404 | path=none
 
+DELETE tasks/                              |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query category=own
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query category=alice
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query category=none
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query category__ne=alice
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query category__ne=none
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner=own
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner=alice
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner=none
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner__ne=alice
+GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner__ne=none
+GET    tasks/stats/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
+POST   tasks/<id:task_id>/restore/         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | path=own
+POST   tasks/<id:task_id>/restore/         |    401 |  401 |   401 | 401 |      404 |    404 |   200 |   200 | path=alice
+POST   tasks/<id:task_id>/restore/         |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   404 | path=none
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   422 |   422 | body create.id=own
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   422 |   422 | body create.id=alice
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | body create.id=none
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | body create.owner=own
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   200 |   200 | body create.owner=alice
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   422 |   422 | body create.owner=none
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | body create.category=own
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   200 |   422 | body create.category=alice
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   422 |   422 | body create.category=none
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | body update.id=own
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   200 |   200 | body update.id=alice
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   422 |   422 | body update.id=none
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   200 |   422 | body update.id=own, body update.category=alice
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   422 |   422 | body update.id=own, body update.category=none
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | body update.id=own, body update.category=own
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | body delete.id=own
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   200 |   200 | body delete.id=alice
+POST   tasks/bulk/                         |    401 |  401 |   401 | 401 |      422 |    422 |   422 |   422 | body delete.id=none
+
 GET    categories/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
 GET    categories/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner=own
 GET    categories/                         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner=alice
@@ -149,6 +185,7 @@ REVEALING = {
     # An id is one row in the whole database, so a taken one has to be refused, whoever has it. Nothing of that row is
     # told, and with 74 random bits in each id nobody can go looking.
     ("POST", "tasks/", "body id"),
+    ("POST", "tasks/bulk/", "body create.id"),
     ("POST", "categories/", "body id"),
 }
 """Where a foreign id is answered otherwise than the id of nothing."""

@@ -92,10 +92,10 @@ class Server:
             )
         self.pid = self.process.pid
 
-    def get(self, path: str) -> int | None:
-        """The status of one answer, None when there is none."""
+    def get(self, path: str, *, seconds: float = 10) -> int | None:
+        """The status of one answer, None when there is none in time."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=seconds) as answer:
                 status: int = answer.status
                 return status
         except urllib.error.HTTPError as answer:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -212,6 +213,45 @@ class TwoTenants(RuleBasedStateMachine):
         else:
             assert response.status_code == 404
 
+    @rule(who=st.sampled_from(EVERYONE), number=st.integers(0, 9))
+    def restore_task(self, who: str, number: int) -> None:
+        key = self.pick({**self.model.trash, **self.model.tasks}, number)
+        response = self.call(who, "post", f"tasks/{key}/restore/")
+        if key in self.model.seen(who, self.model.trash):
+            assert response.status_code == 200
+            self.model.tasks[key] = task = self.model.trash.pop(key)
+            task |= {"version": response.json()["version"]}
+            self.model.record(who, "task.restored", key, task["owner"])
+        else:
+            assert response.status_code == (409 if key in self.model.seen(who, self.model.tasks) else 404)
+
+    @rule(
+        who=st.sampled_from(EVERYONE),
+        numbers=st.lists(st.integers(0, 9), min_size=1, max_size=4),
+        title=st.sampled_from(("Milk", "Jam")),
+        atomic=st.booleans(),
+    )
+    def rename_many(self, who: str, numbers: list[int], title: str, atomic: bool) -> None:
+        keys = [self.pick(self.model.tasks, number) for number in numbers]
+        operations = [{"op": "update", "id": key, "title": title} for key in keys]
+        response = self.call(who, "post", "tasks/bulk/", {"operations": operations, "atomic": atomic})
+        mine = [key for key in keys if key in self.model.seen(who, self.model.tasks)]
+        if atomic and len(mine) < len(keys):
+            assert response.status_code == 422
+            return
+        expected = [200 if key in mine else 404 for key in keys]
+        assert [result["status"] for result in response.json()["results"]] == expected
+        for key in mine:
+            self.model.edit(who, key, title=title)
+
+    @rule(who=st.sampled_from(EVERYONE))
+    def delete_all(self, who: str) -> None:
+        mine = sorted(key for key, task in self.model.tasks.items() if task["owner"] == who)
+        assert self.call(who, "delete", "tasks/?confirm=true").json()["deleted"] == len(mine)
+        for key in mine:
+            self.model.trash[key] = self.model.tasks.pop(key)
+            self.model.record(who, "task.deleted", key, who)
+
     @rule(who=st.sampled_from(EVERYONE), name=st.sampled_from(("Home", "home", "Work", "Garden")))
     def make_category(self, who: str, name: str) -> None:
         response = self.call(who, "post", "categories/", {"name": name})
@@ -249,7 +289,9 @@ class TwoTenants(RuleBasedStateMachine):
         owner = self.model.categories.pop(key)["owner"]
         for task_key, task in sorted({**self.model.tasks, **self.model.trash}.items()):
             if task["category"] == key:
-                task |= {"category": None, "version": task["version"] + 1}
+                task |= {"category": None}
+                if task_key in self.model.tasks:
+                    task["version"] += 1
                 self.model.record(who, "task.updated", task_key, owner)
         self.model.record(who, "category.deleted", key, owner)
 
@@ -280,6 +322,30 @@ class TwoTenants(RuleBasedStateMachine):
             shown = self.pages(who, "tasks/", 3) if self.steps % 2 else self.numbered(who, "tasks/", 3)
             assert [item["id"] for item in shown] == in_order
             assert {item["id"]: self.plain(item) for item in shown} == expected
+
+    @invariant()
+    def everyone_sees_their_trash(self) -> None:
+        for who in EVERYONE:
+            shown = self.pages(who, "tasks/trash/", 3)
+            assert {item["id"] for item in shown} == self.model.seen(who, self.model.trash).keys()
+
+    @invariant()
+    def everyone_finds_what_is_theirs(self) -> None:
+        for offset, who in enumerate(EVERYONE):
+            word = ("milk", "ARGER", "task alice", "bread -milk", "abc")[(self.steps + offset) % 5]
+            mine = self.model.seen(who, self.model.tasks)
+            expected = {key for key, task in mine.items() if FINDS[word](task["title"])}
+            assert {item["id"] for item in self.pages(who, f"tasks/?search={quote(word)}", 3)} == expected
+
+    @invariant()
+    def everyone_counts_what_is_theirs(self) -> None:
+        for who in EVERYONE:
+            mine = [task for task in self.model.tasks.values() if task["owner"] == who]
+            counted = self.call(who, "get", "tasks/stats/").json()
+            assert counted["total"] == len(mine)
+            assert counted["by_status"]["completed"] == sum(task["completed"] for task in mine)
+            inside = Counter(task["category"] for task in mine)
+            assert {row["category"]: row["count"] for row in counted["by_category"]} == inside
 
     @invariant()
     def everyone_sees_what_a_filter_selects(self) -> None:
@@ -373,6 +439,13 @@ class TwoTenants(RuleBasedStateMachine):
             assert self.call(who, "get", "users/me/").json()["role"] == ("admin" if who == "adam" else "member")
 
 
+FINDS = {
+    "milk": lambda title: title == "Milk",
+    "ARGER": lambda title: title == "Ärger",
+    "task alice": lambda title: title == "Task of alice",
+    "bread -milk": lambda title: title == "Bread",
+    "abc": lambda title: title == "abc",
+}
 HANDLER = Client().handler
 EXAMPLES = 10
 STEPS = 16

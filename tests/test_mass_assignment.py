@@ -48,6 +48,7 @@ OFFERED = {
     "POST categories/": {*CATEGORY, "id"},
     "PUT categories/<id:category_id>/": {*CATEGORY, "version"},
     "PATCH categories/<id:category_id>/": {*CATEGORY, "version"},
+    "POST tasks/bulk/": {"operations", "atomic"},
     "POST bans/": {"network", "reason", "until"},
     "PATCH bans/<id:ban_id>/": {"reason", "until"},
 }
@@ -70,6 +71,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT tasks/<id:task_id>/": {"title": "Milk"},
     "POST categories/": {"name": "Work"},
     "PUT categories/<id:category_id>/": {"name": "Work"},
+    "POST tasks/bulk/": {"operations": [{"op": "create", "title": "Milk"}]},
     "POST bans/": {"network": "203.0.113.0/24"},
 }
 """A body that is complete and right; {} for the others."""
@@ -282,6 +284,8 @@ def test_a_field_writes_its_own_columns_and_no_other(
         assert response.status_code == 200, response.content
         if field == "is_active":
             assert found.pop("accounts_session") == {"ended_at", "end_reason"}
+        if table == "tasks_task" and field in ("title", "description"):
+            assert found.pop("tasks_words") == {"words"}
         assert found == {table: columns | also}, field
 
 
@@ -295,6 +299,31 @@ def test_the_category_of_a_task_writes_its_own_column(
     response = call(operation, {**base, "category": str(things["category"].id)}, things, "alice")
     assert response.status_code == 200
     assert changes(before, stored()) == {"tasks_task": {"category_id"} | ALSO}
+
+
+ONE_OF_MANY = {
+    "create": {*TASK, "op", "id", "owner"},
+    "update": {*TASK, "op", "id", "version"},
+    "delete": {"op", "id"},
+}
+"""What each of many operations lets its caller write."""
+
+
+@pytest.mark.parametrize("op", ONE_OF_MANY)
+@pytest.mark.parametrize("caller", ["alice", "admin"])
+def test_one_of_many_operations_offers_no_more_than_it_does_by_itself(
+    op: str, caller: str, things: dict[str, Any]
+) -> None:
+    base = {"op": op, **({"title": "x"} if op == "create" else {"id": str(things["task"].id)})}
+    strange = sorted(all_columns().keys() - ONE_OF_MANY[op])
+    operations = [{**base, name: all_columns()[name]} for name in strange]
+    before = stored()
+    for start in range(0, len(operations), 100):
+        answer = call("POST tasks/bulk/", {"operations": operations[start : start + 100]}, things, caller)
+        for name, result in zip(strange[start:], answer.json()["results"], strict=False):
+            codes = {fault["field"]: fault["code"] for fault in result["body"]["errors"]}
+            assert (result["status"], codes) == (400, {name: "unknown_field"})
+    assert not changes(before, stored())
 
 
 def test_a_new_account_has_what_every_new_account_has(things: dict[str, Any]) -> None:

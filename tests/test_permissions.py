@@ -47,9 +47,13 @@ BODIES: dict[str, Any] = {
     "POST categories/": {"name": "New"},
     "PUT categories/<id:category_id>/": {"name": "New"},
     "PATCH categories/<id:category_id>/": {"name": "New"},
+    "POST tasks/bulk/": {"operations": [{"op": "create", "title": "New"}], "atomic": True},
     "POST bans/": {"network": "203.0.113.0/24", "reason": "Spam"},
     "PATCH bans/<id:ban_id>/": {"reason": "Spam"},
 }
+
+
+QUERIES = {"DELETE tasks/": "?confirm=true"}
 
 
 @dataclass
@@ -146,8 +150,11 @@ def _belongings(user: Any) -> dict[str, str]:
     actor = _actor(user)
     category = actions.create_category(actor=actor, fields={"name": "Home"}, now=now())
     task = actions.create_task(actor=actor, fields={"title": "Milk", "category": category.id}, now=now())
+    trashed = actions.create_task(actor=actor, fields={"title": "Gone"}, now=now())
+    actions.delete_task(actor=actor, task_id=trashed.id, now=now())
     return {
         "task": str(task.id),
+        "trash": str(trashed.id),
         "category": str(category.id),
         "session": str(session_of(user).id),
         "user": str(user.id),
@@ -183,9 +190,10 @@ def _what(line: Line, place: str, name: str) -> str:
     """What kind of thing an id in this place names."""
     top = line.route.partition("/")[0]
     if place == "path":
-        return WHAT[f"path {top}"]
-    if (place, name) == ("body", "id"):
+        return "trash" if line.route.endswith("/restore/") else WHAT[f"path {top}"]
+    if place == "body" and name.rpartition(".")[2] == "id":
         return {"tasks": "task", "categories": "category"}[top]
+    name = name.rpartition(".")[2]
     return WHAT[f"{place} {name.partition('__')[0]}"]
 
 
@@ -196,13 +204,18 @@ def request_of(line: Line, caller: str, world: World) -> tuple[str, str, bytes]:
         body = {"refresh": world.refresh_token}
     body |= world.secrets.get(line.route, {})
     path = line.route if line.route.startswith("/") else PREFIX + line.route
-    query = ""
+    query = QUERIES.get(f"{line.method} {line.route}", "")
     for place, name, whose in line.ids:
         value = world.id_of(_what(line, place, name), whose, caller)
         if place == "path":
             path = re.sub(r"<[^>]+>", value, path)
         elif place == "query":
             query += f"{'&' if query else '?'}{name}={value}"
+        elif "." in name:
+            op, _, key = name.partition(".")
+            if body["operations"][-1]["op"] != op:
+                body["operations"] = [*body["operations"], {"op": op}]
+            body["operations"] = [*body["operations"][:-1], {**body["operations"][-1], key: value}]
         else:
             body[name] = value
     return line.method, path + query, json.dumps(body).encode() if line.method in {"POST", "PUT", "PATCH"} else b""
@@ -251,6 +264,7 @@ def rows(of: Any = None) -> dict[str, list[tuple[Any, ...]]]:
         "accounts_session": "user_id = %s",
         "accounts_code": "user_id = %s",
         "accounts_signup": "id = %s",
+        "tasks_words": "task_id IN (SELECT id FROM tasks_task WHERE owner_id = %s)",
         "accounts_refresh_token": "session_id IN (SELECT id FROM accounts_session WHERE user_id = %s)",
     }
     with connection.cursor() as cursor:
@@ -314,6 +328,17 @@ def test_the_table_has_every_page_of_the_admin_and_no_other() -> None:
     assert {route for _, route, _ in permissions_table.admin_lines()} == real
 
 
+def _ids_of(model: Any) -> Iterator[str]:
+    """The fields of a body that hold ids; those of one of many operations with its name before them."""
+    from duely.tasks.schemas import OPERATIONS, Operations
+
+    for item in msgspec.structs.fields(model):
+        if item.type is Operations:
+            yield from (f"{op}.{name}" for op, kind in OPERATIONS.items() for name in _ids_of(kind))
+        elif _holds_uuid(item.type):
+            yield item.encode_name
+
+
 def _holds_uuid(kind: Any) -> bool:
     return kind is UUID or any(_holds_uuid(part) for part in get_args(kind))
 
@@ -336,8 +361,7 @@ def places_of_ids() -> set[tuple[str, str, str, str]]:
                         if declared.schema == UUID_TEXT:
                             found |= {(method, route, "query", name) for name in names if "isnull" not in name}
                 elif spec.parser.context_name == "parsed_body":
-                    fields = msgspec.structs.fields(spec.model)
-                    found |= {(method, route, "body", item.encode_name) for item in fields if _holds_uuid(item.type)}
+                    found |= {(method, route, "body", name) for name in _ids_of(spec.model)}
     return found
 
 

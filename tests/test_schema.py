@@ -109,6 +109,8 @@ class World:
     headers: dict[str, dict[str, str]]
     ids: dict[str, dict[str, str]]
     bodies: dict[str, dict[str, Any]]
+    special: dict[str, dict[str, str]]
+    """Operation → ids that it needs instead."""
     seen: Counter[int] = field(default_factory=Counter)
     calls: int = 0
 
@@ -132,6 +134,8 @@ def world() -> World:
     task = actions.create_task(actor=actor, fields={"title": "Milk", "category": category.id}, now=now())
     for number in range(3):
         actions.create_task(actor=actor, fields={"title": f"Task {number}"}, now=now())
+    trashed = actions.create_task(actor=actor, fields={"title": "Gone"}, now=now())
+    actions.delete_task(actor=actor, task_id=trashed.id, now=now())
     refresh = tokens.new_refresh()
     RefreshToken.objects.create(
         id=new_id(),
@@ -180,7 +184,9 @@ def world() -> World:
             "updateCategory": {"name": "Work"},
             "createBan": {"network": "203.0.113.0/24", "until": "2099-01-31T09:00:00Z"},
             "updateBan": {"reason": "Spam"},
+            "changeTasks": {"operations": [{"op": "create", "title": "Bread"}, {"op": "delete", "id": NOTHING}]},
         },
+        special={"restoreTask": {"task_id": str(trashed.id)}},
     )
 
 
@@ -203,7 +209,7 @@ def attempt(case: Any, caller: str, world: World) -> None:
     is_positive = case.meta is None or case.meta.generation.mode.is_positive
     if is_positive and world.calls % 2:
         for key in case.path_parameters or {}:
-            case.path_parameters[key] = world.ids[caller][key]
+            case.path_parameters[key] = {**world.ids[caller], **world.special.get(name, {})}[key]
         if world.calls % 4 == 1 and name in world.bodies:
             case.body = dict(world.bodies[name])
             case.media_type = "application/json"
@@ -364,6 +370,7 @@ BODIES = {
     "resetPassword",
     *("createTask", "replaceTask", "updateTask", "createCategory", "replaceCategory", "updateCategory"),
     *("createBan", "updateBan"),
+    "changeTasks",
 }
 ELSEWHERE = {"internal_error", "rate_limited", "address_banned", "unavailable", "idempotency_in_progress"}
 """A fault of ours, too many requests, a banned address, a database that is away, and two at once: these have tests of
@@ -394,7 +401,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
 
     def send(self) -> Any:
-        ids = {**self.world.ids[self.caller], **self.ids}
+        ids = {**self.world.ids[self.caller], **self.world.special.get(self.operation.name, {}), **self.ids}
         path = self.operation.path.format(**ids) + self.query
         whole = {**self.world.bodies.get(self.operation.name, {}), **self.body}
         body = self.raw if self.raw is not None else json.dumps(whole).encode()
@@ -492,6 +499,10 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "invalid_token": provoke_bad_token,
     "version_conflict": lambda request: setattr(request, "headers", {"If-Match": '"999"'}),
     "edit_conflict": provoke_edit_conflict,
+    "not_in_trash": lambda request: setattr(request, "ids", request.world.ids[MEMBER]),
+    "bulk_refused": lambda request: setattr(
+        request, "body", {"operations": [{"op": "delete", "id": NOTHING}], "atomic": True}
+    ),
     "idempotency_key_reused": provoke_another_use_of_a_key,
     "password_reused": lambda request: setattr(request, "body", {"new_password": PASSWORD}),
 }

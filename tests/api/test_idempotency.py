@@ -80,6 +80,12 @@ WRITES: dict[str, tuple[Callable[[], Any], Callable[[Api], tuple[str, str, Any]]
         lambda api: ("POST", "auth/change-email/", {"email": "new@example.org", "current_password": PASSWORD}),
         200,
     ),
+    "changeTasks": (
+        alice,
+        lambda api: ("POST", "tasks/bulk/", {"operations": [{"op": "create", **MILK}, {"op": "x"}]}),
+        200,
+    ),
+    "restoreTask": (alice, lambda api: ("POST", f"tasks/{trashed(api)}/restore/", None), 200),
     "resendVerification": (alice, lambda api: ("POST", "auth/resend-verification/", None), 200),
 }
 WITHOUT_A_RETRY = {"logOutEverywhere"}
@@ -88,6 +94,12 @@ WITHOUT_A_RETRY = {"logOutEverywhere"}
 
 def made(api: Api) -> str:
     return str(api.post("tasks/", MILK).json()["id"])
+
+
+def trashed(api: Api) -> str:
+    task = made(api)
+    api.delete(f"tasks/{task}/")
+    return task
 
 
 def drawer(api: Api) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from cast import Api, alice, log_of
+from cast import Api, adam, alice, bob, log_of
 from duely.accounts.models import User
 from duely.activity.models import Change
 from duely.core.clock import now
@@ -244,4 +244,65 @@ def test_a_request_that_waits_too_long_is_told_to_come_again(committed_db: None)
     assert patience * 0.5 < seconds < patience + 1.5
     assert me.get(path).json()["title"] == "Bread"
     assert me.patch(path, {"title": "Rye"}).status_code == 200
+    assert_log_is_whole(me.user)
+
+
+def test_many_changes_of_the_same_tasks_in_another_order_do_not_lock_each_other_out(committed_db: None) -> None:
+    me, boss, other = Api(alice()), Api(adam()), Api(bob())
+    mine, theirs = [made(me) for _ in range(5)], [made(other) for _ in range(5)]
+
+    def renamed(api: Api, tasks: list[dict[str, Any]], title: str) -> list[int]:
+        operations = [{"op": "update", "id": task["id"], "title": title} for task in tasks]
+        answer = api.post("tasks/bulk/", {"operations": operations})
+        assert answer.status_code == 200, answer.content
+        return [result["status"] for result in answer.json()["results"]]
+
+    for turn in range(4):
+        there = [task for pair in zip(mine, theirs, strict=True) for task in pair]
+        results = together(
+            lambda turn=turn, tasks=there: renamed(boss, tasks, f"a {turn}"),
+            lambda turn=turn: renamed(boss, [*reversed(theirs), *reversed(mine)], f"b {turn}"),
+            lambda turn=turn: renamed(me, [*reversed(mine)], f"c {turn}"),
+        )
+        assert {status for statuses in results for status in statuses} == {200}
+    for user in (me.user, other.user):
+        assert_log_is_whole(user)
+
+
+def test_an_id_that_someone_else_takes_meanwhile_is_refused_and_the_rest_is_done(committed_db: None) -> None:
+    me, other, held, chosen = Api(alice()), Api(bob()), Held(), str(new_id())
+    operations = [{"op": "create", "title": "Milk", "id": chosen}, {"op": "create", "title": "Butter"}]
+    first, second = together(
+        lambda: held.first(lambda: other.post("tasks/", {"title": "Bread", "id": chosen})),
+        lambda: held.second(lambda: me.post("tasks/bulk/", {"operations": operations})),
+    )
+    assert first.status_code == 201
+    assert [result["status"] for result in second.json()["results"]] == [409, 201]
+    assert {task.title for task in Task.objects.all()} == {"Bread", "Butter"}
+    assert_log_is_whole(me.user)
+
+
+def test_of_two_restorations_at_once_one_finds_it_where_it_belongs(committed_db: None) -> None:
+    me = Api(alice())
+    for _ in range(ROUNDS):
+        path = f"tasks/{made(me)['id']}/"
+        me.delete(path)
+        assert sorted(together(*[lambda path=path: status(me.post(f"{path}restore/"))] * 2)) == [200, 409]
+    assert [action for action, _ in log_of(me.user)] == ["task.created", "task.deleted", "task.restored"] * ROUNDS
+
+
+def test_all_my_tasks_and_an_edit_of_one_at_once_leave_a_true_log(committed_db: None) -> None:
+    me = Api(alice())
+    for _ in range(ROUNDS):
+        task = made(me)
+        path = f"tasks/{task['id']}/"
+        gone, edited = together(
+            lambda: me.delete("tasks/?confirm=true").json(),
+            lambda path=path: status(me.patch(path, {"title": "Bread"})),
+        )
+        assert gone == {"deleted": 1, "has_more": False}
+        assert edited in (200, 404)
+        stored = Task.objects.get(pk=task["id"])
+        assert stored.deleted_at is not None
+        assert stored.version == (3 if edited == 200 else 2)
     assert_log_is_whole(me.user)

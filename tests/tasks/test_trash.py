@@ -4,11 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from cast import Api, alice, bob, log_of
-from duely.core.clock import now
+from cast import Api, adam, alice, bob, log_of
+from duely.core.clock import now, rfc3339
+from duely.core.ids import new_id
 from duely.tasks.actions import SWEEP, mark_overdue, purge_trash
 from duely.tasks.models import Category, Reminder, Task
 from duely.tasks.queries import old_trash
@@ -83,7 +85,7 @@ def test_a_call_costs_the_same_few_statements_for_any_number_of_tasks(tasks: int
         trashed((me, other)[number % 2], reminders=["2099-01-01T00:00:00Z"])
     with CaptureQueriesContext(connection) as queries:
         assert purge_trash(now=now() + timedelta(days=31)) == tasks
-    assert len(queries) == 7, [query["sql"][:80] for query in queries]
+    assert len(queries) == 8, [query["sql"][:80] for query in queries]
 
 
 def test_the_sweep_finds_old_trash_by_its_index() -> None:
@@ -98,3 +100,94 @@ def test_what_is_in_the_trash_does_not_become_overdue() -> None:
     task = trashed(Api(alice()), due_date="2020-01-31")
     assert mark_overdue(now=now()) == 0
     assert Task.objects.get(pk=task.pk).status == "pending"
+
+
+# The trash over HTTP
+
+
+def test_the_trash_lists_what_was_deleted_the_newest_first() -> None:
+    me, other = Api(alice()), Api(bob())
+    for title in ("Milk", "Bread", "Butter"):
+        trashed(me, title, priority="high" if title == "Bread" else "low")
+    trashed(other, "Jam")
+    me.post("tasks/", {"title": "Still there"})
+    shown = me.get("tasks/trash/").json()["data"]
+    assert [task["title"] for task in shown] == ["Butter", "Bread", "Milk"]
+    assert all(task["deleted_at"] for task in shown)
+    assert [task["title"] for task in me.get("tasks/trash/?priority=high").json()["data"]] == ["Bread"]
+    assert [task["title"] for task in me.get("tasks/trash/?ordering=title&limit=1").json()["data"]] == ["Bread"]
+    assert len(Api(adam()).get("tasks/trash/").json()["data"]) == 4
+    cursor = me.get("tasks/trash/?limit=2").json()["pagination"]["next_cursor"]
+    assert [task["title"] for task in me.get(f"tasks/trash/?limit=2&cursor={cursor}").json()["data"]] == ["Milk"]
+
+
+def test_the_trash_is_not_sent_again_while_it_has_not_changed() -> None:
+    me = Api(alice())
+    trashed(me)
+    tag = me.get("tasks/trash/").headers["ETag"]
+    assert me.get("tasks/trash/", If_None_Match=tag).status_code == 304
+    assert me.get("tasks/", If_None_Match=tag).status_code == 200
+    trashed(me, "Bread")
+    assert me.get("tasks/trash/", If_None_Match=tag).status_code == 200
+
+
+def test_a_restored_task_is_what_it_was() -> None:
+    me = Api(alice())
+    home = me.post("categories/", {"name": "Home"}).json()["id"]
+    fields = {"status": "in_progress", "category": home, "tags": ["a"], "reminders": ["2099-01-01T00:00:00Z"]}
+    task = me.post("tasks/", {"title": "Milk", "due_date": "2099-01-31", **fields}).json()
+    path = f"tasks/{task['id']}/"
+    me.delete(path)
+    answer = me.post(f"{path}restore/")
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] == '"3"'
+    changed = {"version": 3, "updated_at": answer.json()["updated_at"]}
+    assert answer.json() == {**task, **changed}
+    assert me.get(path).json() == answer.json()
+    assert me.get("tasks/trash/").json()["data"] == []
+    assert [found["title"] for found in me.get("tasks/?search=milk").json()["data"]] == ["Milk"]
+    deleted, restored = log_of(me.user)[-2:]
+    assert restored == ("task.restored", {"deleted_at": [deleted[1]["deleted_at"][1], None]})
+
+
+def test_what_is_not_in_the_trash_cannot_be_restored() -> None:
+    me, other = Api(alice()), Api(bob())
+    task = me.post("tasks/", {"title": "Milk"}).json()
+    path = f"tasks/{task['id']}/restore/"
+    answer = me.post(path)
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_in_trash")
+    for answer in (other.post(path), me.post(f"tasks/{new_id()}/restore/")):
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert [action for action, _ in log_of(me.user)] == ["task.created"]
+
+
+def test_a_foreign_task_in_the_trash_is_not_there() -> None:
+    me, other = Api(alice()), Api(bob())
+    task = trashed(me)
+    assert other.post(f"tasks/{task.id}/restore/").status_code == 404
+    assert Api(adam()).post(f"tasks/{task.id}/restore/").status_code == 200
+    assert log_of(me.user)[-1][0] == "task.restored"
+
+
+def test_a_task_whose_category_went_meanwhile_comes_back_without_one() -> None:
+    me = Api(alice())
+    home = me.post("categories/", {"name": "Home"}).json()["id"]
+    task = trashed(me, category=home)
+    me.delete(f"categories/{home}/")
+    assert me.post(f"tasks/{task.id}/restore/").json()["category"] is None
+
+
+def test_a_restored_task_that_is_late_becomes_overdue() -> None:
+    me = Api(alice())
+    with time_machine.travel(now() - timedelta(days=2)):
+        task = trashed(Api(me.user), due_date=rfc3339(now() + timedelta(days=1)))
+    assert mark_overdue(now=now()) == 0
+    assert me.post(f"tasks/{task.id}/restore/").json()["status"] == "pending"
+    assert mark_overdue(now=now()) == 1
+
+
+def test_after_thirty_days_there_is_nothing_to_restore() -> None:
+    me = Api(alice())
+    task = trashed(me)
+    purge_trash(now=now() + timedelta(days=31))
+    assert me.post(f"tasks/{task.id}/restore/").status_code == 404

@@ -7,7 +7,14 @@ import pytest
 import time_machine
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from cast import Api, adam, alice, faults, log_of, person, undone
 from duely.activity.models import Change
@@ -247,7 +254,10 @@ CLIENT = st.sampled_from((0, 1))
 
 
 class TwoClients(RuleBasedStateMachine):
-    """Each has the task as they last saw it. A model of ten lines says which edits may stand."""
+    """Each has the task as they last saw it. A model of some lines says which edits may stand.
+
+    They read, edit with and without versions, send an edit again whose answer they lost, delete and restore.
+    """
 
     api: Api
 
@@ -258,6 +268,10 @@ class TwoClients(RuleBasedStateMachine):
         self.changed_at = dict.fromkeys(FIELDS, 1)
         self.now = {name: self.task[name] for name in FIELDS}
         self.version = 1
+        self.is_there = True
+        self.keys = 0
+        self.sent: list[tuple[str, dict[str, Any], Any]] = []
+        self.path = f"tasks/{self.task['id']}/"
 
     def _apply(self, edit: dict[str, Any]) -> None:
         changed = {name for name, value in edit.items() if self.now[name] != value}
@@ -266,10 +280,12 @@ class TwoClients(RuleBasedStateMachine):
             self.changed_at.update(dict.fromkeys(changed, self.version))
             self.now.update(edit)
 
+    @precondition(lambda self: self.is_there)
     @rule(client=CLIENT)
     def read(self, client: int) -> None:
-        self.seen[client] = self.api.get(f"tasks/{self.task['id']}/").json()
+        self.seen[client] = self.api.get(self.path).json()
 
+    @precondition(lambda self: self.is_there)
     @rule(client=CLIENT, edit=EDITS)
     def edit_with_version(self, client: int, edit: dict[str, Any]) -> None:
         basis = self.seen[client]["version"]
@@ -283,19 +299,67 @@ class TwoClients(RuleBasedStateMachine):
             self._apply(edit)
             self.seen[client] = answer.json()
 
+    @precondition(lambda self: self.is_there)
     @rule(client=CLIENT, edit=EDITS)
     def edit_if_match(self, client: int, edit: dict[str, Any]) -> None:
         basis = self.seen[client]["version"]
-        answer = self.api.patch(f"tasks/{self.task['id']}/", edit, If_Match=f'"{basis}"')
+        answer = self.api.patch(self.path, edit, If_Match=f'"{basis}"')
         assert answer.status_code == (200 if basis == self.version else 412)
         if answer.status_code == 200:
             self._apply(edit)
         self.seen[client] = answer.json() if answer.status_code == 200 else answer.json()["current"]
 
+    @precondition(lambda self: self.is_there)
     @rule(edit=EDITS)
     def edit_without(self, edit: dict[str, Any]) -> None:
-        assert self.api.patch(f"tasks/{self.task['id']}/", edit).status_code == 200
+        assert self.api.patch(self.path, edit).status_code == 200
         self._apply(edit)
+
+    @rule(edit=EDITS)
+    def edit_with_key(self, edit: dict[str, Any]) -> None:
+        self.keys += 1
+        answer = self.api.patch(self.path, edit, Idempotency_Key=f"{self.task['id']}-{self.keys}")
+        assert answer.status_code == (200 if self.is_there else 404)
+        if self.is_there:
+            self._apply(edit)
+        self.sent.append((f"{self.task['id']}-{self.keys}", edit, answer.content))
+
+    @precondition(lambda self: self.sent)
+    @rule(number=st.integers(0, 9))
+    def send_again(self, number: int) -> None:
+        """Whatever has happened since: nothing is done, and the first answer comes again."""
+        key, edit, content = self.sent[number % len(self.sent)]
+        again = self.api.patch(self.path, edit, Idempotency_Key=key)
+        assert (again.content, again.headers["Idempotent-Replayed"]) == (content, "true")
+
+    @precondition(lambda self: not self.is_there)
+    @rule(edit=EDITS)
+    def edit_what_is_gone(self, edit: dict[str, Any]) -> None:
+        for headers in ({}, {"If_Match": f'"{self.version}"'}):
+            assert self.api.patch(self.path, edit, **headers).status_code == 404
+
+    @rule(client=CLIENT, is_careful=st.booleans())
+    def delete(self, client: int, is_careful: bool) -> None:
+        basis = self.seen[client]["version"]
+        answer = self.api.delete(self.path, **({"If_Match": f'"{basis}"'} if is_careful else {}))
+        if not self.is_there:
+            assert answer.status_code == 404
+        elif is_careful and basis != self.version:
+            assert answer.status_code == 412
+            self.seen[client] = answer.json()["current"]
+        else:
+            assert answer.status_code == 204
+            self.is_there = False
+            self.version += 1
+
+    @rule(client=CLIENT)
+    def restore(self, client: int) -> None:
+        answer = self.api.post(f"{self.path}restore/")
+        assert answer.status_code == (409 if self.is_there else 200)
+        if not self.is_there:
+            self.is_there = True
+            self.version += 1
+            self.seen[client] = answer.json()
 
     @invariant()
     def nothing_is_lost(self) -> None:
@@ -306,6 +370,7 @@ class TwoClients(RuleBasedStateMachine):
             self.now["tags"],
         )
         assert stored.version == self.version
+        assert (stored.deleted_at is None) == self.is_there
         assert Change.objects.filter(target_id=stored.pk).count() == self.version
 
 

@@ -77,26 +77,29 @@ def record(
     at: datetime,
     changes: Changes | None = None,
     write: Statement | None = None,
+    also: Sequence[Statement] = (),
 ) -> int:
-    """Write one entry of the change log, and with it `write`, the row's own statement.
+    """Write one entry of the change log, and with it `write`, the row's own statement, and what follows from it.
 
-    actor: None for the system. changes: {field: [old, new]} as the API shows them.
+    actor: None for the system. changes: {field: [old, new]} as the API shows them. also: statements for rows of other
+    tables that hang on the row; none of them sees what another one writes.
     Runs in the caller's transaction; the owner's counter stays locked until it ends, which is
     what makes `seq` free of gaps and rise in commit order. Returns that `seq`.
-    On PostgreSQL the three writes are one statement, so one round trip.
+    On PostgreSQL all these writes are one statement, so one round trip.
     """
     entry = Entry(action, target, changes or {})
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record() needs a transaction")
     _tell(entry)
     row = _row(_shared(actor, at), entry)
+    writes = (write, *also) if write else tuple(also)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            written = (write.sql, *write.params) if write else ("SELECT 1",)
-            cursor.execute(_one_statement(written[0]), (*written[1:], _owner(entry), *row))
+            values = itertools.chain.from_iterable(each.params for each in writes)
+            cursor.execute(_one_statement(tuple(each.sql for each in writes)), (*values, _owner(entry), *row))
         else:
-            if write:
-                cursor.execute(write.sql, write.params)
+            for each in writes:
+                cursor.execute(each.sql, each.params)
             cursor.execute(_COUNT + " RETURNING seq", (_owner(entry), 1, 1))
             cursor.execute(_insert_sql(1), (*row, cursor.fetchone()[0]))
         seq = cursor.fetchone()[0]
@@ -110,6 +113,7 @@ def record_many(
 
     Runs in the caller's transaction. Counters are locked in the order of their owners, also from one batch to the
     next: two who record for the same owners wait for each other, never both at once. Each batch costs two statements.
+    Writes that are alike but for their values, and side by side, cost one.
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record_many() needs a transaction")
@@ -118,8 +122,12 @@ def record_many(
     shared = _shared(actor, at)
     by_owner = sorted(entries, key=lambda entry: entry.target.change_owner_id)
     with connection.cursor() as cursor:
-        for write in writes:
-            cursor.execute(write.sql, write.params)
+        for sql, alike in itertools.groupby(writes, key=lambda write: write.sql):
+            params = [write.params for write in alike]
+            if len(params) == 1:
+                cursor.execute(sql, params[0])
+            else:
+                cursor.executemany(sql, params)  # one round trip, in a pipeline
         for start in range(0, len(by_owner), BATCH):
             batch = by_owner[start : start + BATCH]
             rows = [_row(shared, entry) for entry in batch]
@@ -166,12 +174,12 @@ def _names() -> str:
 
 
 @lru_cache(maxsize=256)
-def _one_statement(written: str) -> str:
-    """The row's own statement, the counter and the log row as one statement (PostgreSQL)."""
-    returning = "" if written.startswith("SELECT") else " RETURNING 1"
+def _one_statement(writes: tuple[str, ...]) -> str:
+    """The row's own statement and its followers, the counter and the log row as one statement (PostgreSQL)."""
+    written = "".join(f"written{number} AS ({sql} RETURNING 1), " for number, sql in enumerate(writes))
     values = ", ".join(f"%s::{column.db_type(connection)}" for column in _columns()[:-1])
     return (
-        f"WITH written AS ({written}{returning}), counted AS ("  # noqa: S608
+        f"WITH {written}counted AS ("  # noqa: S608
         "INSERT INTO activity_counter (owner_id, seq) VALUES (%s, 1)"
         " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + 1 RETURNING seq)"
         f" INSERT INTO activity_change ({_names()}) SELECT {values}, counted.seq FROM counted RETURNING seq"

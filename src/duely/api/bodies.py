@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from duely.core.errors import FieldError, MalformedRequest, UnsupportedMediaType, ValidationFailed
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
+"""A model of larger bodies says so itself: `max_keys`."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -44,11 +45,38 @@ def read_body(request: HttpRequest, model: type[T]) -> T:
 
 def decode(raw: bytes, model: type[T]) -> T:
     """As `read_body`, from bytes."""
-    document = _parse(raw)
+    return checked(_parse(raw, getattr(model, "max_keys", MAX_KEYS)), model)
+
+
+def checked(document: dict[str, Any], model: type[T]) -> T:
+    """An object of JSON values as `model`. Raises ValidationFailed (400) with all faulty fields."""
     try:
         return msgspec.convert(document, model, strict=True, dec_hook=build)
     except msgspec.ValidationError as fault:
         _explain(document, model, fault)
+
+
+def read_options(params: QueryDict, model: type[T]) -> T:
+    """The query string of an operation that takes a few parameters, as `model`. Raises ValidationFailed (400)."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
+    found: dict[str, Any] = {}
+    faults = []
+    for name, values in params.lists():
+        try:
+            if name not in fields:
+                raise Invalid("unknown_parameter", f"There is no such parameter. Known: {', '.join(fields)}.")
+            if len(values) != 1:
+                raise Invalid("repeated", "Give this parameter once.")
+            found[name] = msgspec.convert(values[0], fields[name].type, strict=False, dec_hook=build)
+        except Invalid as fault:
+            faults.append(FieldError(name, fault.code, fault.message))
+        except msgspec.ValidationError as fault:
+            faults.append(_field_error(name, fault))
+    missing = [name for name, field in fields.items() if field.required and name not in params]
+    faults += [FieldError(name, "required", "This parameter is required.") for name in missing]
+    if faults:
+        raise ValidationFailed(*faults)
+    return model(**found)
 
 
 def build(kind: type[Any], value: Any) -> Any:
@@ -56,7 +84,7 @@ def build(kind: type[Any], value: Any) -> Any:
     return kind.parse(value)
 
 
-def _parse(raw: bytes) -> Any:
+def _parse(raw: bytes, max_keys: int) -> Any:
     """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Says where the fault is."""
     if not raw:
         raise MalformedRequest("The body is empty. Send a JSON object.")
@@ -76,8 +104,8 @@ def _parse(raw: bytes) -> Any:
     depth, keys = _measure(document)
     if depth > MAX_DEPTH:
         raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
-    if keys > MAX_KEYS:
-        raise MalformedRequest(f"The objects of the body have {keys} keys together; {MAX_KEYS} are allowed.")
+    if keys > max_keys:
+        raise MalformedRequest(f"The objects of the body have {keys} keys together; {max_keys} are allowed.")
     if "\\u" in text:
         _refuse_lone_surrogates(document)
     return document
@@ -125,10 +153,11 @@ def _measure(document: Any) -> tuple[int, int]:
 def _explain(document: dict[str, Any], model: type[msgspec.Struct], whole: msgspec.ValidationError) -> NoReturn:
     """Check field by field and raise with every fault. Only the failure path pays for this."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
+    known = [model.__struct_config__.tag_field, *fields] if model.__struct_config__.tag_field else [*fields]
     faults = [
-        FieldError(name, "unknown_field", f"There is no such field. Known fields: {', '.join(fields)}.")
+        FieldError(name, "unknown_field", f"There is no such field. Known fields: {', '.join(known)}.")
         for name in document
-        if name not in fields
+        if name not in known
     ]
     for name, field in fields.items():
         if name not in document:

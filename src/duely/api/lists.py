@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 import msgspec
@@ -87,6 +87,15 @@ class ListQuery:
     limit: int = DEFAULT_LIMIT
     page: int | None = None
     fields: frozenset[str] | None = None
+    search: "Search | None" = None
+
+
+class Search(Protocol):
+    """A search, checked: it leaves of some rows those that it finds."""
+
+    def __call__(self, rows: QuerySet[Any, Any], *, counted: bool) -> QuerySet[Any, Any]:
+        """counted: all of them will be counted, and not just the first ones looked at."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,7 @@ class Listing:
 
     `columns` are what is read of each row, `show` turns such a tuple into the answer's struct
     `item`. Rows are never model instances: that is where most of a list's time would go.
+    `search` reads the parameter of that name, where the list has full-text search, or raises Invalid.
     """
 
     name: str
@@ -104,6 +114,7 @@ class Listing:
     filters: tuple[Filter, ...]
     orderings: Mapping[str, Order]
     default_order: str
+    search: Callable[[str, Actor], Search] | None = None
 
     @cached_property
     def conditions(self) -> dict[str, tuple[Filter, str]]:
@@ -132,6 +143,9 @@ class Listing:
                     declared, suffix = self.conditions[name]
                     query.where &= declared.condition(suffix, raw, actor)
                     bound.append((name, raw))
+                elif name == "search" and self.search is not None:
+                    query.search = self.search(raw, actor)
+                    bound.append((name, raw))
                 elif name == "ordering":
                     order_text = raw
                 elif name == "fields":
@@ -159,7 +173,8 @@ class Listing:
     @cached_property
     def known(self) -> tuple[str, ...]:
         """Every query parameter of this list."""
-        return (*self.conditions, "ordering", "fields", "limit", "cursor", "page", "page_size")
+        searched = ("search",) if self.search else ()
+        return (*self.conditions, *searched, "ordering", "fields", "limit", "cursor", "page", "page_size")
 
     def _fields(self, raw: str) -> frozenset[str]:
         names = frozenset(raw.split(","))
@@ -192,8 +207,10 @@ class Listing:
                 yield FieldError("page", "out_of_range", f"Pages reach {MAX_DEPTH} rows deep; use cursors beyond.")
 
     def answer(self, rows: QuerySet[Any, Any], query: ListQuery) -> bytes:
-        """One page as JSON. Costs one statement; by page number, two."""
+        """One page as JSON. Costs one statement; by page number, two; a search has a statement of its own before."""
         selected = rows.filter(query.where) if query.where else rows
+        if query.search is not None:
+            selected = query.search(selected, counted=query.page is not None)
         ordered = selected.order_by(*map(_order_by, query.order))
         columns = (*self.columns, *(term.column for term in query.order))
         if query.page is None:

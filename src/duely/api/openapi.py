@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import msgspec
 from dmr.openapi import OpenAPIConfig, build_schema
 from dmr.routing import Router
 
@@ -11,6 +12,7 @@ import duely
 from duely.api import idempotency
 from duely.api.lists import DEFAULT_LIMIT, MAX_DEPTH, MAX_LIMIT, Listing
 from duely.api.resource import JSON, Listed, Resource
+from duely.api.types import inline_schema
 
 METHODS = ("get", "post", "put", "patch", "delete")
 COMMON_HEADERS = {
@@ -71,6 +73,11 @@ REPLAYED = {
         "schema": {"type": "string", "const": "true"},
     }
 }
+SEARCH = (
+    "Words, in any order, case or accent; each is found at the beginning of words too. Words in quotes are found as "
+    "they are, one after the other. What follows a `-` must not be there."
+)
+TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
 NEVER_REPLAYED = ("401", "413", "415", "429", "500", "503")
 """What is answered before a key counts, or without being kept."""
 DESCRIPTION = """\
@@ -110,6 +117,8 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
     for parser in endpoint.metadata.component_parsers or ():
         if isinstance(parser.parser, Listed):
             operation["parameters"] = list(_list_parameters(parser.parser.listing))
+        elif parser.parser.context_name == "parsed_options":
+            operation["parameters"] = [*operation.get("parameters", []), *_options(parser.model)]
     for status, parameter in CONDITIONS.items():
         if status in operation["responses"]:
             operation["parameters"] = [*operation.get("parameters", []), parameter]
@@ -133,6 +142,8 @@ def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
         for name, schema, description in declared.parameters():
             array = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
             yield {"name": name, "in": "query", "description": description, "schema": dict(schema), **array}
+    if listing.search:
+        yield {"name": "search", "in": "query", "description": SEARCH, "schema": TEXT}
     names = [sign + name for name in listing.orderings for sign in ("", "-")]
     yield _array("ordering", names, f"Order by these, `-` for descending. Default `{listing.default_order}`.")
     yield _array("fields", list(listing.field_names), "Only these fields of each object.")
@@ -141,6 +152,15 @@ def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
     yield {"name": "cursor", "in": "query", "description": about, "schema": {"type": "string"}}
     yield _number("page", MAX_DEPTH, None, f"A numbered page instead of a cursor, at most {MAX_DEPTH} rows deep.")
     yield _number("page_size", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with, with `page`.")
+
+
+def _options(model: type[msgspec.Struct]) -> Iterator[dict[str, Any]]:
+    """The fields of a struct as query parameters."""
+    schema = inline_schema(model)
+    for name, described in schema["properties"].items():
+        about = described.pop("description", "")
+        is_required = name in schema.get("required", ())
+        yield {"name": name, "in": "query", "description": about, "required": is_required, "schema": described}
 
 
 def _array(name: str, values: list[str], description: str) -> dict[str, Any]:

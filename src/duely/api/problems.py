@@ -29,7 +29,8 @@ class FieldProblem(msgspec.Struct, frozen=True):
 class Problem(msgspec.Struct, frozen=True):
     """An error, in the form of RFC 9457. `code` is stable: programs may rely on it.
 
-    `current` is the thing as it is, where a write was refused because that has changed.
+    `current` is the thing as it is, where a write was refused because that has changed. `results` are those of many
+    operations that were refused together.
     """
 
     type: str
@@ -40,10 +41,21 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
     errors: list[FieldProblem] = []
     current: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    results: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
 
 def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
     """The answer that tells the caller of this refusal."""
+    return HttpResponse(
+        msgspec.json.encode(problem_of(refused, request)),
+        status=refused.status,
+        content_type=CONTENT_TYPE,
+        headers=refused.headers,
+    )
+
+
+def problem_of(refused: Refused, request: HttpRequest) -> dict[str, Any]:
+    """The document that tells of this refusal."""
     document: dict[str, Any] = {
         "type": TYPE_BASE + refused.code,
         "title": refused.title,
@@ -58,9 +70,7 @@ def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
             {"field": printable(error.field), "code": error.code, "message": printable(error.message)}
             for error in refused.errors
         ]
-    return HttpResponse(
-        msgspec.json.encode(document), status=refused.status, content_type=CONTENT_TYPE, headers=refused.headers
-    )
+    return document
 
 
 def _request_id(request: HttpRequest) -> str:

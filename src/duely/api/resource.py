@@ -25,17 +25,18 @@ from dmr.renderers import Renderer
 from dmr.security import SyncAuth
 
 from duely.api import idempotency
-from duely.api.bodies import build, read_body
+from duely.api.bodies import build, read_body, read_options
 from duely.api.lists import Listing, ListQuery
 from duely.api.problems import CONTENT_TYPE as PROBLEM_JSON
 from duely.api.problems import Problem, problem, refusal
 from duely.api.request import ApiRequest
+from duely.api.types import describe
 from duely.api.versions import has_already
 from duely.core import errors
 from duely.core.actor import Actor, anonymous
 from duely.core.errors import Refused
 
-__all__ = ["Body", "Listed", "Path", "Resource", "operation"]
+__all__ = ["Body", "Listed", "Options", "Path", "Resource", "operation"]
 
 JSON = "application/json"
 REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -50,11 +51,6 @@ ALWAYS: tuple[type[Refused], ...] = (
     errors.InternalError,
     errors.Unavailable,
 )
-
-
-def describe(kind: type[Any]) -> dict[str, Any]:
-    """The JSON schema of a field type of our own: it says so itself in `schema`."""
-    return cast("dict[str, Any]", kind.schema)
 
 
 class _SchemaGenerator(MsgspecSchemaGenerator):
@@ -118,7 +114,29 @@ class Listed(ComponentParser):
         return []  # added to the finished document by duely.api.openapi, which writes plain JSON schema
 
 
+class _OptionsComponent(ComponentParser):
+    """A few query parameters, as fields of a struct."""
+
+    __slots__ = ()
+    context_name = "parsed_options"
+
+    def provide_context_data(
+        self, endpoint: Endpoint, controller: Controller[Any], *, field_model: Any, default: Any = None
+    ) -> Any:
+        return read_options(controller.request.GET, field_model)
+
+    def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
+        return []
+
+    def get_schema(
+        self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
+    ) -> list[Parameter | Reference] | RequestBody:
+        return []  # as for `Listed`
+
+
 _Model = TypeVar("_Model")
+Options: TypeAlias = Annotated[_Model, _OptionsComponent()]
+"""A few query parameters: `parsed_options: Options[Confirmation]`."""
 Body: TypeAlias = Annotated[_Model, _BodyComponent()]
 """A JSON body: `parsed_body: Body[TaskIn]`."""
 
@@ -273,7 +291,7 @@ class Resource(Controller[Serializer]):
 
 @cache
 def _takes_query(endpoint: Endpoint) -> bool:
-    return any(isinstance(spec.parser, Listed) for spec in endpoint.metadata.component_parsers)
+    return any(isinstance(spec.parser, Listed | _OptionsComponent) for spec in endpoint.metadata.component_parsers)
 
 
 def _refuse_unknown_parameters(endpoint: Endpoint, request: HttpRequest) -> None:

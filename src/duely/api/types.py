@@ -1,6 +1,6 @@
 """Field types that several modules' schemas share."""
 
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -36,6 +36,19 @@ class Parsed(Generic[V]):
     def read(cls, raw: Any) -> V:
         """The value that `raw` stands for. Raises Invalid."""
         raise NotImplementedError
+
+
+def describe(kind: type[Any]) -> dict[str, Any]:
+    """The JSON schema of a field type of our own: it says so itself in `schema`."""
+    return cast("dict[str, Any]", kind.schema)
+
+
+def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON schema of a struct by itself, for where the framework does not see it. Others it names by reference."""
+    (schema,), found = msgspec.json.schema_components(
+        [kind], schema_hook=describe, ref_template="#/components/schemas/{name}"
+    )
+    return cast("dict[str, Any]", found[schema["$ref"].rpartition("/")[2]])
 
 
 def given(body: msgspec.Struct) -> dict[str, Any]:

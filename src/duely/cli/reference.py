@@ -53,6 +53,7 @@ CHANGES: Mapping[str, str] = {
     "task.created": "A new task. Fields that are empty are left out.",
     "task.deleted": "A task went to the trash.",
     "task.purged": "A task is gone for good after 30 days in the trash.",
+    "task.restored": "A task came back from the trash.",
     "task.status_changed": "A task's status changed, and with it perhaps other fields.",
     "task.updated": "Fields of a task changed, its status not among them.",
     "user.created": "A new account.",

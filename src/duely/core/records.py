@@ -34,7 +34,7 @@ def insertion(row: models.Model) -> Statement:
     return Statement(sql, tuple(_prepared(field, getattr(row, field.attname)) for field in fields))
 
 
-def insertions(rows: Sequence[models.Model], *, otherwise: str) -> Statement:
+def insertions(rows: Sequence[models.Model], *, otherwise: str = "") -> Statement:
     """The INSERT of several new rows of one table, all columns.
 
     otherwise: SQL after the values, from the source alone: what to do about those that are there already.

@@ -1,5 +1,7 @@
 """From ids to objects, or a refusal. What an actor may not see does not exist for them."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Subquery, Value
@@ -11,7 +13,7 @@ from duely.accounts.rules import Permission
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
 from duely.tasks.models import Category, Task
-from duely.tasks.queries import visible_categories, visible_tasks
+from duely.tasks.queries import trashed_tasks, visible_categories, visible_tasks
 
 
 def task_for(actor: Actor, task_id: UUID) -> Task:
@@ -47,6 +49,72 @@ def locked_task_for(actor: Actor, task_id: UUID, *, category_id: UUID | None = N
     return task
 
 
+def trashed_task_for(actor: Actor, task_id: UUID) -> Task:
+    """A task to take out of the trash, also one that is not in it, locked. Raises NotFound (404), Forbidden (403)."""
+    tasks = visible_tasks(actor) | trashed_tasks(actor)
+    task = tasks.select_for_update(no_key=True).filter(pk=task_id).first()
+    if task is None:
+        raise NotFound("There is no such task.")
+    require(actor, Permission.TASK_EDIT)
+    return task
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What many changes at once are about, locked until the transaction ends.
+
+    zones: the time zones of the owners by their ids; owners: those of categories by the categories' ids.
+    """
+
+    zones: Mapping[UUID, str]
+    owners: Mapping[UUID, UUID]
+    tasks: dict[UUID, Task]
+
+    def zone_for(self, actor: Actor, owner_id: UUID) -> str:
+        """As `owner_for`: the zone of the one who is to own something new."""
+        if owner_id != actor.id:
+            require(actor, Permission.TASK_CREATE_FOR_OTHERS)
+        if owner_id not in self.zones:
+            raise no_such_owner()
+        return self.zones[owner_id]
+
+    def task_for(self, task_id: UUID | None) -> Task:
+        """One of the tasks. Raises NotFound (404)."""
+        task = self.tasks.get(task_id) if task_id else None
+        if task is None or task.deleted_at is not None:
+            raise NotFound("There is no such task.")
+        return task
+
+    def check_category(self, category_id: UUID | None, owner_id: UUID) -> None:
+        """Raises ValidationFailed (400) for a category that is not the owner's."""
+        if category_id is not None and self.owners.get(category_id) != owner_id:
+            raise no_such_category()
+
+
+def lock_for_changes(
+    actor: Actor, *, owners: Collection[UUID], tasks: Collection[UUID], categories: Collection[UUID]
+) -> Locked:
+    """Lock what an actor wants to change at once: owners, then categories, then tasks, as everywhere, each by its id.
+
+    What is not theirs, or not there, is not among it. Raises Forbidden (403).
+    """
+    require(actor, Permission.TASK_EDIT)
+    wanted = {actor.user_id, *(owners if actor.sees_all else ())}
+    if actor.sees_all and tasks:
+        wanted |= set(visible_tasks(actor).filter(pk__in=tasks).values_list("owner_id", flat=True))
+    people = User.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    zones = dict(people.values_list("pk", "time_zone"))
+    drawers: dict[UUID, UUID] = {}
+    if categories:
+        theirs = Category.objects.filter(pk__in=categories, owner_id__in=zones).order_by("pk")
+        drawers = dict(theirs.select_for_update(no_key=True).values_list("pk", "owner_id"))
+    found = {}
+    if tasks:
+        theirs_too = visible_tasks(actor).filter(pk__in=tasks, owner_id__in=zones).order_by("pk")
+        found = {task.id: task for task in theirs_too.select_for_update(no_key=True)}
+    return Locked(zones, drawers, found)
+
+
 def owner_for(actor: Actor, owner_id: UUID | None, *, category_id: UUID | None = None) -> tuple[UUID, str]:
     """(id, time zone) of the one who is to own something new, locked as in `locked_task_for`.
 
@@ -60,7 +128,7 @@ def owner_for(actor: Actor, owner_id: UUID | None, *, category_id: UUID | None =
     owners = User.objects.select_for_update(no_key=True).filter(pk=wanted)
     found = owners.annotate(fits=_fits(category_id, OuterRef("pk"))).values_list("time_zone", "fits").first()
     if found is None:
-        raise ValidationFailed(FieldError("owner", "not_found", "There is no such user."))
+        raise no_such_owner()
     zone, fits = found
     if not fits:
         raise no_such_category()
@@ -73,6 +141,11 @@ def _fits(category_id: UUID | None, owner_id: OuterRef) -> Combinable:
         return Value(True)
     theirs = Category.objects.select_for_update(no_key=True).filter(pk=category_id, owner_id=owner_id)
     return Exists(theirs)
+
+
+def no_such_owner() -> ValidationFailed:
+    """The refusal of an owner who is not there."""
+    return ValidationFailed(FieldError("owner", "not_found", "There is no such user."))
 
 
 def no_such_category() -> ValidationFailed:

@@ -7,15 +7,19 @@ from typing import Annotated, Any
 import msgspec
 from django.http import HttpRequest, HttpResponse
 
+from duely.accounts.access import require
+from duely.accounts.rules import Permission
 from duely.api.lists import ListQuery
-from duely.api.resource import Body, Listed, Path, Resource, operation
+from duely.api.problems import problem_of
+from duely.api.resource import Body, Listed, Options, Path, Resource, operation
 from duely.api.types import given
-from duely.api.versions import LISTED, EditConflict, VersionConflict, etag, expected, list_etag
+from duely.api.versions import LISTED, EditConflict, Expected, VersionConflict, etag, expected, list_etag
 from duely.core.clock import now
-from duely.core.errors import AlreadyExists, Forbidden, NotFound
+from duely.core.errors import AlreadyExists, Forbidden, NotFound, Refused, ValidationFailed
 from duely.tasks import actions, models, schemas
 from duely.tasks.access import category_for, task_for
-from duely.tasks.queries import visible_categories, visible_tasks
+from duely.tasks.queries import own_stats, trashed_tasks, visible_categories, visible_tasks
+from duely.tasks.rules import Verb
 
 TAGGED = {"ETag": "Made of the version."}
 CREATED = {**TAGGED, "Location": "The path of what was made."}
@@ -44,6 +48,32 @@ def showing_current(show: Callable[[Any], msgspec.Struct]) -> Iterator[None]:
         raise
 
 
+def operation_of(each: schemas.One | ValidationFailed) -> actions.Asked:
+    """One of many operations as actions know it."""
+    match each:
+        case schemas.CreateOne():
+            return actions.Operation(Verb.CREATE, fields=given(each))
+        case schemas.UpdateOne():
+            fields = given(each)
+            return actions.Operation(Verb.UPDATE, fields.pop("id"), fields, Expected(None, fields.pop("version", None)))
+        case schemas.DeleteOne():
+            return actions.Operation(Verb.DELETE, each.id)
+    return each
+
+
+STATUSES = {Verb.CREATE: 201, Verb.UPDATE: 200, Verb.DELETE: 204}
+
+
+def result_of(outcome: actions.Outcome, request: HttpRequest) -> schemas.Result:
+    """What came of one of many operations."""
+    if isinstance(outcome, EditConflict):
+        outcome.extra["current"] = schemas.task_of(outcome.row)
+    if isinstance(outcome, Refused):
+        return schemas.Result(outcome.status, problem_of(outcome, request))
+    is_deleted = outcome.verb is Verb.DELETE
+    return schemas.Result(STATUSES[outcome.verb], None if is_deleted else schemas.task_of(outcome.task))
+
+
 class Tasks(Resource):
     """Tasks: mine, or for an admin everyone's."""
 
@@ -60,6 +90,65 @@ class Tasks(Resource):
         """Make a task."""
         task = actions.create_task(actor=self.actor, fields=given(parsed_body), now=now())
         return self.show(schemas.task_of(task), 201, headers={**tagged(task), "Location": f"/api/v1/tasks/{task.id}/"})
+
+    @operation(schemas.Deleted, name="deleteAllTasks")
+    def delete(self, parsed_options: Options[schemas.Confirmation]) -> HttpResponse:
+        """Move all my tasks to the trash: those that are my own, for an admin too."""
+        return self.show(schemas.Deleted(*actions.delete_all_tasks(actor=self.actor, now=now())))
+
+
+class BulkTasks(Resource):
+    """Many tasks at once."""
+
+    tags = ("tasks",)
+
+    @operation(schemas.BulkResults, name="changeTasks", refuses=(actions.BulkRefused,))
+    def post(self, parsed_body: Body[schemas.Bulk]) -> HttpResponse:
+        """Make, change and delete up to 100 tasks: each answered by itself, or all of them or none."""
+        asked = [operation_of(each) for each in parsed_body.operations.value]
+        together = parsed_body.atomic  # allow: edge_transaction because it is the name of a field
+        try:
+            done = actions.change_tasks(actor=self.actor, asked=asked, atomic=together, now=now())
+        except actions.BulkRefused as refused:
+            refused.extra["results"] = [result_of(outcome, self.request) for outcome in refused.outcomes]
+            raise
+        return self.show(schemas.BulkResults([result_of(outcome, self.request) for outcome in done]))
+
+
+class Trash(Resource):
+    """Deleted tasks: they stay for 30 days."""
+
+    tags = ("tasks",)
+
+    @operation(schemas.TaskPage, name="listTrash", optional_headers=LISTED, conditional=True)
+    def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TRASH)]) -> HttpResponse:
+        """List the tasks in the trash, the newest there first."""
+        tasks = trashed_tasks(self.actor)
+        return self.tagged(lambda: schemas.TRASH.answer(tasks, parsed_query), list_etag(self.request))
+
+
+class TaskStats(Resource):
+    """Counts."""
+
+    tags = ("tasks",)
+
+    @operation(schemas.Stats, name="getTaskStats")
+    def get(self) -> HttpResponse:
+        """Count my tasks: those that are my own, for an admin too."""
+        require(self.actor, Permission.TASK_VIEW)
+        return self.show(schemas.show_stats(own_stats(self.actor, now())))
+
+
+class Restored(Resource):
+    """Tasks that come back."""
+
+    tags = ("tasks",)
+
+    @operation(schemas.Task, name="restoreTask", refuses=(*REFUSES, actions.NotInTrash), headers=TAGGED)
+    def post(self, parsed_path: Path[schemas.TaskPath]) -> HttpResponse:
+        """Take a task out of the trash, as it was."""
+        task = actions.restore_task(actor=self.actor, task_id=parsed_path.task_id, now=now())
+        return self.show(schemas.task_of(task), headers=tagged(task))
 
 
 class OneTask(Resource):
@@ -158,7 +247,11 @@ class OneCategory(Resource):
 
 ROUTES: list[tuple[str, type[Resource]]] = [
     ("tasks/", Tasks),
+    ("tasks/bulk/", BulkTasks),
+    ("tasks/trash/", Trash),
+    ("tasks/stats/", TaskStats),
     ("tasks/<id:task_id>/", OneTask),
+    ("tasks/<id:task_id>/restore/", Restored),
     ("categories/", Categories),
     ("categories/<id:category_id>/", OneCategory),
 ]

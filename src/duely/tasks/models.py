@@ -14,6 +14,7 @@ else:
     AnyLookup = models.Lookup
 
 LIVE = models.Q(deleted_at__isnull=True)
+IN_TRASH = models.Q(deleted_at__isnull=False)
 # Two comparisons and not IN: only so does SQLite see that a query with values fits the partial index.
 OPEN_TASKS = (models.Q(status="pending") | models.Q(status="in_progress")) & LIVE
 UNPASSED = models.Q(passed_at__isnull=True)
@@ -148,9 +149,7 @@ class Task(Owned, models.Model):
             models.Index(fields=["created_at", "id"], name="tasks_task_all_created", condition=LIVE),
             models.Index(fields=["category"], name="tasks_task_category"),
             models.Index(fields=["due_at", "id"], name="tasks_task_open", condition=OPEN_TASKS),
-            models.Index(
-                fields=["deleted_at", "id"], name="tasks_task_trash", condition=models.Q(deleted_at__isnull=False)
-            ),
+            models.Index(fields=["deleted_at", "id"], name="tasks_task_trash", condition=IN_TRASH),
             models.Index(
                 fields=["owner", "due_on"], name="tasks_task_due_on", condition=models.Q(due_on__isnull=False)
             ),
@@ -193,6 +192,37 @@ class Reminder(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class WordsField(models.TextField):  # type: ignore[type-arg]
+    """Words as they are indexed: a tsvector on PostgreSQL, on SQLite text that triggers hand on to FTS5."""
+
+    def db_type(self, connection: Any) -> str:
+        """The column's type."""
+        return "tsvector" if connection.vendor == "postgresql" else "text"
+
+    def deconstruct(self) -> Any:
+        """For migrations plain text: that of the table changes the column itself."""
+        name, _, positional, named = super().deconstruct()
+        return name, "django.db.models.TextField", positional, named
+
+
+class TaskWords(models.Model):
+    """The words of a task that a search finds, in their places. They follow its title and description.
+
+    Apart from the task, so that other edits do not touch their index. `scope` stands for the owner (`search.scope_of`).
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="+")
+    scope = models.CharField(max_length=12)
+    words = WordsField()
+
+    class Meta:
+        db_table = "tasks_words"
+
+    def __str__(self) -> str:
+        return str(self.id)
 
 
 models.JSONField.register_lookup(HasItem)

@@ -1,17 +1,23 @@
 """Reads of tasks and categories."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain, pairwise
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Count, DateField, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
+from django.db.models.sql.datastructures import BaseTable
 
 from duely.core.actor import Actor
-from duely.tasks.models import LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
-from duely.tasks.rules import CLOSED, TRASH_DAYS
+from duely.tasks import search
+from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
+from duely.tasks.rules import CLOSED, PRIORITIES, TRASH_DAYS, Status, last_days, start_of_day
+from duely.tasks.search import Term
 
 
 def any_tasks() -> bool:
@@ -25,6 +31,77 @@ def visible_tasks(actor: Actor) -> QuerySet[Task]:
     return tasks if actor.sees_all else tasks.filter(owner_id=actor.user_id)
 
 
+def trashed_tasks(actor: Actor) -> QuerySet[Task]:
+    """The tasks in the trash that this actor may see."""
+    tasks = Task.objects.filter(IN_TRASH)
+    return tasks if actor.sees_all else tasks.filter(owner_id=actor.user_id)
+
+
+def own_tasks(actor: Actor, made_by: datetime, limit: int) -> QuerySet[Task]:
+    """The first so many of the actor's own tasks that were made by then, without those in the trash, locked."""
+    _need_transaction()
+    mine = Task.objects.filter(LIVE, owner_id=actor.user_id, created_at__lte=made_by).order_by("id")
+    return for_the_log(mine).select_for_update(no_key=True)[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of someone's tasks. `days` are the last days with what was completed on each, the oldest first."""
+
+    statuses: Mapping[str, int]
+    priorities: Mapping[int, int]
+    categories: Mapping[UUID | None, int]
+    overdue: int
+    due_today: int
+    days: Mapping[date, int]
+
+
+def own_stats(actor: Actor, now: datetime) -> Stats:
+    """Of the actor's own tasks, without those in the trash; days are those of their time zone. One statement."""
+    days = last_days(now, actor.zone, STATS_DAYS)
+    starts = [start_of_day(day, actor.zone) for day in (*days, days[-1] + timedelta(days=1))]
+    spans = [(number, *map(_instant, span)) for number, span in enumerate(pairwise(starts))]
+    today, morrow, at = _instant(starts[-2]), _instant(starts[-1]), _instant(now)
+    moment = "%s::timestamptz" if connection.vendor == "postgresql" else "%s"
+    sql = _STATS.format(days=", ".join([f"(%s, {moment}, {moment})"] * len(days)))
+    values = (_KEY.get_db_prep_value(actor.user_id, connection), _instant(starts[0]), *chain.from_iterable(spans))
+    counted: dict[str, dict[Any, int]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, (*values, at, today, morrow))
+        for kind, name, number in cursor.fetchall():
+            counted[kind][name] = number
+    return Stats(
+        statuses={status.value: counted["status"].get(status.value, 0) for status in Status},
+        priorities={rank: counted["priority"].get(str(rank), 0) for rank in PRIORITIES},
+        categories={UUID(name) if name else None: number for name, number in counted["category"].items()},
+        overdue=counted["overdue"][None],
+        due_today=counted["due_today"][None],
+        days={day: counted["completed"].get(str(number), 0) for number, day in enumerate(days)},
+    )
+
+
+_STATS = """
+    WITH mine AS (
+        SELECT status, priority, category_id, due_at, completed_at FROM tasks_task
+        WHERE owner_id = %s AND deleted_at IS NULL
+    ), lately AS (SELECT completed_at FROM mine WHERE completed_at >= %s),
+    days (number, start, finish) AS (VALUES {days})
+    SELECT 'status', status, count(*) FROM mine GROUP BY status
+    UNION ALL SELECT 'priority', CAST(priority AS text), count(*) FROM mine GROUP BY priority
+    UNION ALL SELECT 'category', CAST(category_id AS text), count(*) FROM mine GROUP BY category_id
+    UNION ALL SELECT 'completed', CAST(number AS text), count(*) FROM days JOIN lately
+        ON completed_at >= start AND completed_at < finish GROUP BY number
+    UNION ALL SELECT 'overdue', NULL, count(*) FROM mine
+        WHERE status = 'overdue' OR (status IN ('pending', 'in_progress') AND due_at <= %s)
+    UNION ALL SELECT 'due_today', NULL, count(*) FROM mine
+        WHERE status IN ('pending', 'in_progress', 'overdue') AND due_at >= %s AND due_at < %s"""
+STATS_DAYS = 30
+
+
+def _instant(at: datetime) -> Any:
+    return Task._meta.get_field("created_at").get_db_prep_value(at, connection)
+
+
 def visible_categories(actor: Actor) -> QuerySet[Category]:
     """The categories that this actor may see, each with its `task_count`."""
     categories = with_task_count(Category.objects.all())
@@ -36,6 +113,104 @@ def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:
     inside = Task.objects.filter(LIVE, category=OuterRef("pk")).order_by().values("category")
     counted = inside.annotate(number=Count("pk")).values("number")
     return categories.annotate(task_count=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
+
+
+FEW = 1_500
+"""Up to so many finds are looked up and put in order. Of more, the first ones are met soon in the order of the list."""
+FEWER = 400
+"""Up to so many, SQLite looks up one by one. Of more it makes a set, and walks through the tasks to a page's end."""
+DENSE, NEWEST = 8, 250
+"""So many finds among so many of the newest tasks tell that there are many, without a look at the index of words."""
+
+
+def found_tasks(tasks: QuerySet[Task], *, actor: Actor, terms: Sequence[Term], counted: bool) -> QuerySet[Task]:
+    """Those of these tasks that a search finds, among what the actor may see.
+
+    One statement tells whether the finds are few. Then the tasks are theirs; else each task is asked in its turn, which
+    ends with the page. counted: all of them will be counted, so that asking each would take long.
+    """
+    scope = None if actor.sees_all else search.scope_of(actor.user_id)
+    if all(term.is_excluded for term in terms):
+        return tasks.filter(_asked(terms, scope))
+    number = 0 if counted else _count(actor, terms, scope)
+    if number > FEW:
+        return tasks.filter(_asked(terms, scope))
+    if connection.vendor == "postgresql":
+        # An array of ids tells the planner that they are few: it does not walk through all tasks to meet them.
+        return tasks.filter(OfTask(f"{{id}} = ANY (ARRAY ({_FOUND}))", search.tsquery(terms, scope)))
+    if counted or number > FEWER:
+        return tasks.filter(OfTask(f"{{id}} IN ({_FOUND_BY_FTS5})", search.fts5(terms, scope)))
+    return _by_row(tasks.filter(OfTask(f"tasks_task.rowid IN ({_ROWS})", search.fts5(terms, scope))))
+
+
+class OfTask(Func):
+    """A condition on the id of a task, as SQL with `{id}` in it."""
+
+    output_field = BooleanField()
+
+    def __init__(self, sql: str, *values: str) -> None:
+        super().__init__("pk")
+        self.sql, self.values = sql, values
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, tuple[Any, ...]]:
+        """The id's column is put into the text; the values go to the driver."""
+        column, params = compiler.compile(self.source_expressions[0])
+        return self.sql.format(id=column), (*params, *self.values)
+
+
+_FOUND = "SELECT task_id FROM tasks_words WHERE words @@ %s::tsquery"
+_FOUND_BY_FTS5 = "SELECT w.task_id FROM tasks_search s JOIN tasks_words w ON w.id = s.rowid WHERE tasks_search MATCH %s"
+_ROWS = f"SELECT found.rowid FROM tasks_task found WHERE found.id IN ({_FOUND_BY_FTS5})"  # noqa: S608
+_COUNT = """
+    WITH newest AS (
+        SELECT id FROM tasks_task WHERE deleted_at IS NULL {mine} ORDER BY created_at DESC, id DESC LIMIT %s
+    )
+    SELECT CASE WHEN (SELECT count(*) FROM newest WHERE {asked}) >= %s THEN %s
+    ELSE (SELECT count(*) FROM (SELECT 1 FROM {found} LIMIT %s) found) END"""
+
+
+def _count(actor: Actor, terms: Sequence[Term], scope: str | None) -> int:
+    """How many finds there are; FEW + 1 when they are more."""
+    asked = _asked(terms, scope)
+    mine, owner = ("", []) if actor.sees_all else ("AND owner_id = %s", [_KEY.get_db_prep_value(actor.id, connection)])
+    if connection.vendor == "postgresql":
+        found, wanted = "tasks_words WHERE words @@ %s::tsquery", search.tsquery(terms, scope)
+    else:
+        found, wanted = "tasks_search WHERE tasks_search MATCH %s", search.fts5(terms, scope)
+    sql = _COUNT.format(mine=mine, asked=asked.sql.format(id="newest.id"), found=found)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*owner, NEWEST, *asked.values, DENSE, FEW + 1, wanted, FEW + 1])
+        return int(cursor.fetchone()[0])
+
+
+_KEY: Any = Task._meta.pk
+
+
+def _asked(terms: Sequence[Term], scope: str | None) -> OfTask:
+    """Whether a task's words are found, without the index."""
+    if connection.vendor == "postgresql":
+        sql = "(SELECT words @@ %s::tsquery FROM tasks_words WHERE task_id = {id})"
+        return OfTask(sql, search.tsquery(terms, scope))
+    tests = " AND ".join(f"instr(' ' || words || ' ', %s) {'=' if term.is_excluded else '>'} 0" for term in terms)
+    sql = f"EXISTS (SELECT 1 FROM tasks_words WHERE task_id = {{id}} AND {tests})"  # noqa: S608
+    return OfTask(sql, *map(search.needle, terms))
+
+
+def _by_row(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    """The same, with the rows looked up by their numbers.
+
+    SQLite knows nothing of how many tasks an owner has. Else it would walk through all, in the order of the list.
+    """
+    query = tasks.query
+    alias = query.get_initial_alias()
+    query.alias_map[alias] = _NotIndexed(query.alias_map[alias].table_name, alias)
+    return tasks
+
+
+class _NotIndexed(BaseTable):
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        sql, params = super().as_sql(compiler, connection)
+        return f"{sql} NOT INDEXED", params
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ MAX_TAGS = 20
 MAX_TAG_LENGTH = 50
 MAX_REMINDERS = 10
 MAX_TITLE = 255
+MAX_OPERATIONS = 100
 MAX_DESCRIPTION_BYTES = 64 * 1024
 EARLIEST = 1900
 LATEST = 9998
@@ -60,12 +61,31 @@ class Priority(_Choice):
     URGENT = "urgent"
 
 
+class Verb(_Choice):
+    """What one of many operations does."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
 RANKS = {priority: rank for rank, priority in enumerate(Priority, start=1)}
 PRIORITIES = {rank: priority for priority, rank in RANKS.items()}
 OPEN = (Status.PENDING, Status.IN_PROGRESS)
 CLOSED = (Status.COMPLETED, Status.CANCELLED)
 TRASH_DAYS = 30
 """How long a deleted task stays in the trash."""
+
+
+def start_of_day(day: date, zone: str) -> datetime:
+    """The first instant of a day in a time zone."""
+    return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
+
+
+def last_days(now: datetime, zone: str, number: int) -> list[date]:
+    """So many days of a time zone, the last one today."""
+    today = now.astimezone(ZoneInfo(zone)).date()
+    return [today - timedelta(days=back) for back in reversed(range(number))]
 
 
 def placed(due: date, zone: str) -> datetime:
@@ -75,8 +95,7 @@ def placed(due: date, zone: str) -> datetime:
     """
     if isinstance(due, datetime):
         return due
-    morrow = datetime.combine(due + timedelta(days=1), time.min, ZoneInfo(zone))
-    return morrow.astimezone(UTC) - MILLISECOND
+    return start_of_day(due + timedelta(days=1), zone) - MILLISECOND
 
 
 def parse_due(text: str) -> date:

@@ -1,28 +1,33 @@
 """Tasks and categories as clients send and see them."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
 from django.db.models import Q
 from msgspec import UNSET, UnsetType
 
-from duely.api.bodies import Invalid
+from duely.api.bodies import Invalid, checked
 from duely.api.filters import UUID_TEXT, Filter, Order, choices, flags, identifier, moments, text
-from duely.api.lists import Listing, Meta, Pagination
-from duely.api.types import Instant, Parsed, text_of
+from duely.api.lists import Listing, Meta, Pagination, Search
+from duely.api.types import Instant, Parsed, inline_schema, text_of
 from duely.core.actor import Actor
 from duely.core.clock import parse_instant, rfc3339
-from duely.tasks import models, rules
+from duely.core.errors import FieldError, ValidationFailed
+from duely.tasks import models, queries, rules
 from duely.tasks.rules import PRIORITIES, RANKS, Priority, Status
+from duely.tasks.search import MAX_TERMS, parse_search
 
 
-def _short_list(raw: Any, longest: int) -> list[Any]:
+def _short_list(raw: Any, longest: int, what: str = "strings") -> list[Any]:
     """A list, refused by its length before anything in it is looked at."""
     if not isinstance(raw, list):
-        raise Invalid("invalid_type", "Use a list of strings.")
+        raise Invalid("invalid_type", f"Use a list of {what}.")
     if len(raw) > longest:
         raise Invalid("too_many", f"Use at most {longest} of them.")
     return raw
@@ -193,6 +198,159 @@ class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
     version: Version | UnsetType = UNSET
 
 
+class CreateOne(TaskIn, forbid_unknown_fields=True, tag_field="op", tag="create"):
+    """Make a task."""
+
+
+class UpdateOne(TaskPatch, forbid_unknown_fields=True, tag_field="op", tag="update", kw_only=True):
+    """Change the fields of a task that are there."""
+
+    id: UUID
+
+
+class DeleteOne(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", tag="delete"):
+    """Move a task to the trash."""
+
+    id: UUID
+
+
+One = CreateOne | UpdateOne | DeleteOne
+OPERATIONS: Mapping[str, type[One]] = {"create": CreateOne, "update": UpdateOne, "delete": DeleteOne}
+
+
+class Operations(Parsed[list[One | ValidationFailed]]):
+    """1 to 100 operations. One that is of a wrong shape is refused by itself."""
+
+    schema = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": rules.MAX_OPERATIONS,
+        "items": {"oneOf": [inline_schema(kind) for kind in OPERATIONS.values()]},
+    }
+
+    @classmethod
+    def read(cls, raw: Any) -> list[One | ValidationFailed]:
+        """Check each."""
+        operations = _short_list(raw, rules.MAX_OPERATIONS, "operations")
+        if not operations:
+            raise Invalid("required", "Give at least one operation.")
+        return [cls._one(item) for item in operations]
+
+    @staticmethod
+    def _one(item: Any) -> One | ValidationFailed:
+        if not isinstance(item, dict):
+            return ValidationFailed(FieldError("", "invalid_type", "Use an object."))
+        kind = OPERATIONS.get(item["op"]) if isinstance(item.get("op"), str) else None
+        if kind is None:
+            fault = "invalid_choice" if "op" in item else "required"
+            return ValidationFailed(FieldError("op", fault, f"Use one of: {', '.join(OPERATIONS)}."))
+        try:
+            return checked(item, kind)
+        except ValidationFailed as refused:
+            return refused
+
+
+class Bulk(msgspec.Struct, forbid_unknown_fields=True):
+    """Many changes at once. `atomic`: all of them or none."""
+
+    max_keys: ClassVar[int] = 2000
+    operations: Operations
+    atomic: bool = False  # allow: edge_transaction because it is the name of a field
+
+
+ANY_BODY = {
+    "anyOf": [{"$ref": "#/components/schemas/Task"}, {"$ref": "#/components/schemas/Problem"}, {"type": "null"}]
+}
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of one operation: the status and the body that it would be answered with by itself.
+
+    The body is the task, null of one that was deleted, or a problem document.
+    """
+
+    status: int
+    body: Annotated[Any, msgspec.Meta(extra_json_schema=ANY_BODY)]
+
+
+class BulkResults(msgspec.Struct, frozen=True):
+    """What came of each operation, in their order."""
+
+    results: list[Result]
+
+
+class Meant(Parsed[bool]):
+    """Only `true` will do."""
+
+    schema = {"type": "boolean", "const": True, "description": "Whoever means it says so."}
+
+    @classmethod
+    def read(cls, raw: Any) -> bool:
+        """Check it."""
+        if not isinstance(raw, str) or raw.lower() != "true":
+            raise Invalid("invalid_choice", "Say confirm=true: all your tasks go to the trash.")
+        return True
+
+
+class Confirmation(msgspec.Struct):
+    """Who means it says so."""
+
+    confirm: Meant
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """How many tasks went to the trash, and whether there are more: then ask again."""
+
+    deleted: int
+    has_more: bool
+
+
+class CategoryCount(msgspec.Struct, frozen=True):
+    """How many tasks a category has; `category` is null for those without one."""
+
+    category: UUID | None
+    count: int
+
+
+class DayCount(msgspec.Struct, frozen=True):
+    """How many tasks were completed on a day."""
+
+    date: date
+    count: int
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """Counts of my tasks. `overdue` has those too that are late and not marked yet; `due_today` those that are open.
+
+    `completed_per_day` has the last 30 days of my time zone, today last.
+    """
+
+    total: int
+    by_status: dict[Status, int]
+    by_priority: dict[Priority, int]
+    by_category: list[CategoryCount]
+    overdue: int
+    due_today: int
+    completed_per_day: list[DayCount]
+
+
+def show_stats(stats: queries.Stats) -> Stats:
+    """Counts as clients see them."""
+    return Stats(
+        total=sum(stats.statuses.values()),
+        by_status={Status(name): number for name, number in stats.statuses.items()},
+        by_priority={PRIORITIES[rank]: number for rank, number in stats.priorities.items()},
+        by_category=[CategoryCount(*pair) for pair in sorted(stats.categories.items(), key=_most_first)],
+        overdue=stats.overdue,
+        due_today=stats.due_today,
+        completed_per_day=[DayCount(*pair) for pair in stats.days.items()],
+    )
+
+
+def _most_first(counted: tuple[UUID | None, int]) -> tuple[int, str]:
+    return -counted[1], str(counted[0])
+
+
 class TaskPath(msgspec.Struct):
     """The path of one task."""
 
@@ -306,6 +464,17 @@ def _tag(raw: str, actor: Actor) -> str:
     return rules.folded(text(raw, actor))
 
 
+def _search(raw: str, actor: Actor) -> Search:
+    wanted = text(raw, actor)
+    try:
+        terms = parse_search(wanted)
+    except ValueError:
+        raise Invalid("too_many", f"Give at most {MAX_TERMS} words or phrases.") from None
+    if not terms:
+        raise Invalid("invalid_format", "Give at least one word to search for.")
+    return partial(queries.found_tasks, actor=actor, terms=terms)
+
+
 TASKS = Listing(
     name="tasks",
     item=Task,
@@ -346,6 +515,17 @@ TASKS = Listing(
         "id": Order("id"),
     },
     default_order="-created_at",
+    search=_search,
+)
+
+
+TRASH = replace(
+    TASKS,
+    name="trash",
+    filters=(*TASKS.filters, moments("deleted_at", "deleted_at")),
+    orderings={"deleted_at": Order("deleted_at"), **TASKS.orderings},
+    default_order="-deleted_at",
+    search=None,
 )
 
 

@@ -1,27 +1,76 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
+
+from django.db import connection
 
 from duely.activity.actions import Changes
 from duely.activity.queries import fields_of_last
 from duely.api.versions import EditConflict, Expected
 from duely.core.clock import rfc3339
-from duely.core.errors import FieldError, ValidationFailed
+from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.records import Statement, insertions, update
+from duely.tasks import search
 from duely.tasks.models import Category, Reminder, Task
-from duely.tasks.rules import PRIORITIES, RANKS, Standing, Status, folded, next_standing, placed, reminded_at
+from duely.tasks.rules import PRIORITIES, RANKS, Priority, Standing, Status, folded, next_standing, placed, reminded_at
 
 Fields = Mapping[str, Any]
 """Fields of a task or category by their names in the API, checked and parsed."""
 
+TASK_DEFAULTS: Fields = {
+    "description": "",
+    "status": Status.PENDING,
+    "priority": Priority.MEDIUM,
+    "due_date": None,
+    "category": None,
+    "tags": [],
+    "reminders": [],
+}
+
 
 def assign(row: Task, columns: Mapping[str, Any]) -> None:
-    """Give a new row these columns."""
+    """Give a row these columns, in memory."""
     for name, value in columns.items():
         setattr(row, name, value)
+
+
+def new_task(owner_id: UUID, zone: str, fields: Fields, now: datetime) -> Task:
+    """The row, not yet stored, of a new task. Raises ValidationFailed (400)."""
+    wanted = {**TASK_DEFAULTS, **status_given(fields)}
+    task = Task(
+        id=fields.get("id") or new_id(), owner_id=owner_id, status=Status.PENDING, created_at=now, updated_at=now
+    )
+    assign(task, columns_of(task, wanted, zone, now))
+    return task
+
+
+def id_taken() -> AlreadyExists:
+    """The refusal of an id that another task has, whoever has it."""
+    return AlreadyExists(
+        "There is a task with this id.", errors=[FieldError("id", "already_exists", "Choose another id.")]
+    )
+
+
+def planned(
+    task: Task, fields: Fields, expected: Expected, zone: str, now: datetime, recent: Sequence[Collection[str]] = ()
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """What an edit of a locked task changes: for the change log, and as columns. Both are empty when nothing does.
+
+    recent: the fields that each of the last changes changed which are not in the log yet, the oldest first.
+    Raises ValidationFailed (400), EditConflict (409).
+    """
+    wanted = status_given(fields)
+    columns = columns_of(task, wanted, zone, now)
+    edited = copy(task)
+    assign(edited, columns)
+    changes = differences(logged(task), logged(edited))
+    refuse_conflict(task, expected, wanted, changes, recent)
+    return changes, {name: value for name, value in columns.items() if getattr(task, name) != value}
 
 
 def edit(row: Task | Category, columns: Mapping[str, Any], now: datetime) -> Statement | None:
@@ -32,15 +81,24 @@ def edit(row: Task | Category, columns: Mapping[str, Any], now: datetime) -> Sta
     return update(row, {**changed, "version": row.version + 1, "updated_at": now})
 
 
-def refuse_conflict(row: Task | Category, expected: Expected, fields: Fields, changes: Collection[str]) -> None:
+def refuse_conflict(
+    row: Task | Category,
+    expected: Expected,
+    fields: Fields,
+    changes: Collection[str],
+    recent: Sequence[Collection[str]] = (),
+) -> None:
     """Raises EditConflict (409) when fields that a body names, and would change, have changed since its version.
 
     changes: what the edit would change, by the names in the change log. What follows from other fields by itself, as a
-    status from a due date, is nobody's edit. ValidationFailed (400) for a version that is yet to come.
+    status from a due date, is nobody's edit. recent: as of `planned`.
+    ValidationFailed (400) for a version that is yet to come.
     """
     if many := expected.missed(row):
         named = {_SHORTHANDS.get(name, name) for name in fields}
-        others = fields_of_last(row.owner_id, row.id, many)
+        others = {name for change in recent[-many:] for name in change}
+        if many > len(recent):
+            others |= fields_of_last(row.owner_id, row.id, many - len(recent))
         if conflict := named & set(changes) & others:
             raise EditConflict(row, conflict)
 
@@ -105,30 +163,73 @@ def _standing_columns(task: Task, fields: Fields, due_at: datetime | None, now: 
     }
 
 
-def place_reminders(task: Task, zone: str, now: datetime, *, former: Sequence[str] = ()) -> None:
-    """Keep the rows of a task's reminders right. former: those that it had.
+def place_reminders(tasks: Iterable[tuple[Task, str]], now: datetime, *, former: Sequence[str] = ()) -> None:
+    """Keep the rows of the reminders of tasks right, each with its owner's time zone. former: those that one had.
 
     One whose time has not changed stays as it is; of the others those of the past count as passed.
     """
+    rows = []
+    for task, zone in tasks:
+        own = reminders_of(task, zone, now)
+        if gone := set(former) - {row.text for row in own}:
+            Reminder.objects.filter(task_id=task.id, text__in=sorted(gone)).delete()
+        rows += own
+    if rows:
+        insertions(rows, otherwise=_KEEP_UNLESS_MOVED).run()
+
+
+def reminders_of(task: Task, zone: str, now: datetime) -> list[Reminder]:
+    """The rows, not yet stored, of a task's reminders that have a time."""
     times = {text: reminded_at(text, task.due_at, zone) for text in task.reminders}
-    rows = [
+    return [
         Reminder(
             id=new_id(), task_id=task.id, owner_id=task.owner_id, text=text, remind_at=at, passed_at=_past(at, now)
         )
         for text, at in times.items()
         if at is not None
     ]
-    gone = set(former) - {row.text for row in rows}
-    if gone:
-        Reminder.objects.filter(task_id=task.id, text__in=sorted(gone)).delete()
-    if rows:
-        insertions(rows, otherwise=_KEEP_UNLESS_MOVED).run()
 
 
 _KEEP_UNLESS_MOVED = (
     "ON CONFLICT (task_id, text) DO UPDATE SET remind_at = excluded.remind_at, passed_at = excluded.passed_at"
     " WHERE tasks_reminder.remind_at <> excluded.remind_at"
 )
+
+
+def index_words(tasks: Sequence[Task]) -> Statement:
+    """The statement that makes a search find these tasks by their titles and descriptions, and by nothing else."""
+    as_vector = connection.vendor == "postgresql"
+    rows = []
+    for task in tasks:
+        scope, words = search.scope_of(task.owner_id), search.indexed_words(task.title, task.description)
+        text = search.tsvector(words, scope) if as_vector else " ".join(words)
+        rows.append((_TASK_KEY.get_db_prep_save(task.id, connection), scope, text))
+    marks = ", ".join(["(%s, %s, %s::tsvector)" if as_vector else "(%s, %s, %s)"] * len(rows))
+    sql = (
+        f"INSERT INTO tasks_words (task_id, scope, words) VALUES {marks}"  # noqa: S608
+        " ON CONFLICT (task_id) DO UPDATE SET words = excluded.words"
+    )
+    return Statement(sql, tuple(value for row in rows for value in row))
+
+
+_TASK_KEY: Any = Task._meta.pk
+
+
+def update_alike(change: str, tasks: Sequence[Task], now: datetime, *values: Any) -> Statement:
+    """The one UPDATE of all these tasks, with their versions. change: SQL, from the source alone, with its values."""
+    marks, ids = listed(tasks)
+    sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
+    return Statement(sql, (*values, stored(now), *ids))
+
+
+def stored(at: datetime) -> Any:
+    """An instant as the database driver takes it."""
+    return Task._meta.get_field("updated_at").get_db_prep_save(at, connection)
+
+
+def listed(tasks: Sequence[Task]) -> tuple[str, tuple[Any, ...]]:
+    """Their ids for SQL: the marks, the values."""
+    return ", ".join(["%s"] * len(tasks)), tuple(_TASK_KEY.get_db_prep_save(task.pk, connection) for task in tasks)
 
 
 def _past(at: datetime, now: datetime) -> datetime | None:
@@ -148,6 +249,15 @@ def logged(task: Task) -> dict[str, Any]:
         "tags": task.tags,
         "reminders": task.reminders,
     }
+
+
+SEARCHED = frozenset({"title", "description"})
+"""The fields that a search looks at."""
+
+
+def deletion_of(now: datetime) -> Changes:
+    """What the change log says of a task that goes to the trash."""
+    return {"deleted_at": [None, rfc3339(now)]}
 
 
 def news(task: Task) -> Changes:

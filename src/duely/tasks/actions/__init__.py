@@ -1,13 +1,35 @@
 """What people do with tasks and categories, and what the clock does to them."""
 
 from duely.tasks.actions.categories import create_category, delete_category, replace_category, update_category
+from duely.tasks.actions.many import (
+    Asked,
+    BulkRefused,
+    Operation,
+    Outcome,
+    change_tasks,
+    delete_all_tasks,
+)
 from duely.tasks.actions.sweeps import SWEEP, mark_overdue, move_whole_days, pass_reminders, purge_trash
-from duely.tasks.actions.tasks import create_task, delete_task, replace_task, update_task
+from duely.tasks.actions.tasks import (
+    NotInTrash,
+    create_task,
+    delete_task,
+    replace_task,
+    restore_task,
+    update_task,
+)
 
 __all__ = [
     "SWEEP",
+    "Asked",
+    "BulkRefused",
+    "NotInTrash",
+    "Operation",
+    "Outcome",
+    "change_tasks",
     "create_category",
     "create_task",
+    "delete_all_tasks",
     "delete_category",
     "delete_task",
     "mark_overdue",
@@ -16,6 +38,7 @@ __all__ = [
     "purge_trash",
     "replace_category",
     "replace_task",
+    "restore_task",
     "update_category",
     "update_task",
 ]

@@ -3,7 +3,7 @@
 Of many tasks at once, each with its entry in the change log.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from duely.activity.actions import Entry, record_many
 from duely.core.records import Statement
+from duely.tasks import steps
 from duely.tasks.models import LIVE, UNPASSED, Reminder, Task
 from duely.tasks.queries import bound_to_zone, for_the_log, late_tasks, old_trash
 from duely.tasks.rules import Status, placed, reminded_at
@@ -30,7 +31,9 @@ def mark_overdue(*, now: datetime, limit: int = SWEEP) -> int:
     late = list(late_tasks(now, limit))
     if late:
         entries = [Entry("task.status_changed", task, {"status": [task.status, Status.OVERDUE.value]}) for task in late]
-        record_many(None, entries, at=now, writes=[_sweep("former_status = status, status = 'overdue'", late, now)])
+        record_many(
+            None, entries, at=now, writes=[steps.update_alike("former_status = status, status = 'overdue'", late, now)]
+        )
     return len(late)
 
 
@@ -43,9 +46,10 @@ def purge_trash(*, now: datetime, limit: int = SWEEP) -> int:
     old = list(old_trash(now, limit))
     if old:
         entries = [Entry("task.purged", task, {"title": [task.title, None]}) for task in old]
-        marks, ids = _listed(old)
+        marks, ids = steps.listed(old)
         writes = [
             Statement(f"DELETE FROM tasks_reminder WHERE task_id IN ({marks})", ids),  # noqa: S608
+            Statement(f"DELETE FROM tasks_words WHERE task_id IN ({marks})", ids),  # noqa: S608
             Statement(f"DELETE FROM tasks_task WHERE id IN ({marks})", ids),  # noqa: S608
         ]
         record_many(None, entries, at=now, writes=writes)
@@ -110,18 +114,4 @@ def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> None:
         for task in tasks
     ]
     change = "status = COALESCE(former_status, 'pending'), former_status = NULL"
-    record_many(None, entries, at=now, writes=[_sweep(change, tasks, now)])
-
-
-def _sweep(change: str, tasks: Sequence[Task], now: datetime) -> Statement:
-    """The one UPDATE of all these tasks. change: SQL, from the source alone."""
-    marks, ids = _listed(tasks)
-    at = Task._meta.get_field("updated_at").get_db_prep_save(now, connection)
-    sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
-    return Statement(sql, (at, *ids))
-
-
-def _listed(tasks: Sequence[Task]) -> tuple[str, tuple[Any, ...]]:
-    """Their ids for SQL: the marks, the values."""
-    key = Task._meta.pk
-    return ", ".join(["%s"] * len(tasks)), tuple(key.get_db_prep_save(task.pk, connection) for task in tasks)
+    record_many(None, entries, at=now, writes=[steps.update_alike(change, tasks, now)])

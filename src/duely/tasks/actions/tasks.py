@@ -1,6 +1,5 @@
-"""What people do with tasks. Each records its change in the same transaction."""
+"""What people do with one task. Each records its change in the same transaction."""
 
-from copy import copy
 from datetime import datetime
 from uuid import UUID
 
@@ -10,24 +9,20 @@ from duely.activity.actions import record
 from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
-from duely.core.errors import AlreadyExists, FieldError
-from duely.core.ids import new_id
+from duely.core.errors import Refused
 from duely.core.records import insertion
 from duely.tasks import steps
-from duely.tasks.access import locked_task_for, owner_for
+from duely.tasks.access import locked_task_for, owner_for, trashed_task_for
 from duely.tasks.models import Task
-from duely.tasks.rules import Priority, Status
-from duely.tasks.steps import Fields
+from duely.tasks.steps import TASK_DEFAULTS, Fields
 
-TASK_DEFAULTS: Fields = {
-    "description": "",
-    "status": Status.PENDING,
-    "priority": Priority.MEDIUM,
-    "due_date": None,
-    "category": None,
-    "tags": [],
-    "reminders": [],
-}
+
+class NotInTrash(Refused):
+    """Only a task in the trash can be restored."""
+
+    code = "not_in_trash"
+    status = 409
+    title = "This task is not in the trash."
 
 
 def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
@@ -35,19 +30,17 @@ def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
 
     Raises AlreadyExists (409) for an id that is taken, ValidationFailed (400). Records task.created.
     """
-    wanted = {**TASK_DEFAULTS, **steps.status_given(fields)}
-    task = Task(id=fields.get("id") or new_id(), status=Status.PENDING, created_at=now, updated_at=now)
     try:
         with transaction.atomic():
-            task.owner_id, zone = owner_for(actor, fields.get("owner"), category_id=wanted["category"])
-            steps.assign(task, steps.columns_of(task, wanted, zone, now))
-            steps.place_reminders(task, zone, now)
-            record(actor, "task.created", task, at=now, changes=steps.news(task), write=insertion(task))
+            owner_id, zone = owner_for(actor, fields.get("owner"), category_id=fields.get("category"))
+            task = steps.new_task(owner_id, zone, fields, now)
+            steps.place_reminders([(task, zone)], now)
+            words = steps.index_words([task])
+            record(actor, "task.created", task, at=now, changes=steps.news(task), write=insertion(task), also=[words])
     except IntegrityError as fault:
-        if "id" not in fields or not Task.objects.filter(pk=task.id).exists():
+        if "id" not in fields or not Task.objects.filter(pk=fields["id"]).exists():
             raise
-        taken = FieldError("id", "already_exists", "Choose another id.")
-        raise AlreadyExists("There is a task with this id.", errors=[taken]) from fault
+        raise steps.id_taken() from fault
     return task
 
 
@@ -61,19 +54,15 @@ def update_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expect
     task = locked_task_for(actor, task_id, category_id=fields.get("category"))
     expected.refuse_other(task)
     zone: str = task.zone  # type: ignore[attr-defined]
-    before, due_at, texts = steps.logged(task), task.due_at, task.reminders
-    wanted = steps.status_given(fields)
-    columns = steps.columns_of(task, wanted, zone, now)
-    edited = copy(task)
-    steps.assign(edited, columns)
-    changes = steps.differences(before, steps.logged(edited))
-    steps.refuse_conflict(task, expected, wanted, changes)
+    due_at, texts = task.due_at, task.reminders
+    changes, columns = steps.planned(task, fields, expected, zone, now)
     statement = steps.edit(task, columns, now)
     if statement is not None:
         if (task.due_at, task.reminders) != (due_at, texts):
-            steps.place_reminders(task, zone, now, former=texts)
+            steps.place_reminders([(task, zone)], now, former=texts)
+        words = [steps.index_words([task])] if changes.keys() & steps.SEARCHED else []
         action = "task.status_changed" if "status" in changes else "task.updated"
-        record(actor, action, task, at=now, changes=changes, write=statement)
+        record(actor, action, task, at=now, changes=changes, write=statement, also=words)
     return task
 
 
@@ -89,4 +78,19 @@ def delete_task(*, actor: Actor, task_id: UUID, expected: Expected = NOTHING, no
     task = locked_task_for(actor, task_id)
     expected.refuse_other(task)
     statement = steps.edit(task, {"deleted_at": now}, now)
-    record(actor, "task.deleted", task, at=now, changes={"deleted_at": [None, rfc3339(now)]}, write=statement)
+    record(actor, "task.deleted", task, at=now, changes=steps.deletion_of(now), write=statement)
+
+
+@transaction.atomic
+def restore_task(*, actor: Actor, task_id: UUID, now: datetime) -> Task:
+    """Take a task out of the trash, as it was.
+
+    Raises NotFound (404), Forbidden (403), NotInTrash (409). Records task.restored.
+    """
+    task = trashed_task_for(actor, task_id)
+    if task.deleted_at is None:
+        raise NotInTrash("It is where it belongs.")
+    changes = {"deleted_at": [rfc3339(task.deleted_at), None]}
+    statement = steps.edit(task, {"deleted_at": None}, now)
+    record(actor, "task.restored", task, at=now, changes=changes, write=statement)
+    return task

@@ -1,0 +1,248 @@
+"""What people do with many tasks at once. Each change has its entry in the change log."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from duely.activity.actions import Changes, Entry, record_many
+from duely.api.versions import NOTHING, EditConflict, Expected
+from duely.core.actor import Actor
+from duely.core.errors import Refused, Unavailable
+from duely.core.records import Statement, insertions, update
+from duely.tasks import steps
+from duely.tasks.access import Locked, lock_for_changes
+from duely.tasks.models import Task
+from duely.tasks.queries import own_tasks
+from duely.tasks.rules import Verb
+from duely.tasks.steps import Fields
+
+BATCH = 500
+"""Tasks that one transaction takes of those that all go. More would keep their owner's other requests waiting."""
+MOST = 10_000
+"""Tasks that one request takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One of many changes. `task_id` of an update or a deletion, `fields` of what is made or changed."""
+
+    verb: Verb
+    task_id: UUID | None = None
+    fields: Fields = field(default_factory=dict)
+    expected: Expected = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation that was done, and the task as it left it."""
+
+    verb: Verb
+    task: Task
+
+
+Asked = Operation | Refused
+"""An operation, or why it cannot be one."""
+Outcome = Done | Refused
+"""What was done, or why it was refused."""
+
+
+class BulkRefused(Refused):
+    """Some of the operations that were to be done all or not at all were refused, so none was done."""
+
+    code = "bulk_refused"
+    status = 422
+    title = "None of the operations was done."
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        number = sum(isinstance(outcome, Refused) for outcome in outcomes)
+        text = f"{number} of {len(outcomes)} {'was' if number == 1 else 'were'} refused. `results` says which, and why."
+        super().__init__(text)
+        self.outcomes = [outcome if isinstance(outcome, Refused) else NotDone() for outcome in outcomes]
+
+
+class NotDone(Refused):
+    """Another operation was refused, and all were to be done or none."""
+
+    code = "not_done"
+    status = 424
+    title = "This was not done, because another operation was refused."
+
+
+def change_tasks(*, actor: Actor, asked: Sequence[Asked], atomic: bool, now: datetime) -> list[Outcome]:
+    """Do these operations in their order, each as if by itself; with `atomic`, all of them or none.
+
+    What is refused leaves nothing behind. Raises Forbidden (403), BulkRefused (422), Unavailable (503).
+    Records task.created, task.updated, task.status_changed and task.deleted.
+    """
+    taken: Collection[UUID] = ()
+    for _ in range(3):
+        try:
+            with transaction.atomic():
+                many = _planned(actor, asked, taken, now)
+                if atomic and any(isinstance(outcome, Refused) for outcome in many.outcomes):
+                    raise BulkRefused(many.outcomes)
+                _write(actor, many, now)
+            return many.outcomes
+        except IntegrityError:
+            # Someone has one of the ids that were chosen here. Only now, because hardly anyone ever has.
+            taken = _taken_ids(asked)
+            if not taken:
+                raise
+    raise Unavailable
+
+
+def delete_all_tasks(*, actor: Actor, now: datetime) -> tuple[int, bool]:
+    """Move all of the actor's own tasks to the trash that were made by now, MOST of them at once.
+
+    Each BATCH is a transaction, so that others get their turn. Returns how many went, and whether there are more.
+    Records task.deleted for each.
+    """
+    deleted = 0
+    while deleted < MOST:
+        number = _delete_batch(actor, now)
+        deleted += number
+        if number < BATCH:
+            return deleted, False
+    return deleted, True
+
+
+@transaction.atomic
+def _delete_batch(actor: Actor, now: datetime) -> int:
+    tasks = list(own_tasks(actor, now, BATCH))
+    if tasks:
+        entries = [Entry("task.deleted", task, steps.deletion_of(now)) for task in tasks]
+        write = steps.update_alike("deleted_at = %s", tasks, now, steps.stored(now))
+        record_many(actor, entries, at=now, writes=[write])
+    return len(tasks)
+
+
+@dataclass(slots=True)
+class _Many:
+    """What the operations come to, in memory.
+
+    `former`: each task that is changed, as it was; `made`: the new ones; `recent`: the fields that each change of a
+    task changed.
+    """
+
+    locked: Locked
+    taken: Collection[UUID]
+    outcomes: list[Outcome] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    former: dict[UUID, Task] = field(default_factory=dict)
+    made: dict[UUID, Task] = field(default_factory=dict)
+    recent: dict[UUID, list[Collection[str]]] = field(default_factory=dict)
+
+    def zone_of(self, task: Task) -> str:
+        """Its owner's time zone."""
+        return self.locked.zones[task.owner_id]
+
+    def change(self, task: Task, changes: Changes, columns: Mapping[str, Any], now: datetime) -> Task:
+        """Change a task; returns it as it is now, for the log."""
+        if task.id not in self.made:
+            self.former.setdefault(task.id, copy(task))
+        steps.assign(task, {**columns, "version": task.version + 1, "updated_at": now})
+        self.recent.setdefault(task.id, []).append(changes.keys())
+        return copy(task)
+
+
+def _planned(actor: Actor, asked: Sequence[Asked], taken: Collection[UUID], now: datetime) -> _Many:
+    good = [operation for operation in asked if isinstance(operation, Operation)]
+    locked = lock_for_changes(
+        actor,
+        owners=_named(operation.fields.get("owner") for operation in good),
+        tasks=_named(operation.task_id for operation in good),
+        categories=_named(operation.fields.get("category") for operation in good),
+    )
+    many = _Many(locked, taken)
+    for operation in asked:
+        many.outcomes.append(operation if isinstance(operation, Refused) else _outcome(actor, many, operation, now))
+    return many
+
+
+def _named(ids: Iterable[UUID | None]) -> set[UUID]:
+    return {identifier for identifier in ids if identifier is not None}
+
+
+def _outcome(actor: Actor, many: _Many, operation: Operation, now: datetime) -> Outcome:
+    try:
+        return Done(operation.verb, copy(_DO[operation.verb](actor, many, operation, now)))
+    except EditConflict as refused:
+        refused.row = copy(refused.row)  # as it is now, whatever a later operation makes of it
+        return refused
+    except Refused as refused:
+        return refused
+
+
+def _create(actor: Actor, many: _Many, operation: Operation, now: datetime) -> Task:
+    fields, locked = operation.fields, many.locked
+    owner_id = fields.get("owner") or actor.user_id
+    zone = locked.zone_for(actor, owner_id)
+    locked.check_category(fields.get("category"), owner_id)
+    task = steps.new_task(owner_id, zone, fields, now)
+    if task.id in many.taken or task.id in locked.tasks:
+        raise steps.id_taken()
+    locked.tasks[task.id] = many.made[task.id] = task
+    many.entries.append(Entry("task.created", copy(task), steps.news(task)))
+    return task
+
+
+def _update(_: Actor, many: _Many, operation: Operation, now: datetime) -> Task:
+    task = many.locked.task_for(operation.task_id)
+    many.locked.check_category(operation.fields.get("category"), task.owner_id)
+    recent = many.recent.get(task.id, [])
+    changes, columns = steps.planned(task, operation.fields, operation.expected, many.zone_of(task), now, recent=recent)
+    if columns:
+        action = "task.status_changed" if "status" in changes else "task.updated"
+        many.entries.append(Entry(action, many.change(task, changes, columns, now), changes))
+    return task
+
+
+def _delete(_: Actor, many: _Many, operation: Operation, now: datetime) -> Task:
+    task = many.locked.task_for(operation.task_id)
+    changes = steps.deletion_of(now)
+    many.entries.append(Entry("task.deleted", many.change(task, changes, {"deleted_at": now}, now), changes))
+    return task
+
+
+_DO: Mapping[Verb, Callable[[Actor, _Many, Operation, datetime], Task]] = {
+    Verb.CREATE: _create,
+    Verb.UPDATE: _update,
+    Verb.DELETE: _delete,
+}
+
+
+def _write(actor: Actor, many: _Many, now: datetime) -> None:
+    """Everything at once: few statements, however many tasks."""
+    if not many.entries:
+        return
+    made = list(many.made.values())
+    changed = [(many.former[key], many.locked.tasks[key]) for key in many.former]
+    steps.place_reminders([(task, many.zone_of(task)) for task in made], now)
+    for former, task in changed:
+        if (former.due_at, former.reminders) != (task.due_at, task.reminders):
+            steps.place_reminders([(task, many.zone_of(task))], now, former=former.reminders)
+    searched = [
+        task for former, task in changed if (former.title, former.description) != (task.title, task.description)
+    ]
+    writes = [insertions(made)] if made else []
+    writes += sorted((_update_of(former, task) for former, task in changed), key=attrgetter("sql"))
+    if made or searched:
+        writes.append(steps.index_words([*made, *searched]))
+    record_many(actor, many.entries, at=now, writes=writes)
+
+
+def _update_of(former: Task, task: Task) -> Statement:
+    """The columns in which a task differs from what it was."""
+    names = [column.attname for column in Task._meta.concrete_fields]
+    return update(task, {name: new for name in names if (new := getattr(task, name)) != getattr(former, name)})
+
+
+def _taken_ids(asked: Sequence[Asked]) -> set[UUID]:
+    chosen = _named(each.fields.get("id") for each in asked if isinstance(each, Operation))
+    return set(Task.objects.filter(pk__in=chosen).values_list("pk", flat=True))
