@@ -49,6 +49,7 @@ OFFERED = {
     "PUT categories/<id:category_id>/": {*CATEGORY, "version"},
     "PATCH categories/<id:category_id>/": {*CATEGORY, "version"},
     "POST tasks/bulk/": {"operations", "atomic"},
+    "POST tasks/quick/": {"text", "preview"},
     "POST bans/": {"network", "reason", "until"},
     "PATCH bans/<id:ban_id>/": {"reason", "until"},
 }
@@ -72,6 +73,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST categories/": {"name": "Work"},
     "PUT categories/<id:category_id>/": {"name": "Work"},
     "POST tasks/bulk/": {"operations": [{"op": "create", "title": "Milk"}]},
+    "POST tasks/quick/": {"text": "Milk"},
     "POST bans/": {"network": "203.0.113.0/24"},
 }
 """A body that is complete and right; {} for the others."""

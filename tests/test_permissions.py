@@ -47,6 +47,7 @@ BODIES: dict[str, Any] = {
     "POST categories/": {"name": "New"},
     "PUT categories/<id:category_id>/": {"name": "New"},
     "PATCH categories/<id:category_id>/": {"name": "New"},
+    "POST tasks/quick/": {"text": "Milk tomorrow #home @shop !high"},
     "POST tasks/bulk/": {"operations": [{"op": "create", "title": "New"}], "atomic": True},
     "POST bans/": {"network": "203.0.113.0/24", "reason": "Spam"},
     "PATCH bans/<id:ban_id>/": {"reason": "Spam"},

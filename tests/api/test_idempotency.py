@@ -16,14 +16,19 @@ import pytest
 import time_machine
 from django.conf import settings as project
 from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 import contract
 from cast import PASSWORD, V1, Api, adam, alice, bob, faults, log_of, person
+from duely.accounts.models import User
 from duely.activity.models import Change
 from duely.api import idempotency
 from duely.api.models import KeptAnswer
 from duely.core import clock
+from duely.core.actor import Actor, Origin
+from duely.core.errors import Unavailable
 from duely.guard import limits
 from duely.guard.rules import Rate
 from duely.tasks.models import Category, Task
@@ -85,6 +90,7 @@ WRITES: dict[str, tuple[Callable[[], Any], Callable[[Api], tuple[str, str, Any]]
         lambda api: ("POST", "tasks/bulk/", {"operations": [{"op": "create", **MILK}, {"op": "x"}]}),
         200,
     ),
+    "createQuickTask": (alice, lambda api: ("POST", "tasks/quick/", {"text": "Milk tomorrow"}), 201),
     "restoreTask": (alice, lambda api: ("POST", f"tasks/{trashed(api)}/restore/", None), 200),
     "resendVerification": (alice, lambda api: ("POST", "auth/resend-verification/", None), 200),
 }
@@ -276,6 +282,23 @@ def test_the_fingerprint_of_a_body_is_of_no_use_to_who_has_no_key_of_ours(api: A
     KeptAnswer.objects.all().delete()
     Api(api.user).post("tasks/", MILK, Idempotency_Key=KEY)
     assert KeptAnswer.objects.get().fingerprint != before
+
+
+@pytest.mark.django_db
+def test_a_refusal_that_is_our_fault_is_undone_and_not_kept(api: Api) -> None:
+    request: Any = RequestFactory().post("/", headers={"Idempotency-Key": KEY})
+    request.actor = Actor(
+        id=api.user.id, name="alice", role="member", session_id=None, zone="UTC", origin=Origin(request_id="x")
+    )
+
+    def answer() -> HttpResponse:
+        person("carl")
+        raise Unavailable
+
+    with pytest.raises(Unavailable):
+        idempotency.answer_once(request, ["x"], answer)
+    assert not User.objects.filter(username="carl").exists()
+    assert not KeptAnswer.objects.exists()
 
 
 # For a day

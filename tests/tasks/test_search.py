@@ -22,7 +22,7 @@ from cast import Api, adam, alice, bob, faults, undone
 from duely.core.clock import now
 from duely.tasks import actions, queries, steps
 from duely.tasks.models import Task, TaskWords
-from duely.tasks.search import GAP, MAX_SAME, MAX_WORDS, Term, indexed_words, parse_search, scope_of, words_of
+from duely.tasks.search import GAP, MAX_SAME, MAX_WORDS, Term, _Signs, indexed_words, parse_search, scope_of, words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -399,6 +399,13 @@ def test_what_is_put_into_the_index() -> None:
     assert indexed_words("a") == ["a"]
     assert indexed_words("", "") == [GAP]
     assert not [word for word in words_of("·x·") if GAP in word]
+
+
+def test_what_is_known_of_signs_does_not_grow_without_end() -> None:
+    signs = _Signs()
+    for code in range(50_100):
+        assert signs[code] is not None
+    assert len(signs) == 50_000
 
 
 def test_terms() -> None:

@@ -13,6 +13,7 @@ from duely.core.errors import Forbidden, NotFound
 from duely.core.ids import new_id
 from duely.tasks import access, actions
 from duely.tasks.models import Category, Task
+from duely.tasks.rules import Verb
 
 
 def stranger(role: str = "member", user_id: Any = None) -> Actor:
@@ -25,6 +26,9 @@ def test_a_broken_constraint_that_has_no_name_stays_a_fault(committed_db: None) 
         actions.create_task(actor=someone, fields={"title": ""}, now=now())
     with pytest.raises(IntegrityError):
         actions.create_category(actor=stranger(), fields={"name": "x"}, now=now())
+    nameless = actions.Operation(Verb.CREATE, fields={"title": ""})
+    with pytest.raises(IntegrityError):
+        actions.change_tasks(actor=someone, asked=[nameless], atomic=False, now=now())
     assert not Change.objects.exists()
     assert not Task.objects.exists()
     assert not Category.objects.exists()
@@ -43,6 +47,8 @@ def test_a_role_without_rights_sees_that_a_thing_is_its_own_and_may_do_nothing()
         lambda: access.category_for(nobody, category.id),
         lambda: access.category_for(nobody, category.id, lock=True),
         lambda: actions.delete_task(actor=nobody, task_id=task.id, now=now()),
+        lambda: actions.restore_task(actor=nobody, task_id=task.id, now=now()),
+        lambda: actions.change_tasks(actor=nobody, asked=[], atomic=False, now=now()),
         lambda: actions.delete_category(actor=nobody, category_id=category.id, now=now()),
     ):
         with pytest.raises(Forbidden):

@@ -72,9 +72,7 @@ def answer_once(request: ApiRequest, target: Sequence[str], answer: Callable[[],
         if kept is not None:
             return _again(kept, _asked(request, target))
         response = _first(request, answer)
-        if response.status_code >= 500:
-            transaction.set_rollback(True)
-        elif response.status_code != RateLimited.status:
+        if response.status_code != RateLimited.status:
             _keep(row_id, _fingerprint(keys.current_key(_PURPOSE), _asked(request, target)), response)
     return response
 
@@ -115,6 +113,8 @@ def _first(request: ApiRequest, answer: Callable[[], HttpResponse]) -> HttpRespo
     try:
         return answer()
     except Refused as refused:
+        if refused.status >= 500:
+            raise
         return problem(refused, request)
 
 

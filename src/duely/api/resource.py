@@ -312,6 +312,7 @@ def operation(
     headers: Mapping[str, str] | None = None,
     optional_headers: Mapping[str, str] | None = None,
     conditional: bool = False,
+    also: Mapping[int, Any] | None = None,
 ) -> Callable[[Method], Method]:
     """Declare one operation for the OpenAPI document.
 
@@ -320,6 +321,7 @@ def operation(
     the good answer with what they hold, `optional_headers` those that only some good answers have.
     `name` is the operation's id in the document. `limit` is what a public one counts towards; others
     count towards their user's own limit. A `conditional` one may answer 304 (`Resource.tagged`).
+    `also`: other good answers by their status.
     POST and PATCH take an Idempotency-Key, but for public ones: the key is its user's, and their answers hold tokens.
     """
 
@@ -336,6 +338,10 @@ def operation(
                 status_code=HTTPStatus(status),
                 headers=_header_specs(headers, required=True) | _header_specs(optional_headers, required=False) or None,
                 limit_to_content_types={JSON},
+            ),
+            *(
+                ResponseSpec(other, status_code=HTTPStatus(code), limit_to_content_types={JSON})
+                for code, other in (also or {}).items()
             ),
             *_problem_specs(refusals),
         ]

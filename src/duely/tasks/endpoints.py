@@ -18,7 +18,7 @@ from duely.core.clock import now
 from duely.core.errors import AlreadyExists, Forbidden, NotFound, Refused, ValidationFailed
 from duely.tasks import actions, models, schemas
 from duely.tasks.access import category_for, task_for
-from duely.tasks.queries import own_stats, trashed_tasks, visible_categories, visible_tasks
+from duely.tasks.queries import own_stats, trashed_tasks, understood, visible_categories, visible_tasks
 from duely.tasks.rules import Verb
 
 TAGGED = {"ETag": "Made of the version."}
@@ -74,6 +74,12 @@ def result_of(outcome: actions.Outcome, request: HttpRequest) -> schemas.Result:
     return schemas.Result(STATUSES[outcome.verb], None if is_deleted else schemas.task_of(outcome.task))
 
 
+def made(resource: Resource, task: models.Task) -> HttpResponse:
+    """The answer that has a new task."""
+    place = {**tagged(task), "Location": f"/api/v1/tasks/{task.id}/"}
+    return resource.show(schemas.task_of(task), 201, headers=place)
+
+
 class Tasks(Resource):
     """Tasks: mine, or for an admin everyone's."""
 
@@ -88,8 +94,7 @@ class Tasks(Resource):
     @operation(schemas.Task, name="createTask", status=201, refuses=(Forbidden, AlreadyExists), headers=CREATED)
     def post(self, parsed_body: Body[schemas.TaskIn]) -> HttpResponse:
         """Make a task."""
-        task = actions.create_task(actor=self.actor, fields=given(parsed_body), now=now())
-        return self.show(schemas.task_of(task), 201, headers={**tagged(task), "Location": f"/api/v1/tasks/{task.id}/"})
+        return made(self, actions.create_task(actor=self.actor, fields=given(parsed_body), now=now()))
 
     @operation(schemas.Deleted, name="deleteAllTasks")
     def delete(self, parsed_options: Options[schemas.Confirmation]) -> HttpResponse:
@@ -113,6 +118,25 @@ class BulkTasks(Resource):
             refused.extra["results"] = [result_of(outcome, self.request) for outcome in refused.outcomes]
             raise
         return self.show(schemas.BulkResults([result_of(outcome, self.request) for outcome in done]))
+
+
+class QuickTasks(Resource):
+    """Tasks in one line of text."""
+
+    tags = ("tasks",)
+
+    @operation(schemas.Task, name="createQuickTask", status=201, headers=CREATED, also={200: schemas.QuickPreview})
+    def post(self, parsed_body: Body[schemas.QuickTask]) -> HttpResponse:
+        """Make a task of one line of text.
+
+        `Pay rent tomorrow 9am #home @bank !high` sets due date, category, tag and priority. What is not understood for
+        certain stays in the title. With `preview` nothing is made: the answer (200) shows what was understood.
+        """
+        at, text = now(), parsed_body.text.value
+        found = understood(self.actor, text, at)
+        if parsed_body.preview:
+            return self.show(schemas.show_preview(text, found))
+        return made(self, actions.create_task(actor=self.actor, fields=schemas.checked_title(found.fields), now=at))
 
 
 class Trash(Resource):
@@ -248,6 +272,7 @@ class OneCategory(Resource):
 ROUTES: list[tuple[str, type[Resource]]] = [
     ("tasks/", Tasks),
     ("tasks/bulk/", BulkTasks),
+    ("tasks/quick/", QuickTasks),
     ("tasks/trash/", Trash),
     ("tasks/stats/", TaskStats),
     ("tasks/<id:task_id>/", OneTask),

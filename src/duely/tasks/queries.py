@@ -1,5 +1,6 @@
 """Reads of tasks and categories."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from django.db.models.sql.datastructures import BaseTable
 from duely.core.actor import Actor
 from duely.tasks import search
 from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
+from duely.tasks.quick import Understood, category_names, understand
 from duely.tasks.rules import CLOSED, PRIORITIES, TRASH_DAYS, Status, last_days, start_of_day
 from duely.tasks.search import Term
 
@@ -102,6 +104,13 @@ def _instant(at: datetime) -> Any:
     return Task._meta.get_field("created_at").get_db_prep_value(at, connection)
 
 
+def understood(actor: Actor, text: str, now: datetime) -> Understood:
+    """The task that a line of text stands for, with the actor's own categories and in their time zone."""
+    names = {name for each in category_names(text).values() for _, name in each}
+    mine = Category.objects.filter(owner_id=actor.user_id, name_key__in=names) if names else Category.objects.none()
+    return understand(text, dict(mine.values_list("name_key", "id")), now, actor.zone)
+
+
 def visible_categories(actor: Actor) -> QuerySet[Category]:
     """The categories that this actor may see, each with its `task_count`."""
     categories = with_task_count(Category.objects.all())
@@ -126,21 +135,23 @@ DENSE, NEWEST = 8, 250
 def found_tasks(tasks: QuerySet[Task], *, actor: Actor, terms: Sequence[Term], counted: bool) -> QuerySet[Task]:
     """Those of these tasks that a search finds, among what the actor may see.
 
-    One statement tells whether the finds are few. Then the tasks are theirs; else each task is asked in its turn, which
-    ends with the page. counted: all of them will be counted, so that asking each would take long.
+    One statement finds a few. If that is all, the tasks are theirs; else each task is asked in its turn, to the end of
+    the page. counted: all of them will be counted, so that asking each would take long.
     """
     scope = None if actor.sees_all else search.scope_of(actor.user_id)
     if all(term.is_excluded for term in terms):
         return tasks.filter(_asked(terms, scope))
-    number = 0 if counted else _count(actor, terms, scope)
-    if number > FEW:
+    if counted:
+        return tasks.filter(_among_all(terms, scope))
+    few = _few(actor, terms, scope)
+    if few is None:
         return tasks.filter(_asked(terms, scope))
     if connection.vendor == "postgresql":
-        # An array of ids tells the planner that they are few: it does not walk through all tasks to meet them.
-        return tasks.filter(OfTask(f"{{id}} = ANY (ARRAY ({_FOUND}))", search.tsquery(terms, scope)))
-    if counted or number > FEWER:
-        return tasks.filter(OfTask(f"{{id}} IN ({_FOUND_BY_FTS5})", search.fts5(terms, scope)))
-    return _by_row(tasks.filter(OfTask(f"tasks_task.rowid IN ({_ROWS})", search.fts5(terms, scope))))
+        return tasks.filter(OfTask("{id} = ANY (%s)", few))
+    ids = json.dumps(few)
+    if len(few) > FEWER:
+        return tasks.filter(OfTask("{id} IN (SELECT value FROM json_each(%s))", ids))
+    return _by_row(tasks.filter(OfTask(_ROWS, ids)))
 
 
 class OfTask(Func):
@@ -148,7 +159,7 @@ class OfTask(Func):
 
     output_field = BooleanField()
 
-    def __init__(self, sql: str, *values: str) -> None:
+    def __init__(self, sql: str, *values: Any) -> None:
         super().__init__("pk")
         self.sql, self.values = sql, values
 
@@ -158,32 +169,43 @@ class OfTask(Func):
         return self.sql.format(id=column), (*params, *self.values)
 
 
-_FOUND = "SELECT task_id FROM tasks_words WHERE words @@ %s::tsquery"
-_FOUND_BY_FTS5 = "SELECT w.task_id FROM tasks_search s JOIN tasks_words w ON w.id = s.rowid WHERE tasks_search MATCH %s"
-_ROWS = f"SELECT found.rowid FROM tasks_task found WHERE found.id IN ({_FOUND_BY_FTS5})"  # noqa: S608
-_COUNT = """
+_ROWS = "tasks_task.rowid IN (SELECT rowid FROM tasks_task WHERE id IN (SELECT value FROM json_each(%s)))"
+_FOUND = "FROM tasks_words WHERE words @@ %s::tsquery"
+_FOUND_BY_FTS5 = "FROM tasks_search s JOIN tasks_words w ON w.id = s.rowid WHERE tasks_search MATCH %s"
+# One row without an id tells that there are many.
+_FEW = """
     WITH newest AS (
         SELECT id FROM tasks_task WHERE deleted_at IS NULL {mine} ORDER BY created_at DESC, id DESC LIMIT %s
-    )
-    SELECT CASE WHEN (SELECT count(*) FROM newest WHERE {asked}) >= %s THEN %s
-    ELSE (SELECT count(*) FROM (SELECT 1 FROM {found} LIMIT %s) found) END"""
+    ), dense AS (SELECT count(*) >= %s AS is_so FROM newest WHERE {asked})
+    SELECT NULL AS task_id WHERE (SELECT is_so FROM dense)
+    UNION ALL SELECT * FROM (SELECT task_id {found} AND NOT (SELECT is_so FROM dense) LIMIT %s) found"""
 
 
-def _count(actor: Actor, terms: Sequence[Term], scope: str | None) -> int:
-    """How many finds there are; FEW + 1 when they are more."""
+def _few(actor: Actor, terms: Sequence[Term], scope: str | None) -> list[Any] | None:
+    """The ids of all finds, as the database has them; None when there are many."""
     asked = _asked(terms, scope)
     mine, owner = ("", []) if actor.sees_all else ("AND owner_id = %s", [_KEY.get_db_prep_value(actor.id, connection)])
-    if connection.vendor == "postgresql":
-        found, wanted = "tasks_words WHERE words @@ %s::tsquery", search.tsquery(terms, scope)
-    else:
-        found, wanted = "tasks_search WHERE tasks_search MATCH %s", search.fts5(terms, scope)
-    sql = _COUNT.format(mine=mine, asked=asked.sql.format(id="newest.id"), found=found)
+    found, wanted = _index(terms, scope)
+    sql = _FEW.format(mine=mine, asked=asked.sql.format(id="newest.id"), found=found)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*owner, NEWEST, *asked.values, DENSE, FEW + 1, wanted, FEW + 1])
-        return int(cursor.fetchone()[0])
+        cursor.execute(sql, [*owner, NEWEST, DENSE, *asked.values, wanted, FEW + 1])
+        ids = [task_id for (task_id,) in cursor.fetchall()]
+    return None if None in ids or len(ids) > FEW else ids
 
 
 _KEY: Any = Task._meta.pk
+
+
+def _index(terms: Sequence[Term], scope: str | None) -> tuple[str, str]:
+    """Where the database finds the terms, and the value for that."""
+    if connection.vendor == "postgresql":
+        return _FOUND, search.tsquery(terms, scope)
+    return _FOUND_BY_FTS5, search.fts5(terms, scope)
+
+
+def _among_all(terms: Sequence[Term], scope: str | None) -> OfTask:
+    found, wanted = _index(terms, scope)
+    return OfTask(f"{{id}} IN (SELECT task_id {found})", wanted)
 
 
 def _asked(terms: Sequence[Term], scope: str | None) -> OfTask:

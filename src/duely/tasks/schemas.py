@@ -19,7 +19,7 @@ from duely.api.types import Instant, Parsed, inline_schema, text_of
 from duely.core.actor import Actor
 from duely.core.clock import parse_instant, rfc3339
 from duely.core.errors import FieldError, ValidationFailed
-from duely.tasks import models, queries, rules
+from duely.tasks import models, queries, quick, rules
 from duely.tasks.rules import PRIORITIES, RANKS, Priority, Status
 from duely.tasks.search import MAX_TERMS, parse_search
 
@@ -303,6 +303,65 @@ class Deleted(msgspec.Struct, frozen=True):
 
     deleted: int
     has_more: bool
+
+
+class QuickText(Parsed[str]):
+    """One line of 1 to 1,000 characters."""
+
+    schema = {"type": "string", "minLength": 1, "maxLength": quick.MAX_TEXT}
+
+    @classmethod
+    def read(cls, raw: Any) -> str:
+        """Check it."""
+        return text_of(raw, longest=quick.MAX_TEXT, shortest=1)
+
+
+class QuickTask(msgspec.Struct, forbid_unknown_fields=True):
+    """A task in one line, such as `Pay rent tomorrow 9am #home @bank !high`. `preview`: only say what is understood."""
+
+    text: QuickText
+    preview: bool = False
+
+
+class QuickSpan(msgspec.Struct, frozen=True):
+    """A piece of the text that was understood: from character `start` to before `end`, counted in code points.
+
+    `value` is what the field becomes; several spans may be tags.
+    """
+
+    start: int
+    end: int
+    text: str
+    field: quick.Field
+    value: str
+
+
+class QuickPreview(msgspec.Struct, frozen=True):
+    """What was understood, and the title that is left."""
+
+    title: str
+    spans: list[QuickSpan]
+
+
+def checked_title(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields that were understood. Raises ValidationFailed (400) when too much is left for a title."""
+    if len(fields["title"]) > rules.MAX_TITLE:
+        about = f"{len(fields['title'])} characters are left for the title; use at most {rules.MAX_TITLE}."
+        raise ValidationFailed(FieldError("text", "too_long", about))
+    return fields
+
+
+def show_preview(text: str, found: quick.Understood) -> QuickPreview:
+    """What was understood of a text as clients see it."""
+    spans = [
+        QuickSpan(span.start, span.end, text[span.start : span.end], span.field, _shown(span.value))
+        for span in found.spans
+    ]
+    return QuickPreview(found.fields["title"], spans)
+
+
+def _shown(value: Any) -> str:
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
 
 
 class CategoryCount(msgspec.Struct, frozen=True):

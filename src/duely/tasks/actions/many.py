@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from duely.activity.actions import Changes, Entry, record_many
 from duely.api.versions import NOTHING, EditConflict, Expected
 from duely.core.actor import Actor
-from duely.core.errors import Refused, Unavailable
+from duely.core.errors import Refused
 from duely.core.records import Statement, insertions, update
 from duely.tasks import steps
 from duely.tasks.access import Locked, lock_for_changes
@@ -77,11 +77,11 @@ class NotDone(Refused):
 def change_tasks(*, actor: Actor, asked: Sequence[Asked], atomic: bool, now: datetime) -> list[Outcome]:
     """Do these operations in their order, each as if by itself; with `atomic`, all of them or none.
 
-    What is refused leaves nothing behind. Raises Forbidden (403), BulkRefused (422), Unavailable (503).
+    What is refused leaves nothing behind. Raises Forbidden (403), BulkRefused (422).
     Records task.created, task.updated, task.status_changed and task.deleted.
     """
-    taken: Collection[UUID] = ()
-    for _ in range(3):
+    taken: set[UUID] = set()
+    while True:
         try:
             with transaction.atomic():
                 many = _planned(actor, asked, taken, now)
@@ -90,11 +90,11 @@ def change_tasks(*, actor: Actor, asked: Sequence[Asked], atomic: bool, now: dat
                 _write(actor, many, now)
             return many.outcomes
         except IntegrityError:
-            # Someone has one of the ids that were chosen here. Only now, because hardly anyone ever has.
-            taken = _taken_ids(asked)
-            if not taken:
+            # Someone has an id that was chosen here. It is looked for only now, because hardly anyone ever has.
+            more = _taken_ids(asked) - taken
+            if not more:
                 raise
-    raise Unavailable
+            taken |= more
 
 
 def delete_all_tasks(*, actor: Actor, now: datetime) -> tuple[int, bool]:
