@@ -86,7 +86,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.kill()
     for pid in pids(tmp_path):
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)  # with what it started, which holds the pipe open
     for process in processes:
         process.communicate()
 
