@@ -1,13 +1,17 @@
 """Pages of lists: by cursor, by number, and the choice of fields."""
 
 import base64
+import itertools
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import pytest_django
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from cast import Api, adam, alice, bob, faults
 from duely.core.clock import now
@@ -296,6 +300,45 @@ def test_past_the_last_page_is_an_empty_one(number: int) -> None:
         },
         "meta": {"version": "1.0"},
     }
+
+
+def work(call: Callable[[], Any]) -> int:
+    """What the database does for a list: blocks that PostgreSQL looks at, or instructions of SQLite's machine."""
+    if connection.vendor == "sqlite":
+        steps = itertools.count()
+        connection.ensure_connection()
+        connection.connection.set_progress_handler(lambda: next(steps) and None, 1)
+        try:
+            call()
+        finally:
+            connection.connection.set_progress_handler(None, 1)
+        return next(steps)
+    with CaptureQueriesContext(connection) as queries:
+        call()
+    (statement,) = [query["sql"] for query in queries if "tasks_task" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+        plan = cursor.fetchone()[0][0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+DEEP = ["", "ordering=created_at", "ordering=due_date", "status=pending", "status=pending&ordering=due_date"]
+
+
+@pytest.mark.parametrize("query", [*DEEP, "ordering=-priority", "ordering=title"])
+def test_a_page_far_behind_costs_at_most_twice_what_the_first_costs(query: str) -> None:
+    me = Api(alice())
+    fill(me, 2000)
+    fill(Api(bob()), 2000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    first, pages = work(lambda: page(me, query)), [page(me, f"{query}&limit=100")]
+    while pages[-1]["pagination"]["has_more"]:
+        pages.append(page(me, f"{query}&limit=100&cursor={pages[-1]['pagination']['next_cursor']}"))
+    behind = pages[-2]["pagination"]["next_cursor"]
+    assert len(pages) == 20
+    # What it takes to get to the first row of all is a few blocks.
+    assert work(lambda: page(me, f"{query}&cursor={behind}")) <= 2 * first + 10
 
 
 @pytest.mark.parametrize("query", ["page=100&page_size=100", "page=500", "page=10000&page_size=1"])
