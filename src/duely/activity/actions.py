@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from duely.activity.models import Change
 from duely.core.actor import Actor
 from duely.core.ids import new_id
-from duely.core.records import Statement
+from duely.core.records import Statement, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -229,4 +229,5 @@ def _row(shared: Mapping[str, Any], entry: Entry) -> list[Any]:
 
 def _prepared(values: Mapping[str, Any]) -> dict[str, Any]:
     fields: Any = Change._meta.get_field
-    return {name: fields(name).get_db_prep_save(value, connection) for name, value in values.items()}
+    database = this_connection()
+    return {name: fields(name).get_db_prep_save(value, database) for name, value in values.items()}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class Statement:
 
 def insertion(row: models.Model) -> Statement:
     """The INSERT of a new row, all columns."""
-    fields = row._meta.local_concrete_fields
+    fields, database = row._meta.local_concrete_fields, this_connection()
     sql = _insert_sql(row._meta.db_table, tuple(str(field.column) for field in fields))
-    return Statement(sql, tuple(_prepared(field, getattr(row, field.attname)) for field in fields))
+    return Statement(sql, tuple(field.get_db_prep_save(getattr(row, field.attname), database) for field in fields))
 
 
 def insertions(rows: Sequence[models.Model], *, otherwise: str = "") -> Statement:
@@ -55,14 +56,15 @@ def update(row: models.Model, columns: Mapping[str, Any]) -> Statement:
         setattr(row, name, value)
     fields: list[Any] = [row._meta.get_field(name) for name in columns]
     sql = _update_sql(row._meta.db_table, tuple(field.column for field in fields), str(row._meta.pk.column))
-    params = [_prepared(field, value) for field, value in zip(fields, columns.values(), strict=True)]
-    return Statement(sql, (*params, _prepared(row._meta.pk, row.pk)))
+    database = this_connection()
+    params = [field.get_db_prep_save(value, database) for field, value in zip(fields, columns.values(), strict=True)]
+    return Statement(sql, (*params, row._meta.pk.get_db_prep_save(row.pk, database)))
 
 
 def deletion(row: models.Model) -> Statement:
     """The DELETE of one row."""
     sql = f"DELETE FROM {_quoted(row._meta.db_table)} WHERE {_quoted(str(row._meta.pk.column))} = %s"  # noqa: S608
-    return Statement(sql, (_prepared(row._meta.pk, row.pk),))
+    return Statement(sql, (row._meta.pk.get_db_prep_save(row.pk, this_connection()),))
 
 
 @lru_cache(maxsize=64)
@@ -82,5 +84,6 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _prepared(field: Any, value: Any) -> Any:
-    return field.get_db_prep_save(value, connection)
+def this_connection() -> BaseDatabaseWrapper:
+    """This thread's connection itself: every use of `django.db.connection` looks it up anew."""
+    return connections[DEFAULT_DB_ALIAS]
