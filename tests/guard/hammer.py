@@ -1,6 +1,6 @@
 """One process of several that all spend the same limit at once; run by test_stores.py.
 
-Arguments: how many threads, the limit, the store. Waits for a line on standard input, then prints as JSON how many
+Arguments: how many threads, the store. For each line on standard input, which is a limit, it prints as JSON how many
 calls were let through within a window that outlasts the test.
 """
 
@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
 
@@ -26,31 +27,36 @@ CALLS = 4
 WINDOW_SECONDS = 3600
 
 
-def main(threads: int, limit: int, kind: str) -> None:
+def main(threads: int, kind: str) -> None:
     # On a busy machine so many threads wait for each other longer than a request would.
     stores.REDIS_TIMEOUT_SECONDS = 10
     store = stores.shared() if kind == "redis" else stores.Database()
     assert store is not None
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(hammer(store, threads, int(line))), flush=True)
+
+
+def hammer(store: Any, threads: int, limit: int) -> dict[str, Any]:
     passed: list[bool] = []
     faults: list[str] = []
 
-    def hammer() -> None:
+    def spend() -> None:
         try:
-            passed.extend(store.spend("everyone", Rate(limit, WINDOW_SECONDS)).is_allowed for _ in range(CALLS))
+            rate = Rate(limit, WINDOW_SECONDS)
+            passed.extend(store.spend(f"everyone {limit}", rate).is_allowed for _ in range(CALLS))
         except Exception as fault:  # noqa: BLE001 - reported to the test
             faults.append(repr(fault))
         finally:
             connection.close()
 
-    workers = [threading.Thread(target=hammer) for _ in range(threads)]
-    print("ready", flush=True)
-    sys.stdin.readline()
+    workers = [threading.Thread(target=spend) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    print(json.dumps({"passed": sum(passed), "faults": faults}))
+    return {"passed": sum(passed), "faults": faults}
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), sys.argv[2])

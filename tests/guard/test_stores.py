@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -174,37 +175,44 @@ def test_after_a_while_redis_is_asked_again(redis: Redis, monkeypatch: pytest.Mo
 
 @pytest.mark.process
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("limit", [5, 10, 50])
 @pytest.mark.parametrize("kind", ["database", "redis"])
 def test_many_threads_of_four_processes_get_exactly_so_many_through(
-    limit: int, kind: str, tmp_path: Path, fresh_database_url: str, redis_server: Redis
+    kind: str, tmp_path: Path, fresh_database_url: str, redis_server: Redis
 ) -> None:
     assert run(tmp_path, "migrate", database_url=fresh_database_url).returncode == 0
     # PostgreSQL has a hundred connections, and each thread of the test takes one.
     threads = 20 if kind == "database" and connection.vendor == "postgresql" else 50
     redis_server.stop()
     redis_server.start()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(HAMMER), str(threads), str(limit), kind],
-            cwd=tmp_path,
-            env=environment(fresh_database_url, REDIS_URL=redis_server.url),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "ready"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    answers = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
-    assert [fault for answer in answers for fault in answer["faults"]] == []
-    assert sum(answer["passed"] for answer in answers) == limit
+    with ExitStack() as stack:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, str(HAMMER), str(threads), kind],
+                cwd=tmp_path,
+                env=environment(fresh_database_url, REDIS_URL=redis_server.url),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(4)
+        ]
+        for process in processes:
+            stack.callback(process.communicate, timeout=60)
+        assert [answer(process) for process in processes] == ["ready"] * 4
+        for limit in (5, 10, 50):
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write(f"{limit}\n")
+                process.stdin.flush()
+            found = [json.loads(answer(process)) for process in processes]
+            assert [fault for each in found for fault in each["faults"]] == []
+            assert sum(each["passed"] for each in found) == limit
+
+
+def answer(process: "subprocess.Popen[str]") -> str:
+    """The next line that a process prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def test_redis_says_whether_it_can_be_used(redis: Redis) -> None:
