@@ -17,6 +17,8 @@ from typing import Any
 
 DUELY = [sys.executable, "-P", "-m", "duely"]
 PATIENCE_SECONDS = 60
+HIDDEN = Path(__file__).parent / "hidden"
+"""Stands before packages that are here for the tests alone."""
 LIMITS = ("RATE_LIMIT_OTP", "RATE_LIMIT_LOGIN", "RATE_LIMIT_ANON", "RATE_LIMIT_USER")
 USUAL_LIMITS = dict.fromkeys(LIMITS, "")
 """For `environment`, which else switches them off."""
@@ -25,6 +27,7 @@ USUAL_LIMITS = dict.fromkeys(LIMITS, "")
 def environment(database_url: str, **settings: str) -> dict[str, str]:
     """What an operator's process would have, and nothing of the test run."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    kept["PYTHONPATH"] = str(HIDDEN)
     return {**kept, **dict.fromkeys(LIMITS, "0"), "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **settings}
 
 
