@@ -160,6 +160,9 @@ GET    activity-logs/                      |    401 |  401 |   401 | 401 |      
 GET    activity-logs/                      |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query actor=alice
 GET    activity-logs/                      |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query actor=none
 
+GET    export/                             |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
+POST   import/                             |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
+
 GET    bans/                               |    401 |  401 |   401 | 401 |      403 |    403 |   403 |   200 | -
 POST   bans/                               |    401 |  401 |   401 | 401 |      403 |    403 |   403 |   201 | -
 GET    bans/<id:ban_id>/                   |    401 |  401 |   401 | 401 |      404 |    404 |   404 |   200 | path=own

@@ -7,9 +7,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from cast import Api, adam, alice
+from cast import Api, adam, alice, person
+from contract import content_of
 from duely.core.ids import new_id
 from duely.tasks.models import Category, Task
+from duely.transfer.rules import BATCH
 
 READ = 2
 WRITE = 5
@@ -223,3 +225,40 @@ def test_a_restored_task_costs_as_much_as_an_edit(committed_db: None) -> None:
     task = me.post("tasks/", {"title": "x"}).json()
     me.delete(f"tasks/{task['id']}/")
     assert_cost(cost(lambda: me.post(f"tasks/{task['id']}/restore/"), 200), WRITE, WRITE_ON_SQLITE)
+
+
+HOME = "0198c3a0-0000-7000-8000-000000000000"
+
+
+def bring(api: Api, number: int) -> list[str]:
+    """The statements of an import of so many tasks in one batch."""
+    tasks = [{"id": f"0198c3a0-0000-7000-8000-{index:012}", "title": "x", "category": HOME} for index in range(number)]
+    file = {"format": "duely", "version": 1, "categories": [{"id": HOME, "name": "Home"}], "tasks": tasks}
+    return cost(lambda: api.post("import/", file), 200)
+
+
+def test_an_import_costs_the_same_for_each_batch_however_many_tasks_are_in_it(committed_db: None) -> None:
+    for number in (1, BATCH):
+        me = Api(person(f"person{number}"))
+        # The sign-in check. BEGIN, owner, categories and whether others have such ids, rows, counter, log, COMMIT.
+        # BEGIN, owner, categories, tasks and whether others have such ids, rows, words, counter, log, COMMIT.
+        assert_cost(bring(me, number), 1 + 8 + 10, 1 + 8 + 10)
+        assert_cost(bring(me, number), 1 + 5 + 6, 1 + 5 + 6)
+        Task.objects.all().delete()
+        Category.objects.all().delete()
+
+
+def test_an_export_costs_the_same_few_statements_for_any_number_of_rows(committed_db: None) -> None:
+    me = Api(alice())
+    for path in ("export/", "export/?format=csv"):
+        costs = []
+        for _ in range(2):
+            fill(me.user, 5)
+            costs.append(len(cost(lambda path=path: kept(me.get(path)), 200)))
+        assert costs[0] == costs[1] < 10
+
+
+def kept(response: Any) -> Any:
+    """An answer that has been read to its end."""
+    assert content_of(response)
+    return response

@@ -80,6 +80,13 @@ def keeping_connections(served: Callable[..., Any]) -> Callable[..., Any]:
 application = keeping_connections(with_length(get_wsgi_application()))
 
 
+@schemathesis.serializer("application/zip")
+def as_it_is(_: Any, value: Any) -> bytes:
+    """A file is bytes already, or whatever else is to be sent for one."""
+    data = getattr(value, "data", value)
+    return data if isinstance(data, bytes) else json.dumps(data).encode()
+
+
 @cache
 def schema() -> Any:
     loaded = schemathesis.openapi.from_dict(document())
@@ -184,6 +191,7 @@ def world() -> World:
             "updateCategory": {"name": "Work"},
             "createBan": {"network": "203.0.113.0/24", "until": "2099-01-31T09:00:00Z"},
             "updateBan": {"reason": "Spam"},
+            "importFile": {"format": "duely", "version": 1, "tasks": [{"id": NOTHING, "title": "Bread"}]},
             "createQuickTask": {"text": "Milk tomorrow 9am #home @shop !high"},
             "changeTasks": {"operations": [{"op": "create", "title": "Bread"}, {"op": "delete", "id": NOTHING}]},
         },
@@ -352,7 +360,7 @@ def test_bodies_are_closed() -> None:
     bodies = {
         operation.spec["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         for operation in operations()
-        if "requestBody" in operation.spec
+        if "requestBody" in operation.spec and operation.name != "importFile"
     }
     assert len(bodies) > 8
     assert not [name for name in bodies if schemas[name].get("additionalProperties") is not False]
@@ -371,7 +379,7 @@ BODIES = {
     "resetPassword",
     *("createTask", "replaceTask", "updateTask", "createCategory", "replaceCategory", "updateCategory"),
     *("createBan", "updateBan"),
-    *("changeTasks", "createQuickTask"),
+    *("changeTasks", "createQuickTask", "importFile"),
 }
 ELSEWHERE = {"internal_error", "rate_limited", "address_banned", "unavailable", "idempotency_in_progress"}
 """A fault of ours, too many requests, a banned address, a database that is away, and two at once: these have tests of
@@ -399,6 +407,7 @@ class Request:
     ids: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
     raw: bytes | None = None
+    length: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def send(self) -> Any:
@@ -407,13 +416,14 @@ class Request:
         whole = {**self.world.bodies.get(self.operation.name, {}), **self.body}
         body = self.raw if self.raw is not None else json.dumps(whole).encode()
         headers = {**self.world.headers[self.caller], "Host": self.host, **self.headers}
-        response = Client().generic(self.operation.method, path, body, content_type=self.media, headers=headers)
+        told = {} if self.length is None else {"CONTENT_LENGTH": str(self.length)}
+        response = Client().generic(self.operation.method, path, body, self.media, headers=headers, **told)
         contract.check(self.operation.method, path.partition("?")[0], response)
         return response
 
 
 def provoke_validation(request: Request) -> None:
-    if request.operation.name in BODIES:
+    if request.operation.name in BODIES - {"importFile"}:
         request.body = {"nonsense": 1}
     else:
         request.query = "?nonsense=1"
@@ -485,7 +495,7 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "malformed_request": lambda request: setattr(request, "host", "elsewhere.example"),
     "validation_failed": provoke_validation,
     "invalid_cursor": lambda request: setattr(request, "query", "?cursor=nonsense"),
-    "body_too_large": lambda request: setattr(request, "raw", b" " * (1024 * 1024 + 1)),
+    "body_too_large": lambda request: setattr(request, "length", 1024**3),
     "unsupported_media_type": lambda request: setattr(request, "media", "text/plain"),
     "not_found": lambda request: setattr(request, "ids", dict.fromkeys(request.world.ids[ADMIN], NOTHING)),
     "forbidden": provoke_forbidden,

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cast import V1, Api, alice, bearer, faults
+from duely.api.bodies import is_plain
 from duely.tasks.models import Task
 
 pytestmark = pytest.mark.django_db
@@ -342,3 +345,11 @@ def test_no_bytes_break_the_server() -> None:
         assert response.json()["code"] == "malformed_request" or re.fullmatch(rb"\s*{\s*}\s*", body)
 
     check()
+
+
+def test_plain_text_has_no_control_characters_and_no_half_ones() -> None:
+    """In whatever version of Unicode."""
+    letters = map(chr, range(sys.maxunicode + 1))
+    assert not [one for one in letters if is_plain(one) == (unicodedata.category(one) in ("Cc", "Cs"))]
+    assert is_plain("")
+    assert not is_plain("two\nlines")

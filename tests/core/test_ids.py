@@ -1,7 +1,7 @@
 import time
 from uuid import UUID
 
-from duely.core.ids import new_id
+from duely.core.ids import derived_id, new_id
 
 
 def test_ids_are_of_version_seven_and_hold_the_time_in_milliseconds() -> None:
@@ -29,3 +29,10 @@ def test_ids_of_one_moment_differ_in_every_random_bit() -> None:
         seen_zero |= ~value
     every_bit = (1 << 128) - 1
     assert (seen_one & seen_zero | fixed) & every_bit == every_bit
+
+
+def test_derived_ids_are_of_version_eight_and_follow_from_all_their_parts() -> None:
+    made = derived_id("a", "b")
+    assert (made.version, made.variant) == (8, new_id().variant)
+    assert made == derived_id("a", "b") == UUID("f04cdced-9736-869d-a610-3f08a4daaf8c")
+    assert len({made, derived_id("b", "a"), derived_id("ab"), derived_id("a", "b", "")}) == 4

@@ -4,7 +4,7 @@ import io
 import socket
 import threading
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
+from duely.core.errors import Unavailable
 from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.turns import aside, in_turn
+from duely.guard.turns import Few, aside, in_turn, let_others
 from programs import Server, until
 
 PATIENCE = 20
@@ -131,6 +132,84 @@ def test_a_turn_comes_back_after_a_fault() -> None:
     for _ in range(settings.WEB_AT_ONCE + 1):
         with pytest.raises(RuntimeError):
             application({"wsgi.input": io.BytesIO()}, None)
+
+
+def test_who_works_for_long_lets_others_in_between() -> None:
+    entered: list[int] = []
+
+    def long(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        until(lambda: let_others() or len(entered) == 3)
+        return []
+
+    application = in_turn(long)
+    threads = [
+        threading.Thread(target=application, args=({"wsgi.input": io.BytesIO()}, None), daemon=True)
+        for _ in range(settings.WEB_AT_ONCE)
+    ]
+    for thread in threads:
+        thread.start()
+    quick = in_turn(lambda environ, start_response: entered.append(1) or [])
+    for _ in range(3):
+        quick({"wsgi.input": io.BytesIO()}, None)
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_of_few_others_are_refused_or_wait() -> None:
+    few, held, go_on = Few(2, wait=0), threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        with few.turn():
+            held.release()
+            go_on.wait(PATIENCE)
+
+    threads = [threading.Thread(target=hold, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        assert held.acquire(timeout=PATIENCE)
+    with pytest.raises(Unavailable), few.turn():
+        pass
+    go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    with few.turn(), few.turn():
+        pass
+
+
+def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
+    few, entered, go_on = Few(1, wait=PATIENCE), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with suppress(RuntimeError), few.turn():
+            entered.set()
+            go_on.wait(PATIENCE)
+            raise RuntimeError
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert entered.wait(PATIENCE)
+    waiting = in_turn(lambda environ, start_response: _within(few))
+    waiters = [
+        threading.Thread(target=waiting, args=({"wsgi.input": io.BytesIO()}, None), daemon=True)
+        for _ in range(settings.WEB_AT_ONCE + 1)
+    ]
+    for waiter in waiters:
+        waiter.start()
+    # They wait aside: others get their places.
+    crowd = Crowd()
+    crowd.come()
+    until(lambda: crowd.inside == 1)
+    crowd.leave()
+    go_on.set()
+    for waiter in waiters:
+        waiter.join(PATIENCE)
+        assert not waiter.is_alive()
+
+
+def _within(few: Few) -> Iterable[bytes]:
+    with few.turn():
+        return []
 
 
 def connected() -> bool:

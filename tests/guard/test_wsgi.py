@@ -49,10 +49,10 @@ def test_a_chunked_body_up_to_the_limit_is_whole(size: int) -> None:
     assert len(seen["wsgi.input"].read()) == size
 
 
-def test_of_a_chunked_body_over_the_limit_one_byte_more_is_read() -> None:
+def test_of_a_chunked_body_over_the_limit_one_byte_more_is_read_and_no_limit_lets_it_through() -> None:
     stream = Stream(b"x" * (MAX_BODY_BYTES + 5000))
     seen = run({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": stream})
-    assert seen["CONTENT_LENGTH"] == str(MAX_BODY_BYTES + 1)
+    assert int(seen["CONTENT_LENGTH"]) > 2**60
     assert stream.asked == MAX_BODY_BYTES + 1
 
 

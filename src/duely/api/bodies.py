@@ -2,7 +2,6 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
@@ -27,9 +26,13 @@ class Invalid(ValueError):
         self.message = message
 
 
+_NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""The general categories Cc and Cs of Unicode."""
+
+
 def is_plain(text: str) -> bool:
     """Whether this is one line of Unicode: no control characters, no lone surrogates."""
-    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+    return _NOT_PLAIN.search(text) is None
 
 
 def read_body(request: HttpRequest, model: type[T]) -> T:
@@ -90,7 +93,7 @@ def _parse(raw: bytes, max_keys: int) -> Any:
         raise MalformedRequest("The body is empty. Send a JSON object.")
     try:
         text = raw.decode("utf-8")
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = STRICT.decode(text)
     except UnicodeDecodeError as fault:
         raise MalformedRequest(f"The body is not UTF-8: byte {fault.start} is wrong.") from None
     except json.JSONDecodeError as fault:
@@ -107,11 +110,11 @@ def _parse(raw: bytes, max_keys: int) -> Any:
     if keys > max_keys:
         raise MalformedRequest(f"The objects of the body have {keys} keys together; {max_keys} are allowed.")
     if "\\u" in text:
-        _refuse_lone_surrogates(document)
+        refuse_lone_surrogates(document)
     return document
 
 
-def _refuse_lone_surrogates(document: Any) -> None:
+def refuse_lone_surrogates(document: Any) -> None:
     """Half a character, written as an escape: Python reads it, but no database or answer can hold it."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
@@ -132,6 +135,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise MalformedRequest(f"The body holds {name}, which is not JSON.")
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+"""JSON as RFC 8259 has it, and nothing that Python takes beside that."""
 
 
 def _measure(document: Any) -> tuple[int, int]:

@@ -131,6 +131,8 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
         answer["headers"] = {**COMMON_HEADERS, **further, **answer.get("headers", {})}
         if status in ("204", "304"):
             answer.pop("content", None)
+        for media in answer.pop("x-also-media", ()):
+            answer["content"][media.partition(";")[0]] = {"schema": {"type": "string"}}
         if codes := answer.get("x-problem-codes"):
             ((media, content),) = answer["content"].items()
             exact = {"properties": {"code": {"enum": codes}, "status": {"const": int(status)}}}

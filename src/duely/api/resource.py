@@ -5,7 +5,7 @@ strings are read by our own components, which report every fault at once; errors
 documents; answers are bytes that we encoded ourselves.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import cache, wraps
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
@@ -18,7 +18,17 @@ from dmr import Controller, HeaderSpec, Path, ResponseSpec, validate
 from dmr.components import ComponentParser
 from dmr.endpoint import Endpoint
 from dmr.negotiation import ResponseNegotiator
-from dmr.openapi.objects import MediaType, Parameter, Reference, RequestBody, SecurityRequirement, SecurityScheme
+from dmr.openapi.objects import (
+    MediaType,
+    OpenAPIFormat,
+    OpenAPIType,
+    Parameter,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityRequirement,
+    SecurityScheme,
+)
 from dmr.plugins.msgspec import MsgspecJsonRenderer, MsgspecSerializer
 from dmr.plugins.msgspec.schema import JsonSchemaKwargs, MsgspecSchemaGenerator
 from dmr.renderers import Renderer
@@ -36,14 +46,14 @@ from duely.core import errors
 from duely.core.actor import Actor, anonymous
 from duely.core.errors import Refused
 
-__all__ = ["Body", "Listed", "Options", "Path", "Resource", "operation"]
+__all__ = ["Body", "Listed", "Options", "Path", "Resource", "Upload", "operation"]
 
 JSON = "application/json"
 REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 """For what a client may keep, if it asks each time whether that is still so."""
 NOT_MODIFIED = "As it was: the tag is among those of If-None-Match."
 T = TypeVar("T")
-Method = TypeVar("Method", bound=Callable[..., HttpResponse])
+Method = TypeVar("Method", bound=Callable[..., HttpResponseBase])
 
 ALWAYS: tuple[type[Refused], ...] = (
     errors.AddressBanned,
@@ -112,6 +122,32 @@ class Listed(ComponentParser):
         self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
     ) -> list[Parameter | Reference] | RequestBody:
         return []  # added to the finished document by duely.api.openapi, which writes plain JSON schema
+
+
+class Upload(ComponentParser):
+    """A file as the body, of one of these media types. The endpoint reads it itself."""
+
+    __slots__ = ("media",)
+    context_name = "parsed_upload"
+
+    def __init__(self, media: Sequence[str]) -> None:
+        self.media = media
+
+    def provide_context_data(
+        self, endpoint: Endpoint, controller: Controller[Any], *, field_model: Any, default: Any = None
+    ) -> Any:
+        return None
+
+    def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
+        return []
+
+    def get_schema(
+        self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
+    ) -> list[Parameter | Reference] | RequestBody:
+        return RequestBody(content={media: MediaType(schema=_FILE) for media in self.media}, required=True)
+
+
+_FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
 
 
 class _OptionsComponent(ComponentParser):
@@ -313,6 +349,8 @@ def operation(
     optional_headers: Mapping[str, str] | None = None,
     conditional: bool = False,
     also: Mapping[int, Any] | None = None,
+    also_media: Sequence[str] = (),
+    keyed: bool = True,
 ) -> Callable[[Method], Method]:
     """Declare one operation for the OpenAPI document.
 
@@ -321,14 +359,15 @@ def operation(
     the good answer with what they hold, `optional_headers` those that only some good answers have.
     `name` is the operation's id in the document. `limit` is what a public one counts towards; others
     count towards their user's own limit. A `conditional` one may answer 304 (`Resource.tagged`).
-    `also`: other good answers by their status.
-    POST and PATCH take an Idempotency-Key, but for public ones: the key is its user's, and their answers hold tokens.
+    `also`: other good answers by their status; `also_media`: other media types of the good answer.
+    POST and PATCH take an Idempotency-Key, but for those that are not `keyed`, and for public ones: their answers hold
+    tokens.
     """
 
     def decorate(method: Method) -> Method:
         hints = {key for key in method.__annotations__ if key.startswith("parsed_")}
         refusals = dict.fromkeys(_implied(hints, public=public))
-        if method.__name__ in ("post", "patch") and not public:
+        if method.__name__ in ("post", "patch") and keyed and not public:
             method = _once(method, name)
             refusals.update(dict.fromkeys(idempotency.REFUSES))
         refusals.update(dict.fromkeys(refuses))
@@ -338,6 +377,7 @@ def operation(
                 status_code=HTTPStatus(status),
                 headers=_header_specs(headers, required=True) | _header_specs(optional_headers, required=False) or None,
                 limit_to_content_types={JSON},
+                x_extensions={"x-also-media": [*also_media]} if also_media else None,
             ),
             *(
                 ResponseSpec(other, status_code=HTTPStatus(code), limit_to_content_types={JSON})
@@ -360,7 +400,8 @@ def _once(method: Method, name: str) -> Method:
     @wraps(method)
     def wrapped(self: Resource, *args: Any, **kwargs: Any) -> HttpResponse:
         target = [name, *map(str, self.kwargs.values())]
-        return idempotency.answer_once(self.request, target, lambda: method(self, *args, **kwargs))
+        answer = cast("Callable[..., HttpResponse]", method)
+        return idempotency.answer_once(self.request, target, lambda: answer(self, *args, **kwargs))
 
     return cast("Method", wrapped)
 
@@ -369,11 +410,11 @@ def _header_specs(headers: Mapping[str, str] | None, *, required: bool) -> dict[
     return {name: HeaderSpec(description=text, required=required) for name, text in (headers or {}).items()}
 
 
-def _implied(hints: Iterable[str], *, public: bool) -> Iterable[type[Refused]]:
+def _implied(hints: Set[str], *, public: bool) -> Iterable[type[Refused]]:
     if not public:
         yield errors.NotAuthenticated
     yield from (errors.MalformedRequest, errors.ValidationFailed)
-    if "parsed_body" in hints:
+    if hints & {"parsed_body", "parsed_upload"}:
         yield from (errors.BodyTooLarge, errors.UnsupportedMediaType)
     if "parsed_query" in hints:
         yield errors.InvalidCursor

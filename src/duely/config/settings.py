@@ -58,6 +58,8 @@ RATE_LIMITS = {
     "anonymous": _read.rate("RATE_LIMIT_ANON", "10/min"),
     "user": _read.rate("RATE_LIMIT_USER", "50/min"),
 }
+# Paths that take more than 1 MiB, and how much: they read it from the connection, and from those who have signed in.
+LARGE_BODIES = {"/api/v1/import/": 256 * 1024 * 1024}
 CORS_ALLOWED_ORIGINS = _read.origins("CORS_ALLOWED_ORIGINS")
 REDIS_URL = _read.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 LIMIT_PUBLIC = "duely.guard.limits.limit_address"

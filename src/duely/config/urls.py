@@ -11,13 +11,14 @@ from duely.api.routes import IdConverter
 from duely.guard import endpoints as guard
 from duely.notifications.views import unsubscribe
 from duely.tasks import endpoints as tasks
+from duely.transfer import endpoints as transfer
 from duely.web.views import home, verify_email
 
 PREFIX = "api/v1/"
 
 register_converter(IdConverter, "id")
 
-ROUTES = [*accounts.ROUTES, *tasks.ROUTES, *activity.ROUTES, *guard.ROUTES]
+ROUTES = [*accounts.ROUTES, *tasks.ROUTES, *activity.ROUTES, *guard.ROUTES, *transfer.ROUTES]
 ALIASES: list[tuple[str, str]] = [*accounts.ALIASES]
 
 router = Router(PREFIX, [path(route, view.as_view()) for route, view in ROUTES])

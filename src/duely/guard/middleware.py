@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import resolve
 
 from duely.api.problems import problem, refusal
@@ -80,8 +80,9 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         if (preflight := headers.preflight(request)) is not None:
             return preflight
         refuse_framing(request)
-        refuse_body(request.META.get("CONTENT_LENGTH") or "0")
-        view, args, kwargs = resolve(rules.api_path(request.path_info))
+        path = rules.api_path(request.path_info)
+        refuse_body(request.META.get("CONTENT_LENGTH") or "0", settings.LARGE_BODIES.get(path, MAX_BODY_BYTES))
+        view, args, kwargs = resolve(path)
         response: HttpResponseBase = view(request, *args, **kwargs)
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
         response = problem(refusal(fault, request), request)
@@ -98,6 +99,8 @@ def finished(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBa
         response.headers["Content-Length"] = str(len(response.content))
         if request.method == "HEAD":
             response.content = b""
+    elif isinstance(response, StreamingHttpResponse) and request.method == "HEAD":
+        response.streaming_content = ()
     return response
 
 
@@ -110,12 +113,12 @@ def refuse_framing(request: HttpRequest) -> None:
         raise errors.MalformedRequest("Send a body with Content-Length, or with Transfer-Encoding: chunked alone.")
 
 
-def refuse_body(length: str) -> None:
+def refuse_body(length: str, most: int = MAX_BODY_BYTES) -> None:
     """Refuse a body by its Content-Length, before a byte of it is read."""
     if not (length.isascii() and length.isdigit()):
         raise errors.MalformedRequest("Content-Length is not a number.")
-    if len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES:
-        raise errors.BodyTooLarge(f"A body may have {MAX_BODY_BYTES} bytes at most.")
+    if len(length) > len(str(most)) or int(length) > most:
+        raise errors.BodyTooLarge(f"A body may have {most} bytes at most.")
 
 
 def request_origin(request: HttpRequest) -> Origin:

@@ -7,6 +7,7 @@ other down, but one that waits for a slow client, or for a password to be hashed
 import io
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from duely.core.errors import Unavailable
 from duely.guard.middleware import MAX_BODY_BYTES
 
 Application = Callable[..., Iterable[bytes]]
@@ -50,10 +52,42 @@ def aside() -> Iterator[None]:
     if not getattr(_mine, "is_held", False) or connection.in_atomic_block:
         yield
         return
-    if connection.vendor == "postgresql":
-        connection.close()  # back to the pool, which has one for each that works
+    give_back()
     _places.release()
     try:
         yield
     finally:
         _places.acquire()
+
+
+def give_back() -> None:
+    """Return the connection to the pool, which has one for each that works. Within a transaction it does nothing."""
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+        connection.close()
+
+
+def let_others() -> None:
+    """Let those who wait for a place have it for a moment. Within a transaction it does nothing."""
+    with aside():
+        time.sleep(0.001)
+
+
+class Few:
+    """How many requests of a heavy kind a process has at once. Others wait for their turn, so many seconds at most."""
+
+    def __init__(self, at_once: int, *, wait: float) -> None:
+        self._places = threading.BoundedSemaphore(at_once)
+        self._wait = wait
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Raises Unavailable (503) when none comes in time."""
+        if not self._places.acquire(blocking=False):
+            with aside():
+                has_turn = self._wait > 0 and self._places.acquire(timeout=self._wait)
+            if not has_turn:
+                raise Unavailable("Too many such requests are under way. Try again in a few seconds.")
+        try:
+            yield
+        finally:
+            self._places.release()

@@ -1,6 +1,7 @@
 """What must happen before Django sees a request."""
 
 import io
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +14,8 @@ Application = Callable[..., Iterable[bytes]]
 def with_length(application: Application) -> Application:
     """Give a chunked body a length, so that it is limited and read as any other.
 
-    Reads one byte over the limit at most; the guard then refuses the request by its length.
+    Reads one byte over the limit at most; the guard then refuses the request by its length, also where a path takes
+    more: those who send a large file say how large.
     Django itself takes a request without Content-Length for one without a body. With a length the body is not chunked
     any more (RFC 9112 section 7.1.3); where Transfer-Encoding stays, the guard refuses the request.
     """
@@ -24,7 +26,7 @@ def with_length(application: Application) -> Application:
             del environ["HTTP_TRANSFER_ENCODING"]
             body = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
             environ["wsgi.input"] = io.BytesIO(body)
-            environ["CONTENT_LENGTH"] = str(len(body))
+            environ["CONTENT_LENGTH"] = str(len(body) if len(body) <= MAX_BODY_BYTES else sys.maxsize)
         return application(environ, start_response)
 
     return wrapped

@@ -13,7 +13,7 @@ from duely.accounts.rules import Permission
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
 from duely.tasks.models import Category, Task
-from duely.tasks.queries import trashed_tasks, visible_categories, visible_tasks
+from duely.tasks.queries import ids_taken, trashed_tasks, visible_categories, visible_tasks
 
 
 def task_for(actor: Actor, task_id: UUID) -> Task:
@@ -113,6 +113,57 @@ def lock_for_changes(
         theirs_too = visible_tasks(actor).filter(pk__in=tasks, owner_id__in=zones).order_by("pk")
         found = {task.id: task for task in theirs_too.select_for_update(no_key=True)}
     return Locked(zones, drawers, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where what comes in from a file would go.
+
+    tasks: the actor's own by their ids, those in the trash too; taken: ids that others have; categories: those that
+    are still there. zone: the actor's.
+    """
+
+    zone: str
+    tasks: Mapping[UUID, Task]
+    taken: frozenset[UUID]
+    categories: Collection[UUID]
+
+
+def places_for(actor: Actor, tasks: Collection[UUID], categories: Collection[UUID], *, lock: bool) -> Places:
+    """The places of tasks with these ids in these categories of the actor's, who brings in their own.
+
+    With `lock`, they stay so until the transaction ends. Without it, all categories count as there: they may be yet
+    to come. Raises Forbidden (403).
+    """
+    require(actor, Permission.TASK_EDIT)
+    mine = Task.objects.filter(pk__in=tasks, owner_id=actor.user_id).order_by("pk")
+    if lock:
+        zone = _locked_zone(actor)
+        categories = _locked_drawers(actor, categories)
+        mine = mine.select_for_update(no_key=True)
+    else:
+        zone = User.objects.values_list("time_zone", flat=True).get(pk=actor.user_id)
+    return Places(zone, {task.id: task for task in mine}, ids_taken(Task, tasks, actor), categories)
+
+
+def own_categories(actor: Actor, *, lock: bool) -> list[Category]:
+    """The actor's own categories. With `lock`, they stay as they are. Raises Forbidden (403)."""
+    require(actor, Permission.CATEGORY_EDIT)
+    mine = Category.objects.filter(owner_id=actor.user_id).order_by("pk")
+    if lock:
+        _locked_zone(actor)
+        mine = mine.select_for_update()
+    return list(mine)
+
+
+def _locked_zone(actor: Actor) -> str:
+    owner = User.objects.select_for_update(no_key=True)
+    return str(owner.values_list("time_zone", flat=True).get(pk=actor.user_id))
+
+
+def _locked_drawers(actor: Actor, categories: Collection[UUID]) -> Collection[UUID]:
+    theirs = Category.objects.filter(pk__in=categories, owner_id=actor.user_id).order_by("pk")
+    return set(theirs.select_for_update(no_key=True).values_list("pk", flat=True)) if categories else ()
 
 
 def owner_for(actor: Actor, owner_id: UUID | None, *, category_id: UUID | None = None) -> tuple[UUID, str]:

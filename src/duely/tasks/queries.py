@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain, pairwise
@@ -109,6 +109,17 @@ def understood(actor: Actor, text: str, now: datetime) -> Understood:
     names = {name for each in category_names(text).values() for _, name in each}
     mine = Category.objects.filter(owner_id=actor.user_id, name_key__in=names) if names else Category.objects.none()
     return understand(text, dict(mine.values_list("name_key", "id")), now, actor.zone)
+
+
+def ids_taken(kind: type[Task | Category], ids: Collection[UUID], actor: Actor) -> frozenset[UUID]:
+    """Those of these ids that things of others have."""
+    others = kind._default_manager.filter(pk__in=ids).exclude(owner_id=actor.user_id)
+    return frozenset(others.values_list("pk", flat=True)) if ids else frozenset()
+
+
+def own_category_ids(actor: Actor, texts: Sequence[str]) -> list[UUID]:
+    """Those of the actor's own categories whose ids are among these texts."""
+    return list(Category.objects.filter(owner_id=actor.user_id, pk__in=texts).values_list("pk", flat=True))
 
 
 def visible_categories(actor: Actor) -> QuerySet[Category]:

@@ -254,6 +254,13 @@ def _tidied(rest: str) -> str:
     return re.sub(r"[,;]+(?=[,;.!?]|$)", "", joined).strip(" ,;")
 
 
+def read_due(text: str, now: datetime, zone: str) -> date | None:
+    """The day or instant that a text is as a whole, such as `jan 31 at 9:00`; None for anything else."""
+    found = _due(text.strip(), now, zone)
+    is_whole = found and (found[0].start, found[0].end) == (0, len(text.strip()))
+    return found[0].value if is_whole else None
+
+
 def _masked(text: str, spans: list[Span]) -> str:
     """The text with the same length, and nothing to read where something was understood."""
     for span in spans:

@@ -1,10 +1,11 @@
 """What tasks are: statuses, priorities, due dates, tags, reminders. No database, no clock."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from duely.core.clock import parse_day, parse_instant
@@ -145,6 +146,27 @@ def _offset(text: str) -> tuple[timedelta, timedelta]:
     return timedelta(weeks=weeks, days=days), timedelta(hours=hours, minutes=minutes)
 
 
+@dataclass(frozen=True, slots=True)
+class IncomingCategory:
+    """A category from a file. `key`: what its tasks call it. `fields` as of a new one, with instants beside them."""
+
+    key: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingTask:
+    """A task from a file.
+
+    `source`: what makes it the same task when the file comes again, for one without an id of ours.
+    `category`: the key of its category. `fields` as of a new task, with instants and version where the file has them.
+    """
+
+    fields: Mapping[str, Any]
+    source: str = ""
+    category: str | None = None
+
+
 def folded(name: str) -> str:
     """What two names or tags that count as the same have in common. Databases differ in this, Python does not."""
     return name.casefold()
@@ -157,6 +179,19 @@ class Standing:
     status: Status
     former: Status | None
     completed_at: datetime | None
+
+
+def standing_of(wanted: Mapping[str, Any], due_at: datetime | None, updated_at: datetime, now: datetime) -> Standing:
+    """The standing of a task that comes from elsewhere, with what does not go together put right."""
+    status: Status = wanted["status"]
+    former: Status | None = wanted.get("former_status")
+    open_before = former if former in OPEN else Status.PENDING
+    if status is Status.COMPLETED:
+        return Standing(status, None, wanted.get("completed_at") or updated_at)
+    if status is not Status.OVERDUE:
+        return Standing(status, None, None)
+    is_late = due_at is not None and due_at <= now
+    return Standing(status, open_before, None) if is_late else Standing(open_before, None, None)
 
 
 def next_standing(current: Standing, *, asked: Status | None, late: bool, due_moved: bool, now: datetime) -> Standing:

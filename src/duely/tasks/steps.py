@@ -81,6 +81,17 @@ def edit(row: Task | Category, columns: Mapping[str, Any], now: datetime) -> Sta
     return update(row, {**changed, "version": row.version + 1, "updated_at": now})
 
 
+def update_of(former: Task, task: Task) -> Statement:
+    """The statement for the columns in which a locked task differs from what it was."""
+    names = [column.attname for column in Task._meta.concrete_fields]
+    return update(task, {name: new for name in names if (new := getattr(task, name)) != getattr(former, name)})
+
+
+def category_news(category: Category) -> Changes:
+    """What a new category brings."""
+    return {name: [None, getattr(category, name)] for name in ("name", "color", "position")}
+
+
 def refuse_conflict(
     row: Task | Category,
     expected: Expected,

@@ -1,6 +1,7 @@
 """What people do with tasks and categories, and what the clock does to them."""
 
 from duely.tasks.actions.categories import create_category, delete_category, replace_category, update_category
+from duely.tasks.actions.imports import import_categories, import_tasks
 from duely.tasks.actions.many import (
     Asked,
     BulkRefused,
@@ -32,6 +33,8 @@ __all__ = [
     "delete_all_tasks",
     "delete_category",
     "delete_task",
+    "import_categories",
+    "import_tasks",
     "mark_overdue",
     "move_whole_days",
     "pass_reminders",

@@ -26,7 +26,7 @@ def create_category(*, actor: Actor, fields: Fields, now: datetime) -> Category:
     wanted = {**CATEGORY_DEFAULTS, **fields}
     columns = {"id": new_id(), **_category_columns(wanted)}
     category = Category(**columns, owner_id=actor.user_id, created_at=now, updated_at=now)
-    changes = {name: [None, getattr(category, name)] for name in ("name", "color", "position")}
+    changes = steps.category_news(category)
     try:
         with transaction.atomic():
             record(actor, "category.created", category, at=now, changes=changes, write=insertion(category))

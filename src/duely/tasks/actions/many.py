@@ -14,7 +14,7 @@ from duely.activity.actions import Changes, Entry, record_many
 from duely.api.versions import NOTHING, EditConflict, Expected
 from duely.core.actor import Actor
 from duely.core.errors import Refused
-from duely.core.records import Statement, insertions, update
+from duely.core.records import insertions
 from duely.tasks import steps
 from duely.tasks.access import Locked, lock_for_changes
 from duely.tasks.models import Task
@@ -231,16 +231,10 @@ def _write(actor: Actor, many: _Many, now: datetime) -> None:
         task for former, task in changed if (former.title, former.description) != (task.title, task.description)
     ]
     writes = [insertions(made)] if made else []
-    writes += sorted((_update_of(former, task) for former, task in changed), key=attrgetter("sql"))
+    writes += sorted((steps.update_of(former, task) for former, task in changed), key=attrgetter("sql"))
     if made or searched:
         writes.append(steps.index_words([*made, *searched]))
     record_many(actor, many.entries, at=now, writes=writes)
-
-
-def _update_of(former: Task, task: Task) -> Statement:
-    """The columns in which a task differs from what it was."""
-    names = [column.attname for column in Task._meta.concrete_fields]
-    return update(task, {name: new for name in names if (new := getattr(task, name)) != getattr(former, name)})
 
 
 def _taken_ids(asked: Sequence[Asked]) -> set[UUID]:

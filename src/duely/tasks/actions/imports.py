@@ -1,0 +1,244 @@
+"""What comes in from files: the actor's own, without a difference when it comes again."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from duely.activity.actions import Entry, record_many
+from duely.core.actor import Actor
+from duely.core.clock import rfc3339
+from duely.core.ids import derived_id, new_id
+from duely.core.records import Statement, insertions, update
+from duely.tasks import steps
+from duely.tasks.access import own_categories, places_for
+from duely.tasks.actions.categories import CATEGORY_DEFAULTS
+from duely.tasks.models import Category, Task
+from duely.tasks.queries import ids_taken
+from duely.tasks.rules import RANKS, IncomingCategory, IncomingTask, folded, placed, standing_of
+from duely.tasks.steps import TASK_DEFAULTS, Fields
+
+AT_ONCE = 500
+"""Categories in one statement. With 8 values each that is far below the 32,766 that SQLite takes."""
+CREATED, UPDATED, UNCHANGED, KEPT = "created", "updated", "unchanged", "kept"
+"""What becomes of a row: `kept` is one that has changed here since the file was written, and stays as it is."""
+
+
+@transaction.atomic
+def import_categories(
+    *, actor: Actor, rows: Sequence[IncomingCategory], preview: bool = False, now: datetime
+) -> tuple[dict[str, UUID], Counter[str]]:
+    """Bring in categories; returns their ids by their keys, and how many became what.
+
+    One with an id that the actor has is that one, else one with the same name. With `preview` nothing is written.
+    Records category.created and category.updated.
+    """
+    mine = {category.id: category for category in own_categories(actor, lock=not preview)}
+    named = {category.name_key: category for category in mine.values()}
+    taken = ids_taken(Category, [row.fields["id"] for row in rows if "id" in row.fields], actor)
+    found: dict[str, UUID] = {}
+    counts: Counter[str] = Counter()
+    entries: list[Entry] = []
+    made: list[Category] = []
+    updates: list[Statement] = []
+    for row in rows:
+        wanted = {**CATEGORY_DEFAULTS, **row.fields}
+        category_id = _own_id(actor, wanted.get("id"), taken)
+        there = mine.get(category_id) if category_id else None
+        there = there or named.get(folded(wanted["name"]))
+        if there is None:
+            there = _new_category(actor, category_id or new_id(), wanted, now)
+            made.append(there)
+            entries.append(Entry("category.created", there, steps.category_news(there)))
+            mine[there.id] = named[there.name_key] = there
+            counts[CREATED] += 1
+        else:
+            changes = _newer(there, wanted, named)
+            if changes:
+                log = {name: [getattr(there, name), wanted[name]] for name in changes if name != "name_key"}
+                updates.append(update(there, {**changes, "version": there.version + 1, "updated_at": now}))
+                entries.append(Entry("category.updated", there, log))
+                named[there.name_key] = there
+            counts[UPDATED if changes else _same(there, wanted)] += 1
+        found[row.key] = there.id
+    if entries and not preview:
+        writes = [insertions(made[at : at + AT_ONCE]) for at in range(0, len(made), AT_ONCE)]
+        record_many(actor, entries, at=now, writes=[*writes, *updates])
+    return found, counts
+
+
+def _own_id(actor: Actor, given: UUID | None, taken: frozenset[UUID]) -> UUID | None:
+    """The id that a row gets: its own, unless someone else has that; then one that follows from both."""
+    return derived_id(str(actor.user_id), str(given)) if given in taken else given
+
+
+def _new_category(actor: Actor, category_id: UUID, wanted: Mapping[str, Any], now: datetime) -> Category:
+    created_at = wanted.get("created_at", now)
+    return Category(
+        id=category_id,
+        owner_id=actor.user_id,
+        name=wanted["name"],
+        name_key=folded(wanted["name"]),
+        color=wanted["color"],
+        position=wanted["position"],
+        version=wanted.get("version", 1),
+        created_at=created_at,
+        updated_at=wanted.get("updated_at", created_at),
+    )
+
+
+_OF_CATEGORY = ("name", "color", "position")
+
+
+def _newer(there: Category, wanted: Mapping[str, Any], named: Mapping[str, Category]) -> dict[str, Any]:
+    """The columns that a file has changed since; a name that another one has by now stays."""
+    if "id" not in wanted or wanted.get("updated_at", there.updated_at) <= there.updated_at:
+        return {}
+    changes = {name: wanted[name] for name in _OF_CATEGORY if getattr(there, name) != wanted[name]}
+    if "name" in changes:
+        key = folded(changes["name"])
+        if named.get(key, there) is not there:
+            del changes["name"]
+        else:
+            changes["name_key"] = key
+    return changes
+
+
+def _same(there: Category, wanted: Mapping[str, Any]) -> str:
+    """Whether a row is what is there, as far as the file says."""
+    is_same = "id" not in wanted or all(getattr(there, name) == wanted[name] for name in _OF_CATEGORY)
+    return UNCHANGED if is_same else KEPT
+
+
+@transaction.atomic
+def import_tasks(
+    *,
+    actor: Actor,
+    rows: Sequence[IncomingTask],
+    categories: Mapping[str, UUID],
+    preview: bool = False,
+    now: datetime,
+) -> tuple[list[Task], Counter[str]]:
+    """Bring in tasks; returns them as they are then, and how many became what.
+
+    categories: ids by the keys that rows have. One with an id that the actor has is that one: it changes when the file
+    is newer. No two rows may have the same id. With `preview` nothing is written.
+    Records task.created, task.updated, task.status_changed, task.deleted and task.restored.
+    """
+    drawers = {categories[row.category] for row in rows if row.category is not None}
+    ids = [row.fields.get("id") or derived_id(str(actor.user_id), row.source) for row in rows]
+    places = places_for(actor, ids, drawers, lock=not preview)
+    if places.taken:
+        ids = [derived_id(str(actor.user_id), str(own)) if own in places.taken else own for own in ids]
+        places = places_for(actor, ids, drawers, lock=not preview)
+    counts: Counter[str] = Counter()
+    entries: list[Entry] = []
+    made: list[Task] = []
+    changed: list[tuple[Task, Task]] = []
+    shown: list[Task] = []
+    for task_id, row in zip(ids, rows, strict=True):
+        category_id = categories[row.category] if row.category is not None else None
+        if category_id not in places.categories:
+            category_id = None  # deleted while the file was read
+        task = _task(actor, task_id, row.fields, category_id, places.zone, now)
+        there = places.tasks.get(task_id)
+        shown.append(task if there is None else there)
+        if there is None:
+            made.append(task)
+            entries.append(Entry("task.created", task, {**steps.news(task), **_gone(task)}))
+            counts[CREATED] += 1
+        elif not _differing(there, task):
+            counts[UNCHANGED] += 1
+        elif "id" in row.fields and row.fields.get("updated_at", there.updated_at) > there.updated_at:
+            changes = _changes(there, task)
+            action = (
+                ("task.deleted" if task.deleted_at else "task.restored")
+                if "deleted_at" in changes
+                else ("task.status_changed" if "status" in changes else "task.updated")
+            )
+            steps.assign(task, {"version": there.version + 1, "created_at": there.created_at, "updated_at": now})
+            changed.append((there, task))
+            entries.append(Entry(action, task, changes))
+            shown[-1] = task
+            counts[UPDATED] += 1
+        else:
+            counts[KEPT] += 1
+    if entries and not preview:
+        _write(actor, made, changed, entries, places.zone, now)
+    return shown, counts
+
+
+def _task(actor: Actor, task_id: UUID, fields: Fields, category_id: UUID | None, zone: str, now: datetime) -> Task:
+    """The row, not yet stored, of a task as a file has it."""
+    wanted = {**TASK_DEFAULTS, **fields}
+    due: date | None = wanted["due_date"]
+    due_at = placed(due, zone) if due else None
+    created_at = wanted.get("created_at", now)
+    updated_at = wanted.get("updated_at", max(created_at, wanted.get("completed_at") or created_at))
+    standing = standing_of(wanted, due_at, updated_at, now)
+    return Task(
+        id=task_id,
+        owner_id=actor.user_id,
+        title=wanted["title"],
+        description=wanted["description"],
+        status=standing.status.value,
+        former_status=standing.former.value if standing.former else None,
+        completed_at=standing.completed_at,
+        priority=RANKS[wanted["priority"]],
+        due_on=None if isinstance(due, datetime) else due,
+        due_at=due_at,
+        category_id=category_id,
+        tags=wanted["tags"],
+        tag_keys=[folded(tag) for tag in wanted["tags"]],
+        reminders=wanted["reminders"],
+        version=wanted.get("version", 1),
+        created_at=created_at,
+        updated_at=updated_at,
+        deleted_at=wanted.get("deleted_at"),
+    )
+
+
+def _differing(there: Task, task: Task) -> bool:
+    """Whether what a file says of a task is not what is there."""
+    return (steps.logged(there), there.former_status, there.deleted_at) != (
+        steps.logged(task),
+        task.former_status,
+        task.deleted_at,
+    )
+
+
+def _changes(there: Task, task: Task) -> dict[str, list[Any]]:
+    changes = steps.differences(steps.logged(there), steps.logged(task))
+    if there.deleted_at != task.deleted_at:
+        changes["deleted_at"] = [*_instant(there.deleted_at), *_instant(task.deleted_at)]
+    return changes
+
+
+def _gone(task: Task) -> dict[str, list[Any]]:
+    """What the change log says of a new task that is in the trash."""
+    return {"deleted_at": [None, *_instant(task.deleted_at)]} if task.deleted_at else {}
+
+
+def _instant(at: datetime | None) -> list[str | None]:
+    return [rfc3339(at) if at else None]
+
+
+def _write(
+    actor: Actor,
+    made: list[Task],
+    changed: list[tuple[Task, Task]],
+    entries: list[Entry],
+    zone: str,
+    now: datetime,
+) -> None:
+    steps.place_reminders([(task, zone) for task in made], now)
+    for there, task in changed:
+        steps.place_reminders([(task, zone)], now, former=there.reminders)
+    writes = [insertions(made)] if made else []
+    writes += sorted((steps.update_of(there, task) for there, task in changed), key=attrgetter("sql"))
+    writes.append(steps.index_words([*made, *(task for _, task in changed)]))
+    record_many(actor, entries, at=now, writes=writes)

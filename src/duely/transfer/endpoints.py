@@ -1,0 +1,71 @@
+"""Everything of mine as a file, and files brought in."""
+
+from typing import Annotated
+
+from django.http import FileResponse, HttpResponse, HttpResponseBase
+
+from duely.accounts.access import require
+from duely.accounts.rules import Permission
+from duely.api.resource import JSON, Options, Resource, Upload, operation
+from duely.core.clock import now
+from duely.guard.turns import Few, aside, give_back
+from duely.transfer import exports, schemas
+from duely.transfer.files import CHUNK, MEDIA, received
+from duely.transfer.imports import bring_in
+
+CSV = "text/csv; charset=utf-8"
+_files = Few(4, wait=0)
+_work = Few(1, wait=30)
+
+
+class Exports(Resource):
+    """Everything that is mine, to keep or to take elsewhere."""
+
+    tags = ("export and import",)
+
+    @operation(
+        schemas.Export, name="exportAll", headers={"Content-Disposition": "A name for the file."}, also_media=(CSV,)
+    )
+    def get(self, parsed_options: Options[schemas.ExportOptions]) -> HttpResponseBase:
+        """Export everything of mine.
+
+        As JSON: profile, categories, tasks and the log; `import/` takes categories and tasks back without a loss. As
+        CSV: the tasks, for spreadsheets.
+        """
+        require(self.actor, Permission.TASK_VIEW)
+        at = now()
+        with _files.turn(), _work.turn():
+            file = exports.written(self.actor, parsed_options.format, at)
+        # Whoever reads slowly keeps nobody from the database.
+        give_back()
+        name = f"duely-{at:%Y-%m-%d}.{parsed_options.format}"
+        media = JSON if parsed_options.format == "json" else CSV
+        response = FileResponse(file, as_attachment=True, filename=name, content_type=media)
+        response.block_size = CHUNK
+        return response
+
+
+class Imports(Resource):
+    """Files that become mine."""
+
+    tags = ("export and import",)
+
+    @operation(schemas.ImportResult, name="importFile", keyed=False)
+    def post(
+        self, parsed_options: Options[schemas.ImportOptions], parsed_upload: Annotated[None, Upload(MEDIA)]
+    ) -> HttpResponse:
+        """Import a file.
+
+        It is an export of ours as JSON or CSV, a table of any program as CSV, or an export of Todoist or Vikunja. The
+        same file again changes nothing; what has changed here since the file was written stays. Everything is checked
+        before anything is written. With `preview` nothing is.
+        """
+        with _files.turn():
+            with aside():
+                file = received(self.request)
+            with file, _work.turn():
+                result = bring_in(actor=self.actor, file=file, preview=parsed_options.preview, now=now())
+        return self.show(schemas.show_result(result, preview=parsed_options.preview))
+
+
+ROUTES: list[tuple[str, type[Resource]]] = [("export/", Exports), ("import/", Imports)]

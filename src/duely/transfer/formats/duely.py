@@ -1,0 +1,60 @@
+"""Our own export as JSON."""
+
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from duely.api.bodies import checked
+from duely.api.types import given
+from duely.core.errors import FieldError, MalformedRequest, ValidationFailed
+from duely.tasks.rules import IncomingCategory, IncomingTask
+from duely.transfer.formats.document import Document
+from duely.transfer.rows import CategoryRow, TaskRow
+from duely.transfer.rules import Faulty, Incoming, Rows, faulty
+
+HEAD = b'{"format":"duely","version":1,'
+NOT_OURS = 'The file is no export that can be read: it needs "format": "duely" and "version": 1.'
+
+
+def read(file: BinaryIO) -> Rows:
+    """The rows of an export. Raises MalformedRequest (400)."""
+    document = Document(file)
+    readers: dict[str, Callable[[dict[str, Any]], Incoming]] = {"categories": _category, "tasks": _task}
+    missing = {"format": "duely", "version": 1}
+    for name in document.fields():
+        if name in readers:
+            for number in document.items():
+                yield _row(f"{name}[{number}]", document.value(), readers[name])
+        elif name not in missing:
+            document.skip()
+        elif document.value() != missing.pop(name):
+            raise MalformedRequest(NOT_OURS)
+    document.end()
+    if missing:
+        raise MalformedRequest(NOT_OURS)
+
+
+def _row(place: str, item: Any, reader: Callable[[dict[str, Any]], Incoming]) -> Incoming:
+    if not isinstance(item, dict):
+        return Faulty((FieldError(place, "invalid_type", "Use an object."),))
+    try:
+        return reader(item)
+    except ValidationFailed as refused:
+        return faulty(place, refused)
+
+
+def _category(item: dict[str, Any]) -> IncomingCategory:
+    fields = given(checked(item, CategoryRow))
+    _require_id(fields)
+    return IncomingCategory(str(fields["id"]), fields)
+
+
+def _task(item: dict[str, Any]) -> IncomingTask:
+    fields = given(checked(item, TaskRow))
+    _require_id(fields)
+    category = fields.pop("category", None)
+    return IncomingTask(fields, category=str(category) if category else None)
+
+
+def _require_id(fields: dict[str, Any]) -> None:
+    if "id" not in fields:
+        raise ValidationFailed(FieldError("id", "required", "This field is required."))

@@ -1,0 +1,139 @@
+"""Bringing in a file: everything in it is checked before anything is written."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO, TypeVar
+from uuid import UUID
+
+from django.db import IntegrityError
+
+from duely.core.actor import Actor
+from duely.core.errors import MAX_REPORTED, FieldError, Unavailable, ValidationFailed
+from duely.guard.turns import let_others
+from duely.tasks import actions
+from duely.tasks.models import Task
+from duely.tasks.queries import own_category_ids
+from duely.tasks.rules import IncomingCategory, IncomingTask
+from duely.transfer.files import opened
+from duely.transfer.rules import BATCH, BATCH_TEXT, MAX_CATEGORIES, MAX_TASKS, SAMPLE, Faulty, Format, Reading, Rows
+
+T = TypeVar("T")
+TRIES = 3
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a file, or with `preview` what would: how many rows became what, and the first tasks."""
+
+    kind: Format
+    reading: Reading
+    categories: Counter[str] = field(default_factory=Counter)
+    tasks: Counter[str] = field(default_factory=Counter)
+    sample: list[Task] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Checked:
+    """What a file names: its categories by their keys, and where it names one that it does not have."""
+
+    categories: dict[str, IncomingCategory] = field(default_factory=dict)
+    elsewhere: dict[str, int] = field(default_factory=dict)
+
+
+def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> Result:
+    """Make what is in a file the actor's own. The same file again changes nothing.
+
+    Each batch of rows is a transaction: whatever breaks off an import, the same file again completes it.
+    Raises MalformedRequest (400) for a file that cannot be read, ValidationFailed (400) with the first faulty rows,
+    before anything is written.
+    """
+    with opened(file, actor.zone, now) as source:
+        result = Result(source.kind, Reading())
+        checked = _check(source.rows(result.reading))
+        ids = _ids_elsewhere(actor, checked)
+        found, result.categories = _until_nobody_was_faster(
+            lambda: actions.import_categories(
+                actor=actor, rows=list(checked.categories.values()), preview=preview, now=now
+            )
+        )
+        for batch in _batches(source.rows):
+            shown, counts = _until_nobody_was_faster(
+                lambda batch=batch: actions.import_tasks(  # type: ignore[misc]
+                    actor=actor, rows=batch, categories={**found, **ids}, preview=preview, now=now
+                )
+            )
+            result.tasks += counts
+            result.sample += shown[: SAMPLE - len(result.sample)]
+            let_others()
+    return result
+
+
+def _until_nobody_was_faster(action: Callable[[], T]) -> T:
+    """Run an action again whose id or name someone else has taken while it ran. Raises Unavailable (503)."""
+    for _ in range(TRIES):
+        try:
+            return action()
+        except IntegrityError:
+            continue
+    raise Unavailable("Others import the same things at this moment. Try again in a second.")
+
+
+def _check(rows: Rows) -> _Checked:
+    checked = _Checked()
+    faults: list[FieldError] = []
+    named: dict[str, int] = {}
+    number = 0
+    for row in rows:
+        match row:
+            case Faulty():
+                faults.extend(row.faults)
+            case IncomingCategory():
+                checked.categories.setdefault(row.key, row)
+            case IncomingTask():
+                if row.category is not None:
+                    named.setdefault(row.category, number)
+                number += 1
+        if max(len(checked.categories), len(named)) > MAX_CATEGORIES:
+            faults.append(FieldError("categories", "too_many", f"A file may have {MAX_CATEGORIES} categories."))
+        if number > MAX_TASKS:
+            faults.append(FieldError("tasks", "too_many", f"A file may have {MAX_TASKS} tasks. Split it."))
+        if len(faults) >= MAX_REPORTED or any(fault.code == "too_many" for fault in faults):
+            break
+    if faults:
+        raise ValidationFailed(*faults)
+    checked.elsewhere = {key: place for key, place in named.items() if key not in checked.categories}
+    return checked
+
+
+def _ids_elsewhere(actor: Actor, checked: _Checked) -> Mapping[str, UUID]:
+    """The categories that the file names and does not have, which must be the actor's."""
+    mine = {str(identifier): identifier for identifier in own_category_ids(actor, [*checked.elsewhere])}
+    faults = [
+        FieldError(f"tasks[{place}].category", "not_found", "There is no such category.")
+        for key, place in checked.elsewhere.items()
+        if key not in mine
+    ]
+    if faults:
+        raise ValidationFailed(*faults)
+    return mine
+
+
+def _batches(rows: Callable[[Reading], Rows]) -> Iterator[list[IncomingTask]]:
+    """The tasks in helpings in which no id comes twice, and which take little memory."""
+    batch: list[IncomingTask] = []
+    seen: set[object] = set()
+    length = 0
+    for row in rows(Reading()):
+        if not isinstance(row, IncomingTask):
+            continue
+        key = row.fields.get("id", row.source)
+        if len(batch) == BATCH or length > BATCH_TEXT or key in seen:
+            yield batch
+            batch, seen, length = [], set(), 0
+        batch.append(row)
+        seen.add(key)
+        length += len(row.fields.get("description", ""))
+    if batch:
+        yield batch

@@ -1,0 +1,84 @@
+"""Files and their import as clients see them."""
+
+from collections import Counter
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from duely.accounts.schemas import Profile
+from duely.activity.schemas import Activity
+from duely.api.types import Instant
+from duely.tasks.schemas import Task, task_of
+from duely.transfer.imports import Result
+from duely.transfer.rules import Format
+
+
+class ExportOptions(msgspec.Struct):
+    """What kind of file."""
+
+    format: Annotated[
+        Literal["json", "csv"],
+        msgspec.Meta(description="`json`: everything, which an import takes back. `csv`: tasks as a table."),
+    ] = "json"
+
+
+class ImportOptions(msgspec.Struct):
+    """How to bring in a file."""
+
+    preview: Annotated[bool, msgspec.Meta(description="Only say what would become of it: nothing is written.")] = False
+
+
+class Export(msgspec.Struct, frozen=True):
+    """Everything that is mine. `categories` and `tasks` are as an import takes them."""
+
+    format: Literal["duely"]
+    version: Literal[1]
+    exported_at: Instant
+    profile: Profile
+    categories: list[dict[str, Any]]
+    tasks: list[dict[str, Any]]
+    activity: list[Activity]
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many rows became what. `kept`: they have changed here since the file was written, and stay as they are."""
+
+    created: int
+    updated: int
+    unchanged: int
+    kept: int
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """What came of a file, or what would: with `preview`.
+
+    `columns` says what the columns of a table were taken for, `ignored_columns` which ones were left out. `notes` says
+    how often something could not be taken as it was. `sample` has the first tasks.
+    """
+
+    preview: bool
+    format: Format
+    categories: Counts
+    tasks: Counts
+    columns: dict[str, str]
+    ignored_columns: list[str]
+    notes: dict[str, int]
+    sample: list[Task]
+
+
+def show_result(result: Result, *, preview: bool) -> ImportResult:
+    """What came of a file as clients see it."""
+    return ImportResult(
+        preview=preview,
+        format=result.kind,
+        categories=_counts(result.categories),
+        tasks=_counts(result.tasks),
+        columns=result.reading.columns,
+        ignored_columns=result.reading.ignored,
+        notes=result.reading.notes,
+        sample=[task_of(task) for task in result.sample],
+    )
+
+
+def _counts(counter: Counter[str]) -> Counts:
+    return Counts(*(counter[name] for name in Counts.__struct_fields__))

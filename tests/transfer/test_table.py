@@ -1,0 +1,641 @@
+"""Tables as CSV: what columns are taken for, what cells mean, and what is refused."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import contract
+from cast import Api, alice, bob, faults, log_of
+from duely.core.clock import now
+from duely.core.errors import MAX_REPORTED, Refused
+from duely.tasks.models import Category, Task
+from duely.transfer.files import opened
+from duely.transfer.formats import table
+from duely.transfer.formats.table import MAX_IGNORED, MAX_ROW
+from duely.transfer.rules import Faulty, Reading, columns_of, escaped, moment, order_of, unescaped
+from transfer.helpers import bring, export
+
+
+@pytest.fixture(autouse=True)
+def as_documented() -> Iterator[None]:
+    with contract.watch():
+        yield
+
+
+@pytest.fixture
+def api(db: None) -> Api:
+    return Api(alice())
+
+
+def answered(api: Api, text: str | bytes, *, preview: bool = False) -> Any:
+    """The answer to a table that comes in."""
+    response = bring(api, text.encode() if isinstance(text, str) else text, "text/csv", preview=preview)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def refused(api: Api, text: str | bytes) -> dict[str, str]:
+    """The faults of a table, of which nothing is written."""
+    before = Task.objects.count(), Category.objects.count()
+    response = bring(api, text.encode() if isinstance(text, str) else text, "text/csv")
+    assert response.status_code == 400, response.content
+    assert (Task.objects.count(), Category.objects.count()) == before
+    return faults(response) if response.json()["code"] == "validation_failed" else {"": response.json()["code"]}
+
+
+def made(api: Api) -> dict[str, dict[str, Any]]:
+    """All tasks by their titles, with the names of their categories."""
+    whole = json.loads(export(api))
+    names = {category["id"]: category["name"] for category in whole["categories"]}
+    return {task["title"]: {**task, "category": names.get(task["category"])} for task in whole["tasks"]}
+
+
+def one(api: Api, header: str, row: str) -> dict[str, Any]:
+    """The task of a table with one row."""
+    answer = answered(api, f"{header}\n{row}\n")
+    assert answer["tasks"]["created"] == 1
+    (task,) = made(api).values()
+    return task
+
+
+def rows(content: bytes, reading: Reading | None = None) -> list[Any]:
+    """What the reader makes of a file."""
+    with opened(io.BytesIO(content), "UTC", now()) as source:
+        return list(source.rows(reading or Reading()))
+
+
+# Columns
+
+
+def test_columns_are_known_by_many_names_and_the_others_are_named(api: Api) -> None:
+    text = "Task Name;NOTES;Prio;Due_On;Project;Labels;Done;Assignee;ID;created-at\nMilk;2 l;P1;2099-01-31;Home;a;;Bob;7;\n"
+    answer = answered(api, text)
+    assert answer["format"] == "csv"
+    assert answer["columns"] == {
+        "Task Name": "title",
+        "NOTES": "description",
+        "Prio": "priority",
+        "Due_On": "due_date",
+        "Project": "category",
+        "Labels": "tags",
+        "Done": "completed",
+        "created-at": "created_at",
+    }
+    assert answer["ignored_columns"] == ["Assignee", "ID"]
+    milk = made(api)["Milk"]
+    assert (milk["description"], milk["priority"], milk["due_date"]) == ("2 l", "urgent", "2099-01-31")
+    assert (milk["category"], milk["tags"], milk["status"]) == ("Home", ["a"], "pending")
+    assert answer["sample"][0]["title"] == "Milk"
+
+
+@pytest.mark.parametrize("header", ["title", "TITLE", " Title ", "t_i-t l e", "Task", "task name", "Subject:", "What?"])
+def test_case_blanks_and_signs_of_a_header_do_not_matter(api: Api, header: str) -> None:
+    assert one(api, header, "Milk")["title"] == "Milk"
+
+
+def test_of_two_columns_for_a_field_the_first_one_counts(api: Api) -> None:
+    answer = answered(api, "Name,Title,Due,Deadline\nMilk,Bread,2099-01-31,2099-02-01\n")
+    assert answer["columns"] == {"Name": "title", "Due": "due_date"}
+    assert answer["ignored_columns"] == ["Title", "Deadline"]
+    assert made(api)["Milk"]["due_date"] == "2099-01-31"
+
+
+def test_columns_without_a_name_are_not_reported_and_not_too_many_others() -> None:
+    reading = Reading()
+    header = ["title", "", " ", *(f"other {number}" for number in range(MAX_IGNORED + 5))]
+    assert len(rows((",".join(header) + "\nMilk\n").encode(), reading)) == 1
+    assert reading.ignored == [f"other {number}" for number in range(MAX_IGNORED)]
+
+
+def test_an_id_that_is_not_ours_makes_no_difference(api: Api) -> None:
+    """Neither one that we could take, nor one of a task that is there."""
+    there = api.post("tasks/", {"title": "There"}).json()
+    answer = answered(api, f"id,title,version\n{there['id']},Milk,7\n12,Bread,x\n")
+    assert answer["ignored_columns"] == ["id", "version"]
+    assert answer["tasks"] == {"created": 2, "updated": 0, "unchanged": 0, "kept": 0}
+    assert api.get(f"tasks/{there['id']}/").json() == there
+
+
+@pytest.mark.parametrize(
+    "text", ["due,priority\n2099-01-31,low\n", "Milk\nBread\n", ",\nMilk,\n", '""\n', "x;y\n", "t\n"]
+)
+def test_without_a_column_for_titles_nothing_comes_in(api: Api, text: str) -> None:
+    assert refused(api, text) == {"title": "required"}
+
+
+def test_every_name_of_a_column_is_found_and_none_stands_for_two_fields() -> None:
+    from duely.transfer.rules import ALIASES
+
+    names = [alias for aliases in ALIASES.values() for alias in aliases]
+    assert len(names) == len(set(names))
+    for name, aliases in ALIASES.items():
+        assert [columns_of([alias]) for alias in aliases] == [{0: name}] * len(aliases)
+    assert columns_of(["x", "Title", "title", "DUE date"]) == {1: "title", 3: "due_date"}
+
+
+# Lines and cells
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_cells_may_be_parted_by_any_usual_sign(api: Api, sign: str, end: str, mark: str) -> None:
+    lines = [["title", "description", "tags"], ["Milk", f'"a{sign}b"', '"x,y;z"'], ["Bread", "", ""]]
+    answered(api, mark + end.join(sign.join(line) for line in lines))
+    tasks = made(api)
+    assert [*sorted(tasks)] == ["Bread", "Milk"]
+    assert (tasks["Milk"]["description"], tasks["Milk"]["tags"]) == (f"a{sign}b", ["x", "y", "z"])
+
+
+def test_a_cell_may_have_quotes_and_several_lines(api: Api) -> None:
+    text = 'title,description\n"Say ""hi""","one\ntwo\r\n\r\n=three"\nInches 5" 6",x\n'
+    answered(api, text)
+    tasks = made(api)
+    assert tasks['Say "hi"']["description"] == "one\ntwo\r\n\r\n=three"
+    assert tasks['Inches 5" 6"']["description"] == "x"
+
+
+def test_a_title_of_several_lines_is_one_line(api: Api) -> None:
+    assert one(api, "title", '" Buy\n  milk\t now "')["title"] == "Buy milk now"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            b"title\nM\xfcller\n",
+            b"title\n\xc3",
+            b"\xff\xfet\x00i\x00t\x00l\x00e\x00",
+            b"title\n" + b"a" * 9000 + b"\xff",
+        ),
+        *(b'title,x\n"Milk,1\n', b'title\n"Milk"x\n', b'title\n"Milk" \n', b'"title\n', b'title\nMilk\n"'),
+        b"title\n" + b"a" * 200_000,  # longer than any cell may be
+    ],
+)
+def test_what_is_not_csv_in_utf8_is_refused(api: Api, content: bytes) -> None:
+    assert refused(api, content) == {"": "malformed_request"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"title,x\n" + b"Milk,y\n" * 5 + b"a," * (MAX_ROW // 2),
+        b'title,x\n"' + b"a\n" * (MAX_ROW // 2) + b'"\n',
+        b"title" + b",x" * (MAX_ROW // 2) + b"\nMilk\n",
+        b'"title' + b"\n" * MAX_ROW,
+    ],
+    ids=["cells", "lines", "header", "lines of the header"],
+)
+def test_a_row_may_not_be_longer_than_a_megabyte(api: Api, content: bytes) -> None:
+    assert refused(api, content) == {"": "malformed_request"}
+
+
+def test_many_rows_together_may_be_longer_than_one() -> None:
+    line = b"Milk," + b"x" * 100_000 + b"\n"
+    assert len(rows(b"title,other\n" + line * 25)) == 25
+
+
+def test_nul_is_a_fault_of_its_field(api: Api) -> None:
+    assert refused(api, "title,description,tags,category\nMi\0lk,a,b,c\nx,a\0,b,c\nx,a,b\0,c\nx,a,b,c\0\n") == {
+        "rows[2].title": "invalid_format",
+        "rows[3].description": "invalid_format",
+        "rows[4].tags": "invalid_format",
+        "rows[5].category": "invalid_format",
+    }
+
+
+def test_blank_lines_do_not_count_but_are_counted(api: Api) -> None:
+    text = "title,priority\n\nMilk,\n,\n   ,  \n\n\nBread,x\n"
+    assert refused(api, text) == {"rows[8].priority": "invalid_choice"}
+    answered(api, text.replace("x", "high"))
+    assert {*made(api)} == {"Milk", "Bread"}
+
+
+@pytest.mark.parametrize("before", ["\n", "\r\n\r\n", ",,\n", "  \n"])
+def test_the_header_is_the_first_line_that_is_not_blank(api: Api, before: str) -> None:
+    answered(api, before + "title,priority,x\nMilk,high\n")
+    assert {*made(api)} == {"Milk"}
+
+
+def test_a_blank_line_before_the_header_does_not_hide_what_parts_the_cells(api: Api) -> None:
+    answered(api, "\ntitle;priority\nMilk;high\n")
+    assert made(api)["Milk"]["priority"] == "high"
+
+
+def test_short_rows_lack_their_last_cells_and_long_ones_have_some_that_nobody_reads(api: Api) -> None:
+    answered(api, "title,priority,tags\nMilk\nBread,high\nWine,low,a,b,c,d\n")
+    tasks = made(api)
+    assert (tasks["Milk"]["priority"], tasks["Bread"]["priority"], tasks["Wine"]["tags"]) == ("medium", "high", ["a"])
+
+
+def test_a_row_that_ends_before_its_title_has_none(api: Api) -> None:
+    assert refused(api, "due,title\n2099-01-31\n2099-01-31,\n2099-01-31,Milk\n") == {
+        "rows[2].title": "required",
+        "rows[3].title": "required",
+    }
+
+
+@pytest.mark.parametrize("text", ["title", "title\n", "\ufefftitle,due\r\n", "title,due\n\n,\n"])
+def test_a_header_alone_is_a_table_without_rows(api: Api, text: str) -> None:
+    answer = answered(api, text)
+    assert answer["tasks"] == answer["categories"] == {"created": 0, "updated": 0, "unchanged": 0, "kept": 0}
+    assert answer["sample"] == []
+
+
+# Dates
+
+
+@pytest.mark.parametrize(
+    "cell, due",
+    [
+        ("2098-12-31", "2098-12-31"),
+        ("2098/12/31", "2098-12-31"),
+        ("2098.1.2", "2098-01-02"),
+        ("31/12/2098", "2098-12-31"),
+        ("12/31/2098", "2098-12-31"),
+        ("31.12.2098", "2098-12-31"),
+        ("03.04.2098", "2098-04-03"),
+        ("3-13-2098", "2098-03-13"),
+        ("04/04/2098", "2098-04-04"),
+        (" 2098-12-31 ", "2098-12-31"),
+        ("2098-12-31T09:00:00Z", "2098-12-31T09:00:00.000Z"),
+        ("2098-12-31T09:00:00.123456789Z", "2098-12-31T09:00:00.123Z"),
+        ("2098-12-31 9:05", "2098-12-31T09:05:00.000Z"),
+        ("2098-12-31 09:00 +0530", "2098-12-31T03:30:00.000Z"),
+        ("2098-12-31T09:00:00-05:00", "2098-12-31T14:00:00.000Z"),
+        ("2098-12-31 09:00 UTC", "2098-12-31T09:00:00.000Z"),
+        ("31/12/2098, 9:00 PM", "2098-12-31T21:00:00.000Z"),
+        ("12/31/2098 12:00 am", "2098-12-31T00:00:00.000Z"),
+        ("12/31/2098 12:30PM", "2098-12-31T12:30:00.000Z"),
+        ("12/31/2098 11:59:59 pm", "2098-12-31T23:59:59.000Z"),
+    ],
+)
+def test_dates_are_read_as_people_write_them(api: Api, cell: str, due: str) -> None:
+    assert one(api, "title;due", f"Milk;{cell}")["due_date"] == due
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("03/04/2098", "3-4-2098", "2098-02-30", "31/02/2098", "2098-13-01", "13/13/2098", "0/1/2098", "00.00.2098"),
+        *("1899-12-31", "9999-01-01", "0000-01-01", "0001-01-01 10:00", "31/12/0001", "31/12/98", "2098-1", "20981231"),
+        *("2098-12-31 25:00", "2098-12-31 24:00", "2098-12-31 9:60", "2098-12-31 13:00 PM", "2098-12-31 0:10 AM"),
+        *("2098-12-31T09:00:00+25:00", "2098-12-31 9", "2098-12-31 PM", "tomorrow", "never", "0", "45000", "-"),
+        *("٢٠٩٨-١٢-٣١", "2098-12-31 ٠٩:٠٠", "2098-12-31x", "x2098-12-31", "2098-12-31\n2098-12-31", "31/12/20988"),
+    ],
+)
+def test_what_is_no_date_or_could_be_two_is_a_fault(api: Api, cell: str) -> None:
+    assert refused(api, f'title,due,created\n"Milk","{cell}",\n') == {"rows[2].due_date": "invalid_date"}
+    (code,) = refused(api, f'title,due,created\n"Milk",,"{cell}"\n').items()
+    assert code[0] == "rows[2].created_at"
+    assert code[1] in {"invalid_date", "invalid_datetime", "out_of_range"}
+
+
+@pytest.mark.parametrize(
+    "first, due", [("31/12/2098", "2098-04-03"), ("12/31/2098", "2098-03-04"), ("1.2.2098", "2098-04-03")]
+)
+def test_another_row_tells_days_from_months(api: Api, first: str, due: str) -> None:
+    answered(api, f"title,due\nMilk,03/04/2098\nOther,{first}\n")
+    assert made(api)["Milk"]["due_date"] == due
+
+
+def test_another_column_tells_days_from_months(api: Api) -> None:
+    answered(api, "title,due,created\nMilk,03/04/2098,12/31/2020\nBread,05/06/2098,\n")
+    tasks = made(api)
+    assert [tasks[name]["due_date"] for name in ("Milk", "Bread")] == ["2098-03-04", "2098-05-06"]
+    assert tasks["Milk"]["created_at"] == "2020-12-31T00:00:00.000Z"
+
+
+def test_columns_that_differ_are_read_as_each_one_is_written(api: Api) -> None:
+    answered(api, "title,due,created\nMilk,03/04/2098,02.01.2020\nBread,12/31/2098,\n")
+    milk = made(api)["Milk"]
+    assert (milk["due_date"], milk["created_at"]) == ("2098-03-04", "2020-01-02T00:00:00.000Z")
+
+
+def test_a_column_that_contradicts_itself_is_a_fault(api: Api) -> None:
+    assert refused(api, "title,due\nMilk,31/12/2098\nBread,12/31/2098\n") == {"rows[3].due_date": "invalid_date"}
+
+
+def test_what_no_column_is_taken_for_tells_nothing_of_dates(api: Api) -> None:
+    assert refused(api, "title,due,birthday\nMilk,03/04/2098,12/31/1980\n") == {"rows[2].due_date": "invalid_date"}
+
+
+def test_dates_with_points_begin_with_the_day_whatever_others_do() -> None:
+    assert order_of(["03.04.2098"]) == "day"
+    for order in (None, "day", "month"):
+        found = moment("03.04.2098", order)
+        assert found is not None
+        assert found.day == "2098-04-03"
+
+
+def test_dates_that_come_late_in_a_long_table_are_read_too() -> None:
+    for cell in ("31/12/2098", "12/31/2098", "31.12.2098", "2098-12-31"):
+        found = rows(("title,due\n" + "Milk,\n" * (table.LOOKED_AT + 5) + f"Last,{cell}\n").encode())
+        assert [row for row in found if isinstance(row, Faulty)] == []
+        assert str(found[-1].fields["due_date"]) == "2098-12-31"
+
+
+def test_times_without_an_offset_are_those_of_the_profile(api: Api) -> None:
+    api.patch("profile/", {"time_zone": "America/New_York"})
+    text = "title,due,created\nA,2098-07-01 09:00,2020-01-31\nB,2098-07-01T09:00:00Z,2020-07-01 12:00\nC,2098-07-01,\n"
+    answered(api, text)
+    tasks = made(api)
+    assert [tasks[name]["due_date"] for name in "ABC"] == [
+        "2098-07-01T13:00:00.000Z",
+        "2098-07-01T09:00:00.000Z",
+        "2098-07-01",
+    ]
+    assert tasks["A"]["created_at"] == "2020-01-31T05:00:00.000Z"
+    assert tasks["B"]["created_at"] == "2020-07-01T16:00:00.000Z"
+
+
+def test_a_time_that_the_clocks_skip_is_read_all_the_same(api: Api) -> None:
+    api.patch("profile/", {"time_zone": "America/New_York"})
+    assert one(api, "title,created", "Milk,2020-03-08 02:30")["created_at"] == "2020-03-08T07:30:00.000Z"
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    text=st.text(max_size=20)
+    | st.from_regex(
+        r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ,]*\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d\d:?\d\d)?)?"
+    ),
+    order=st.sampled_from([None, "day", "month"]),
+    zone=st.sampled_from(["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia"]),
+)
+def test_no_text_in_place_of_a_date_does_harm(text: str, order: str | None, zone: str) -> None:
+    found = moment(text, order)
+    assert order_of([text]) in {None, "day", "month"}
+    if found is not None:
+        table.instant_text(found, zone)
+    content = io.StringIO()
+    csv.writer(content).writerows([["title", "due", "created"], ["Milk", text, text]])
+    for row in rows(content.getvalue().encode()):
+        assert not isinstance(row, Faulty) or {fault.field for fault in row.faults} <= {
+            "rows[2].due_date",
+            "rows[2].created_at",
+        }
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    "cell, priority",
+    [
+        *(("", "medium"), ("low", "low"), ("LOW", "low"), ("P4", "low"), ("none", "medium"), ("Normal", "medium")),
+        *((" High ", "high"), ("p2", "high"), ("Urgent!", "urgent"), ("P1", "urgent"), ("critical", "urgent")),
+    ],
+)
+def test_words_for_priorities(api: Api, cell: str, priority: str) -> None:
+    assert one(api, "title,priority", f"Milk,{cell}")["priority"] == priority
+
+
+@pytest.mark.parametrize(
+    "cell, status",
+    [
+        *(("", "pending"), ("To Do", "pending"), ("to-do", "pending"), ("Not started", "pending"), ("OPEN", "pending")),
+        *(("In Progress", "in_progress"), ("in_progress", "in_progress"), ("Doing", "in_progress")),
+        *(("Done", "completed"), ("closed", "completed"), ("Won't do", "cancelled"), ("canceled", "cancelled")),
+        ("overdue", "pending"),  # nothing is due
+    ],
+)
+def test_words_for_statuses(api: Api, cell: str, status: str) -> None:
+    assert one(api, "title,status", f"Milk,{cell}")["status"] == status
+
+
+@pytest.mark.parametrize("column", ["completed", "Done", "Is completed"])
+@pytest.mark.parametrize(
+    "cell, status",
+    [
+        *(("true", "completed"), ("YES", "completed"), ("x", "completed"), ("1", "completed"), ("[x]", "completed")),
+        *(("", "pending"), ("FALSE", "pending"), ("no", "pending"), ("0", "pending"), ("[ ]", "pending")),
+    ],
+)
+def test_words_for_what_is_done(api: Api, column: str, cell: str, status: str) -> None:
+    task = one(api, f"title,{column}", f"Milk,{cell}")
+    assert task["status"] == status
+    assert (task["completed_at"] is not None) == (status == "completed")
+
+
+@pytest.mark.parametrize("cell", ["✓", "✔", "☑", "✅"])
+def test_a_tick_is_never_taken_for_no(api: Api, cell: str) -> None:
+    """It is understood or refused."""
+    response = bring(api, f"title,done\nMilk,{cell}\n", "text/csv")
+    assert response.status_code == 400 or made(api)["Milk"]["status"] == "completed"
+
+
+def test_a_status_says_more_than_a_tick(api: Api) -> None:
+    answered(api, "title,status,done\nA,cancelled,true\nB,,yes\nC,doing,\n")
+    assert {title: task["status"] for title, task in made(api).items()} == {
+        "A": "cancelled",
+        "B": "completed",
+        "C": "in_progress",
+    }
+
+
+def test_when_it_was_done_is_taken(api: Api) -> None:
+    task = one(api, "title,done,completed on", "Milk,yes,2020-01-31 09:00")
+    assert task["completed_at"] == "2020-01-31T09:00:00.000Z"
+
+
+def test_words_that_are_not_known_are_faults(api: Api) -> None:
+    assert refused(api, "title,priority,status,completed\nMilk,7,maybe,perhaps\n") == {
+        "rows[2].priority": "invalid_choice",
+        "rows[2].status": "invalid_choice",
+        "rows[2].completed": "invalid_choice",
+    }
+
+
+def test_tags_and_categories(api: Api) -> None:
+    answered(api, 'title,tags,project\nA,"x, y;z ,,X",Home\nB,,home\nC,"  ", HOME \nD,one,\n')
+    tasks = made(api)
+    assert [tasks[name]["tags"] for name in "ABCD"] == [["x", "y", "z"], [], [], ["one"]]
+    assert [tasks[name]["category"] for name in "ABCD"] == ["Home", "Home", "Home", None]
+    assert Category.objects.count() == 1
+
+
+def test_a_category_that_is_there_is_taken(api: Api) -> None:
+    home = api.post("categories/", {"name": "Home", "color": "#ff0000"}).json()
+    answer = answered(api, "title,list\nMilk,HOME\n")
+    assert answer["categories"] == {"created": 0, "updated": 0, "unchanged": 1, "kept": 0}
+    assert answer["sample"][0]["category"] == home["id"]
+    assert Category.objects.get().name == "Home"
+
+
+# Faults
+
+
+def test_each_fault_has_the_number_of_its_line_and_its_field(api: Api) -> None:
+    text = (
+        "title,due,priority,tags,category,description\n"
+        "Milk,,,,,\n"
+        ",,,,,\n"
+        ",,low,,,\n"
+        f"{'a' * 256},,,{'b' * 51},{'c' * 101},\n"
+        '"two\nlines",x,y,,,\n'
+        f"Last,,,,{'c' * 101},{'ä' * 40_000}\n"
+        f"Very last,,,,{'d' * 101},\n"
+    )
+    assert refused(api, text) == {
+        "rows[4].title": "required",
+        "rows[5].title": "too_long",
+        "rows[5].tags": "too_long",
+        "rows[6].due_date": "invalid_date",
+        "rows[6].priority": "invalid_choice",
+        "rows[7].description": "too_long",
+        "rows[8].category": "too_long",
+    }
+
+
+def test_no_more_faults_are_named_than_anyone_reads(api: Api) -> None:
+    text = "title,priority\n" + "Milk,low\n" * 3 + "Milk,x\n" * (MAX_REPORTED + 50)
+    response = bring(api, text, "text/csv")
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == [
+        f"rows[{number}].priority" for number in range(5, 5 + MAX_REPORTED)
+    ]
+    assert not Task.objects.exists()
+
+
+def test_a_fault_at_the_very_end_keeps_all_out(api: Api) -> None:
+    assert refused(api, "title,category\n" + "Milk,Home\n" * 1200 + ",Home\n") == {"rows[1202].title": "required"}
+
+
+# Again
+
+
+def test_rows_that_are_alike_are_as_many_tasks_and_the_same_file_again_changes_nothing(api: Api) -> None:
+    text = "title,due\nMilk,2099-01-31\nBread,\nMilk,2099-01-31\nMilk,\n"
+    seen = answered(api, text, preview=True)
+    assert seen["tasks"]["created"] == 4
+    assert not Task.objects.exists()
+    assert answered(api, text)["tasks"] == seen["tasks"]
+    assert Task.objects.count() == 4
+    log = log_of(api.user)
+    assert answered(api, text)["tasks"] == {"created": 0, "updated": 0, "unchanged": 4, "kept": 0}
+    assert log_of(api.user) == log
+    assert answered(api, text + "Milk,\nNew,\n")["tasks"] == {"created": 2, "updated": 0, "unchanged": 4, "kept": 0}
+
+
+def test_the_same_file_makes_tasks_of_their_own_for_someone_else(api: Api) -> None:
+    other = Api(bob())
+    for each in (api, other):
+        assert answered(each, "title\nMilk\n")["tasks"]["created"] == 1
+    assert len({*Task.objects.values_list("owner_id", flat=True)}) == 2
+
+
+def test_what_has_changed_here_since_stays(api: Api) -> None:
+    text = "title,project\nMilk,Home\nBread,Home\n"
+    for task in answered(api, text)["sample"]:
+        if task["title"] == "Milk":
+            api.patch(f"tasks/{task['id']}/", {"title": "Oat milk"})
+        else:
+            api.delete(f"tasks/{task['id']}/")
+    assert answered(api, text)["tasks"] == {"created": 0, "updated": 0, "unchanged": 0, "kept": 2}
+    assert [*Task.objects.filter(deleted_at=None).values_list("title", flat=True)] == ["Oat milk"]
+
+
+# Formulas, and our own tables
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=20) | st.text("'=+-@\t\r\na ", max_size=6))
+def test_an_escaped_cell_is_no_formula_and_comes_back(text: str) -> None:
+    safe = escaped(text)
+    assert unescaped(safe) == text
+    assert not safe.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert safe in (text, "'" + text)
+
+
+def test_a_table_that_is_not_ours_keeps_what_it_begins_with(api: Api) -> None:
+    answered(api, "title,description\n'=1+1,'@home\n=2+2,+3\n'tis,-4\n")
+    assert {title: task["description"] for title, task in made(api).items()} == {
+        "'=1+1": "'@home",
+        "=2+2": "+3",
+        "'tis": "-4",
+    }
+
+
+def ours(api: Api) -> list[list[str]]:
+    """The rows of our own table, as a spreadsheet has them."""
+    return list(csv.reader(io.StringIO(export(api, "csv").decode(), newline="")))
+
+
+def saved(found: list[list[str]], sign: str = ",") -> str:
+    """The rows as a spreadsheet saves them."""
+    content = io.StringIO(newline="")
+    csv.writer(content, delimiter=sign).writerows(found)
+    return content.getvalue()
+
+
+def test_our_own_table_with_another_row_brings_one_more_task(api: Api) -> None:
+    title, description = "=HYPERLINK(1)", "'=two\n\n lines "
+    task = api.post("tasks/", {"title": title, "description": description, "tags": ["a;b"]}).json()
+    found = ours(api)
+    new = dict.fromkeys(found[0], "") | {"title": "'=New", "tags": "a;b,c", "priority": "high", "category": "Home"}
+    text = saved([*found, [*new.values()]], ";")
+    answer = answered(api, text)
+    assert answer["tasks"] == {"created": 1, "updated": 0, "unchanged": 1, "kept": 0}
+    assert api.get(f"tasks/{task['id']}/").json() == task
+    added = made(api)["=New"]
+    assert (added["tags"], added["priority"], added["category"]) == (["a;b", "c"], "high", "Home")
+    assert answered(api, text)["tasks"] == {"created": 0, "updated": 0, "unchanged": 2, "kept": 0}
+    assert Task.objects.count() == 2
+
+
+def test_a_row_of_our_own_table_that_comes_twice_is_one_task(api: Api) -> None:
+    api.post("tasks/", {"title": "Milk"})
+    found = ours(api)
+    other = Api(bob())
+    answer = answered(other, saved([*found, found[1]]))
+    assert (answer["tasks"]["created"], answer["tasks"]["unchanged"]) == (1, 1)
+    assert Task.objects.filter(owner_id=other.user.id).count() == 1
+
+
+def test_cells_of_our_own_table_that_are_broken_are_faults(api: Api) -> None:
+    api.post("tasks/", {"title": "Milk"})
+    header, row = ours(api)
+    broken = dict(zip(header, row, strict=True)) | {"id": "x", "version": "x", "former_status": "x", "deleted_at": "x"}
+    faulty = dict(zip(header, row, strict=True)) | {"id": "x", "version": "0", "reminders": "-PT1H soon"}
+    assert refused(api, saved([header, [*broken.values()], [*faulty.values()]])) == {
+        "rows[2].former_status": "invalid_choice",
+        "rows[2].deleted_at": "invalid_date",
+        "rows[3].id": "invalid_id",
+        "rows[3].version": "out_of_range",
+        "rows[3].reminders": "invalid_reminder",
+    }
+
+
+CELLS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
+    ["Milk", "2099-01-31", "31/12/2098 9:00 PM", "high", "done", "x", "=1", "a,b;c", "'", '"', "\0", "\r", "1", "-PT1H"]
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    header=st.lists(st.sampled_from(["title", "due", "priority", "status", "done", "tags", "project", "id", "version",
+                                     "former status", "created", "reminders", "x", ""]), max_size=8),
+    body=st.lists(st.lists(CELLS, max_size=9), max_size=4),
+    sign=st.sampled_from(",;\t|"),
+)  # fmt: skip
+def test_any_table_is_read_or_refused(header: list[str], body: list[list[str]], sign: str) -> None:
+    content = saved([["title", *header], *body], sign).encode()
+    for data in (content, b"\xef\xbb\xbf" + content, content[: len(content) // 2]):
+        with suppress(Refused):
+            rows(data)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
+    for data in (content, b"title,due\n" + content, b"type,content,date\n" + content):
+        with suppress(Refused):
+            rows(data)

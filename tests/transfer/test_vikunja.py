@@ -1,0 +1,541 @@
+"""Vikunja's data export: projects with their tasks, whose descriptions are HTML."""
+
+import io
+import json
+import random
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import contract
+from cast import Api, alice, bob, faults, log_of
+from duely.core.clock import now
+from duely.core.errors import MalformedRequest, Refused
+from duely.tasks.models import Category, Task
+from duely.transfer.files import opened
+from duely.transfer.formats.document import MAX_VALUE
+from duely.transfer.formats.vikunja import NEVER, text_of_html
+from duely.transfer.rules import Faulty, Reading
+from transfer.helpers import bring, export
+
+LONG = MAX_VALUE // 4
+REPEATED = "tasks that come again and again were taken once"
+
+
+@pytest.fixture(autouse=True)
+def as_documented() -> Iterator[None]:
+    with contract.watch():
+        yield
+
+
+@pytest.fixture
+def api(db: None) -> Api:
+    return Api(alice())
+
+
+def task(number: int = 1, **fields: Any) -> dict[str, Any]:
+    """A task as Vikunja writes it."""
+    return {
+        "id": number,
+        "title": f"Task {number}",
+        "description": "",
+        "done": False,
+        "done_at": NEVER,
+        "due_date": NEVER,
+        "reminders": None,
+        "project_id": 7,
+        "repeat_after": 0,
+        "repeat_mode": 0,
+        "priority": 0,
+        "start_date": NEVER,
+        "end_date": NEVER,
+        "assignees": None,
+        "labels": None,
+        "hex_color": "",
+        "percent_done": 0.5,
+        "identifier": f"WORK-{number}",
+        "index": number,
+        "related_tasks": {},
+        "attachments": None,
+        "is_favorite": False,
+        "created": "2024-01-31T09:00:00Z",
+        "updated": "2024-02-01T09:00:00Z",
+        "bucket_id": 0,
+        "position": 65536.5,
+        "created_by": {"id": 1, "name": "", "username": "alice"},
+        "comments": None,
+        **fields,
+    }
+
+
+def project(*tasks: Any, **fields: Any) -> dict[str, Any]:
+    """A project as Vikunja writes it."""
+    return {
+        "id": 7,
+        "title": "Work",
+        "description": "<p>All of it</p>",
+        "identifier": "WORK",
+        "hex_color": "1973ff",
+        "parent_project_id": 0,
+        "owner": {"id": 1, "username": "alice"},
+        "is_archived": False,
+        "position": 65536.25,
+        "created": "2024-01-01T09:00:00Z",
+        "updated": "2024-01-01T09:00:00Z",
+        "tasks": [*tasks],
+        "buckets": [{"id": 1, "title": "Backlog", "tasks": [task(1)]}],
+        "views": [{"id": 1, "title": "List", "filter": None}],
+        **fields,
+    }
+
+
+def packed(data: bytes) -> bytes:
+    """An archive as Vikunja makes it, with other files in it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("VERSION", "v0.24.6")
+        archive.writestr("files/1", b"\x00\xff" * 100)
+        archive.writestr("files/table.csv", b"title\nNot this\n")
+        archive.writestr("data.json", data)
+        archive.writestr("filters.json", "[]")
+    return content.getvalue()
+
+
+def answered(api: Api, *projects: Any, preview: bool = False, is_packed: bool = False) -> Any:
+    """The answer to an export with these projects."""
+    data = json.dumps(projects).encode()
+    content, media = (packed(data), "application/zip") if is_packed else (data, "application/json")
+    response = bring(api, content, media, preview=preview)
+    assert response.status_code == 200, response.content
+    assert response.json()["format"] == "vikunja"
+    return response.json()
+
+
+def refused(api: Api, *projects: Any) -> dict[str, str]:
+    """The faults of an export, of which nothing is written."""
+    response = bring(api, list(projects))
+    assert response.status_code == 400, response.content
+    assert not Task.objects.exists()
+    assert not Category.objects.exists()
+    return faults(response) if response.json()["code"] == "validation_failed" else {"": response.json()["code"]}
+
+
+def made(api: Api) -> dict[str, dict[str, Any]]:
+    """All tasks by their titles, with the names of their categories."""
+    whole = json.loads(export(api))
+    names = {category["id"]: category["name"] for category in whole["categories"]}
+    return {task["title"]: {**task, "category": names.get(task["category"])} for task in whole["tasks"]}
+
+
+def one(api: Api, **fields: Any) -> dict[str, Any]:
+    """The task that a task with these fields becomes."""
+    answered(api, project(task(1, **fields)))
+    (found,) = made(api).values()
+    return found
+
+
+def rows(content: bytes) -> list[Any]:
+    with opened(io.BytesIO(content), "UTC", now()) as source:
+        return list(source.rows(Reading()))
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_projects_become_categories_and_tasks(api: Api, is_packed: bool) -> None:
+    full = task(
+        2,
+        title="Report",
+        description="<p>Two <strong>bold</strong> words</p>",
+        done=True,
+        done_at="2024-03-01T10:00:00+01:00",
+        due_date="2099-01-31T09:00:00Z",
+        priority=4,
+        labels=[{"id": 1, "title": "shop"}, {"id": 2, "title": "a, b", "hex_color": "ff0000"}],
+        reminders=[{"reminder": "2099-01-30T09:00:00Z", "relative_period": -86400, "relative_to": "due_date"}],
+        comments=[{"id": 1, "comment": "<p>First</p>", "author": {"id": 1}}, {"id": 2, "comment": "Second"}],
+        repeat_after=86400,
+    )
+    answer = answered(
+        api, project(task(1), full), project(task(3), id=8, title="Home", hex_color=""), is_packed=is_packed
+    )
+    assert answer["tasks"]["created"] == 3
+    assert answer["categories"]["created"] == 2
+    assert answer["notes"] == {REPEATED: 1}
+    tasks = made(api)
+    assert {title: found["category"] for title, found in tasks.items()} == {
+        "Task 1": "Work",
+        "Report": "Work",
+        "Task 3": "Home",
+    }
+    keys = ("description", "status", "completed_at", "due_date", "priority", "tags", "reminders")
+    assert tuple(tasks["Report"][key] for key in keys) == (
+        *("Two bold words\n\nFirst\n\nSecond", "completed", "2024-03-01T09:00:00.000Z", "2099-01-31T09:00:00.000Z"),
+        *("urgent", ["shop", "a b"], ["2099-01-30T09:00:00.000Z"]),
+    )
+    assert tuple(tasks["Task 1"][key] for key in keys) == ("", "pending", None, None, "medium", [], [])
+    assert tasks["Task 1"]["created_at"] == "2024-01-31T09:00:00.000Z"
+    assert tasks["Task 1"]["updated_at"] == "2024-02-01T09:00:00.000Z"
+    colors = dict(Category.objects.values_list("name", "color"))
+    assert colors["Work"] == "#1973ff"
+    assert colors["Home"] != "#1973ff"
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_the_same_again_changes_nothing(api: Api, is_packed: bool) -> None:
+    projects = [
+        project(task(1), task(2, done=True), task(1, title="Other", created="2023-01-01T00:00:00Z")),
+        project(id=8),
+    ]
+    seen = answered(api, *projects, preview=True, is_packed=is_packed)
+    assert not Task.objects.exists()
+    first = answered(api, *projects, is_packed=is_packed)
+    assert (first["tasks"], first["categories"]) == (seen["tasks"], seen["categories"])
+    assert first["tasks"]["created"] == 3
+    log, tasks = log_of(api.user), made(api)
+    again = answered(api, *projects, is_packed=is_packed)
+    assert again["tasks"] == {"created": 0, "updated": 0, "unchanged": 3, "kept": 0}
+    assert again["categories"]["created"] == again["categories"]["updated"] == 0
+    assert (log_of(api.user), made(api)) == (log, tasks)
+    assert answered(Api(bob()), *projects)["tasks"]["created"] == 3
+
+
+def test_a_task_that_has_changed_there_stays_as_it_is_here(api: Api) -> None:
+    answered(api, project(task(1)))
+    assert answered(api, project(task(1, title="New")))["tasks"]["kept"] == 1
+    assert {*made(api)} == {"Task 1"}
+
+
+def test_tasks_without_an_id_are_told_apart(api: Api) -> None:
+    projects = [{"title": "Work", "tasks": [{"title": "Milk"}, {"title": "Bread"}]}, {"tasks": [{"title": "Wine"}]}]
+    assert answered(api, *projects)["tasks"]["created"] == 3
+    assert answered(api, *projects)["tasks"]["unchanged"] == 3
+    assert {*made(api)} == {"Milk", "Bread", "Wine"}
+
+
+@pytest.mark.parametrize(
+    "number, priority",
+    [
+        (0, "medium"),
+        (1, "low"),
+        (2, "medium"),
+        (3, "high"),
+        (4, "urgent"),
+        (5, "urgent"),
+        (-1, "medium"),
+        (10**30, "medium"),
+    ],
+)
+def test_priorities(api: Api, number: int, priority: str) -> None:
+    assert one(api, priority=number)["priority"] == priority
+
+
+@pytest.mark.parametrize("text", [NEVER, "", None])
+def test_dates_that_never_are(api: Api, text: str | None) -> None:
+    found = one(api, due_date=text, done=True, done_at=text, updated=text, reminders=[text or "", {"reminder": text}])
+    assert (found["due_date"], found["reminders"], found["status"]) == (None, [], "completed")
+    assert found["completed_at"] is not None
+
+
+def test_what_was_done_once_and_is_open_again_is_open(api: Api) -> None:
+    found = one(api, done=False, done_at="2024-03-01T10:00:00Z")
+    assert (found["status"], found["completed_at"]) == ("pending", None)
+
+
+def test_reminders_are_objects_or_instants(api: Api) -> None:
+    times = [f"2099-01-{day:02}T09:00:00Z" for day in range(1, 16)]
+    found = one(api, reminders=[times[0], {"reminder": times[1]}, {"reminder": times[0]}, {"relative_to": "due_date"}])
+    assert found["reminders"] == [f"2099-01-0{day}T09:00:00.000Z" for day in (1, 2)]
+    answered(api, project(task(2, title="Many", reminders=times)))
+    assert len(made(api)["Many"]["reminders"]) == 10
+
+
+@pytest.mark.parametrize("fields", [{"title": ""}, {"title": " \x07\n"}])
+def test_what_has_no_title_gets_one(api: Api, fields: dict[str, Any]) -> None:
+    answered(api, project(task(1, **fields), **fields))
+    assert Task.objects.get().title == "…"
+    assert Category.objects.get().name == "…"
+
+
+def test_projects_without_a_title_and_of_the_same_name_are_one_category(api: Api) -> None:
+    nameless = {"tasks": [task(1)]}
+    answered(api, nameless, project(task(2)), project(task(3), title="WORK"), {})
+    assert [*Category.objects.order_by("name").values_list("name", flat=True)] == ["Work", "…"]
+    assert {found["category"] for found in made(api).values()} == {"Work", "…"}
+
+
+@pytest.mark.parametrize("title", [None, 7, {"a": 1}, ["x"], True])
+def test_a_title_of_a_project_is_a_text(api: Api, title: Any) -> None:
+    """Or is none: what Python makes of it is no name for a category."""
+    response = bring(api, [project(task(1), title=title)])
+    assert response.status_code == 400 or Category.objects.get().name == "…"
+
+
+@pytest.mark.parametrize(
+    "color, expected",
+    [
+        ("1973FF", "#1973ff"),
+        ("#1973ff", "#1973ff"),
+        ("", None),
+        ("red", None),
+        ("12345g", None),
+        ("１２３４５６", None),
+        (None, None),
+        ("1973ff80", None),
+    ],
+)
+def test_colours(api: Api, color: Any, expected: str | None) -> None:
+    plain = api.post("categories/", {"name": "Plain"}).json()["color"]
+    answered(api, project(hex_color=color))
+    assert Category.objects.get(name="Work").color == (expected or plain)
+
+
+@pytest.mark.parametrize("tasks", [None, []])
+def test_a_project_may_be_empty(api: Api, tasks: Any) -> None:
+    answer = answered(api, project(tasks=None), {"title": "Other", "tasks": tasks})
+    assert (answer["tasks"]["created"], answer["categories"]["created"]) == (0, 2)
+
+
+def test_an_export_may_be_empty(api: Api) -> None:
+    assert answered(api)["tasks"]["created"] == 0
+
+
+def test_a_title_may_come_after_its_tasks(api: Api) -> None:
+    answered(api, {"tasks": [task(1)], "title": "Late"}, {"tasks": [task(2)], "title": "Later"})
+    assert {found["title"]: found["category"] for found in made(api).values()} == {"Task 1": "Late", "Task 2": "Later"}
+
+
+def test_texts_that_do_not_fit_are_not_lost(api: Api) -> None:
+    long = "word " * 100
+    found = one(
+        api,
+        title=long,
+        description="<p>more</p>",
+        comments=[{"comment": "ä" * 40_000}],
+        labels=[{"title": "l" * 80}, {"title": " "}, *({"title": f"label {number}"} for number in range(30))],
+    )
+    assert (len(found["title"]), found["title"][-1]) == (255, "…")
+    assert found["description"].startswith(f"{long.strip()}\n\nmore\n\nää")
+    assert 64 * 1024 - 2 < len(found["description"].encode()) <= 64 * 1024
+    assert (found["tags"][0], len(found["tags"])) == ("l" * 50, 20)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *(
+            {"title": 1},
+            {"title": None},
+            {"description": ["x"]},
+            {"done": "yes"},
+            {"done": 1},
+            {"id": "1"},
+            {"id": 1.5},
+        ),
+        *({"priority": "high"}, {"priority": None}, {"labels": {}}, {"labels": ["x"]}, {"labels": [{"title": 1}]}),
+        *({"reminders": [1]}, {"reminders": "x"}, {"comments": [{"comment": None}]}, {"repeat_after": "never"}),
+        *({"due_date": 1}, {"created": {}}, {"labels": [None]}),
+    ],
+)
+def test_a_wrong_type_is_a_fault_with_its_place(api: Api, fields: dict[str, Any]) -> None:
+    assert refused(api, project(task(1), task(2, **fields))) == {"projects[0].tasks[1]": "invalid_type"}
+
+
+@pytest.mark.parametrize("raw", [None, 1, "x", [], True, 1.5])
+def test_what_is_no_task_is_a_fault_with_its_place(api: Api, raw: Any) -> None:
+    assert refused(api, project(), project(raw, task(1), raw)) == {
+        "projects[1].tasks[0]": "invalid_type",
+        "projects[1].tasks[2]": "invalid_type",
+    }
+
+
+def test_dates_that_are_none_are_faults_with_their_places(api: Api) -> None:
+    bad = task(1, due_date="soon", created="2024-13-01T00:00:00Z", updated="x", reminders=["2099-01-01"])
+    assert refused(api, project(bad, task(2, done=True, done_at="1800-01-01T00:00:00Z"))) == {
+        "projects[0].tasks[0].due_date": "invalid_date",
+        "projects[0].tasks[0].created_at": "invalid_datetime",
+        "projects[0].tasks[0].updated_at": "invalid_datetime",
+        "projects[0].tasks[0].reminders": "invalid_reminder",
+        "projects[0].tasks[1].completed_at": "out_of_range",
+    }
+
+
+@pytest.mark.parametrize("raw", [None, 1, "x", [], {"tasks": {}}, {"tasks": "x"}, {"tasks": 1}, {"tasks": True}])
+def test_what_is_no_project_is_refused(api: Api, raw: Any) -> None:
+    assert refused(api, raw) == {"": "malformed_request"}
+
+
+def test_an_archive_with_a_broken_document_is_refused(api: Api) -> None:
+    whole = json.dumps([project(task(1))]).encode()
+    for data in (b"", b"{}", b"null", b"[", whole[:-5], whole + b"x", b"\xff", b'{"format":"duely","version":1}'):
+        response = bring(api, packed(data), "application/zip")
+        if data == b"null":
+            assert response.status_code == 200  # a list with nothing in it
+        else:
+            assert (response.status_code, response.json()["code"]) == (400, "malformed_request")
+
+
+# Descriptions
+
+
+@pytest.mark.parametrize(
+    "html, text",
+    [
+        ("", ""),
+        ("plain  text\n\n\n with < and & and &amp;", "plain  text\n\n\n with < and & and &amp;"),
+        ("<p></p>", ""),
+        ("<p>one</p><p>two</p>", "one\n\ntwo"),
+        ("<p>one<br>two<br/>three</p>", "one\ntwo\nthree"),
+        ("<p>a &lt;b&gt; &amp;amp; &#39;c&#x27; &nbsp;d&euro;</p>", "a <b> &amp; 'c' \xa0d€"),
+        ("<h1>Head</h1><p>body</p>", "Head\n\nbody"),
+        ("<ul><li>one</li><li>two</li></ul><p>end</p>", "- one\n- two\n\nend"),
+        (
+            '<ul data-type="taskList"><li data-checked="true" data-type="taskItem">a</li><li data-checked="false">b</li></ul>',
+            "- [x] a\n- [ ] b",
+        ),
+        (
+            '<p>see <a href="https://example.org/?a=1&amp;b=2">this</a>!</p>',
+            "see [this](https://example.org/?a=1&b=2)!",
+        ),
+        ('<a href="x">a <a href="y">b</a></a>', "[a [b](y)](x)"),
+        ("<p>a</a> b</p>", "a b"),
+        ("<a name='x'>b</a>", "b"),
+        ("<p>1 < 2 > 1 <3</p>", "1 < 2 > 1 <3"),
+        ("<P CLASS=x>a</P><BR>b", "a\n\nb"),
+        ("<p>a<script>b</script><unknown-tag>c</p", "abc</p"),
+        ("<p>a <b", "a <b"),
+        ("<<p>>x", "<\n>x"),
+        ("<pre><code>a\n  b</code></pre>", "a\nb"),
+        ("<p>&#0;&#xD800;&#1114112;&bogus;</p>", "\ufffd\ufffd\ufffd&bogus;"),
+        ("<p>a\x00b</p>", "a\x00b"),
+    ],
+)
+def test_what_stands_for_html(html: str, text: str) -> None:
+    assert text_of_html(html) == text
+
+
+def test_a_list_whose_items_are_paragraphs_is_a_list() -> None:
+    """As Vikunja's editor writes every list: the sign and the text belong on one line."""
+    plain = "<ul><li><p>one</p></li><li><p>two</p><ul><li><p>inner</p></li></ul></li></ul><p>end</p>"
+    assert shown(plain) == ["- one", "- two", "- inner", "end"]
+    box = '<label><input type="checkbox"><span></span></label>'
+    ticked = f'<li data-checked="true" data-type="taskItem">{box}<div><p>a</p></div></li>'
+    open_one = f'<li data-checked="false" data-type="taskItem">{box}<div><p>b</p><p>more</p></div></li>'
+    assert shown(f'<ul data-type="taskList">{ticked}{open_one}</ul>') == ["- [x] a", "- [ ] b", "more"]
+
+
+def shown(html: str) -> list[str]:
+    """The lines of its text that are not blank."""
+    return [line for line in text_of_html(html).split("\n") if line]
+
+
+@pytest.mark.timeout(30, method="signal")
+@pytest.mark.parametrize(
+    "html",
+    [
+        *("<", "<a", "<p>", "</", "<a ", "<a href=\"", "&", "&amp", "&#", "<p", ">", "< ", "<br>\n", "<a href='x'>", "</a>"),
+        *('<a href="', '<li data-checked="', '<p>&lt;', "\n", "<li>", "a<", "<a/"),
+    ],
+)  # fmt: skip
+def test_a_long_description_is_read_at_once(html: str) -> None:
+    """What ends it is the time limit of the test: anything that grows with the square takes many minutes."""
+    text_of_html(html * (LONG // len(html)))
+    text_of_html("<p>" + html * (LONG // len(html)))
+
+
+@pytest.mark.timeout(30, method="signal")
+@pytest.mark.parametrize("start", ["<", "</", "<p>&", "<p>&#x", "<p>&amp;<", "<p><a ", '<p><a href="', "<p>"])
+@pytest.mark.parametrize("sign", ["a", "1", " ", '"', "/", "="])
+def test_a_tag_or_a_sign_without_an_end_is_read_at_once(start: str, sign: str) -> None:
+    text_of_html(start + sign * LONG)
+    text_of_html(start + sign * LONG + ">")
+
+
+def test_a_megabyte_of_brackets_is_a_megabyte_of_brackets() -> None:
+    assert text_of_html("<" * MAX_VALUE) == "<" * MAX_VALUE
+    assert text_of_html("<br>" + "<" * MAX_VALUE) == "<" * MAX_VALUE
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0" * 5000 + "65", "x" + "f" * 5000, "1" * 4300])
+def test_signs_by_numbers_that_are_too_long_are_no_harm(api: Api, number: str) -> None:
+    found = one(api, description=f"<p>a&#{number};b</p>")
+    assert (found["description"][0], found["description"][-1]) == ("a", "b")
+
+
+HTML = st.lists(
+    st.text(max_size=5)
+    | st.sampled_from(["<p>", "</p>", "<", ">", "</a>", '<a href="x', '">', "<li>", "&", "&#", "x41;", "<br/>", "&lt", ";", "\n"]),
+    max_size=20,
+).map("".join)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(HTML)
+def test_no_html_does_harm(html: str) -> None:
+    text = text_of_html(html)
+    assert len(text) <= 2 * len(html) + 10
+    (category, found) = sorted(
+        rows(json.dumps([project(task(1, description=html))]).encode()),
+        key=lambda row: row.key if hasattr(row, "key") else "~",
+    )
+    assert category.fields["name"] == "Work"
+    assert not isinstance(found, Faulty)
+
+
+def test_any_values_are_read_or_refused() -> None:
+    """Every field with every kind of value."""
+    values: list[Any] = [
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        1e300,
+        10**40,
+        "",
+        "x",
+        "\0",
+        [],
+        [None],
+        [1],
+        {},
+        {"title": "x"},
+        [[]],
+        [{}],
+    ]
+    outcomes = set()
+    for name in (*task(), "other"):
+        for value in values:
+            (*_, category) = found = rows(json.dumps([project(task(1, **{name: value}))]).encode())
+            assert category.fields["name"] == "Work"
+            outcomes.add(isinstance(found[0], Faulty))
+    assert outcomes == {True, False}
+    for name in (*project(), "other"):
+        for value in values:
+            try:
+                rows(json.dumps([project(**{name: value})]).encode())
+            except MalformedRequest:
+                assert name == "tasks"
+
+
+def test_a_broken_export_is_read_or_refused() -> None:
+    whole = json.dumps([project(task(1, description="<p>a</p>", labels=[{"title": "x"}]), task(2))]).encode()
+    chance = random.Random(1)
+    outcomes = set()
+    for _ in range(800):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            place = chance.randrange(len(content))
+            if chance.randrange(3):
+                content[place] = (
+                    chance.choice(b'[]{}",:\\0123456789.eE-ntf <>&') if chance.randrange(4) else chance.randrange(256)
+                )
+            else:
+                del content[place : place + chance.randint(1, 12)]
+        try:
+            outcomes.add("faults" if any(isinstance(row, Faulty) for row in rows(bytes(content))) else "rows")
+        except Refused as refusal:
+            outcomes.add(refusal.code)
+    assert outcomes >= {"rows", "faults", "malformed_request"}
