@@ -118,7 +118,8 @@ def refuse_body(length: str, most: int = MAX_BODY_BYTES) -> None:
     if not (length.isascii() and length.isdigit()):
         raise errors.MalformedRequest("Content-Length is not a number.")
     if len(length) > len(str(most)) or int(length) > most:
-        raise errors.BodyTooLarge(f"A body may have {most} bytes at most.")
+        unless = "" if most == MAX_BODY_BYTES else f", and needs its Content-Length from {MAX_BODY_BYTES} bytes on"
+        raise errors.BodyTooLarge(f"A body may have {most} bytes at most{unless}.")
 
 
 def request_origin(request: HttpRequest) -> Origin:
