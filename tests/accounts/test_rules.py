@@ -1,9 +1,11 @@
 """Rules by function."""
 
+from collections.abc import Callable
+
 import pytest
 
 from duely.accounts import rules
-from duely.accounts.rules import Permission, Role, allows
+from duely.accounts.rules import MAX_USERNAME, Permission, Role, allows, clean_username, fold
 
 EVERYONE = {
     Permission.TASK_VIEW,
@@ -175,3 +177,10 @@ def test_good_locales(tag: str) -> None:
 @pytest.mark.parametrize("tag", ["", "e", "english", "en_US", "en-", "en\n", "-en", "en-" + "a" * 40])
 def test_bad_locales(tag: str) -> None:
     assert rules.locale_fault(tag) is not None
+
+
+@pytest.mark.parametrize("make", [clean_username, fold])
+def test_what_is_too_long_for_a_name_is_not_put_into_one_form(make: Callable[[str], str]) -> None:
+    """With combining characters out of order, a mebibyte of which a client can send, that would take minutes."""
+    assert len(make("\u0315\u0300" * 250_000)) > MAX_USERNAME
+    assert make("\ufb03" * 50) == "ffi" * 50

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
 MAX_USERNAME = 150
+MAX_NORMAL = 1000
+"""Characters of what may become a user name or an address once it is in one Unicode form."""
 MAX_EMAIL = 254
 MIN_PASSWORD = 8
 MAX_PASSWORD = 512
@@ -119,12 +121,20 @@ class Fault(NamedTuple):
 
 def fold(text: str) -> str:
     """The form in which names and addresses are compared: no case, no compatibility variants (UAX 15, NFKC)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return _normal(_normal(text).casefold())
 
 
 def clean_username(text: str) -> str:
     """As user names are stored: without blanks around, in one Unicode form."""
-    return unicodedata.normalize("NFKC", text).strip()
+    return _normal(text).strip()
+
+
+def _normal(text: str) -> str:
+    """In one Unicode form, unless it is too long for a name or an address anyway.
+
+    That takes time with the square of the length where combining characters are out of order.
+    """
+    return unicodedata.normalize("NFKC", text) if len(text) <= MAX_NORMAL else text
 
 
 def username_fault(username: str) -> Fault | None:
