@@ -22,7 +22,19 @@ from cast import Api, adam, alice, bob, faults, undone
 from duely.core.clock import now
 from duely.tasks import actions, queries, steps
 from duely.tasks.models import Task, TaskWords
-from duely.tasks.search import GAP, MAX_SAME, MAX_WORDS, Term, _Signs, indexed_words, parse_search, scope_of, words_of
+from duely.tasks.search import (
+    GAP,
+    MAX_MARKS,
+    MAX_SAME,
+    MAX_WORDS,
+    MOST_SIGNS,
+    Term,
+    _Signs,
+    indexed_words,
+    parse_search,
+    scope_of,
+    words_of,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -401,11 +413,21 @@ def test_what_is_put_into_the_index() -> None:
     assert not [word for word in words_of("·x·") if GAP in word]
 
 
-def test_what_is_known_of_signs_does_not_grow_without_end() -> None:
+def test_what_is_known_of_signs_does_not_grow_without_end_and_finds_new_ones() -> None:
     signs = _Signs()
-    for code in range(50_100):
+    for code in range(2 * MOST_SIGNS + 100):
         assert signs[code] is not None
-    assert len(signs) == 50_000
+        assert code in signs
+        assert len(signs) <= MOST_SIGNS
+
+
+@pytest.mark.parametrize("mark", ["\u0315\u0300", "\u05b0\u05b1", "\u0f73", "\u0344"])
+def test_of_combining_characters_in_a_row_thirty_count(mark: str) -> None:
+    """To put them in order takes time with the square of their number."""
+    few, many = (words_of(f"a{mark * number}b c{mark} d") for number in (MAX_MARKS, 100_000))
+    assert few == many
+    assert few[-1] == "d"
+    assert words_of(f"x {mark * 100_000}")[0] == "x"
 
 
 def test_terms() -> None:

@@ -16,6 +16,8 @@ MAX_SAME = 255
 """How often the same word counts within a task: PostgreSQL keeps so many places of it."""
 MAX_WORD = 64
 MAX_TERMS = 32
+MAX_MARKS = 30
+MOST_SIGNS = 50_000
 GAP = "·"
 """Stands where there is no word: no phrase goes across it. It is in no word."""
 
@@ -30,16 +32,22 @@ _UNSPACED = (
 
 
 class _Signs(dict[int, str]):
-    """For `str.translate`: what each character becomes, worked out when it is met for the first time."""
+    """For `str.translate`: what each character becomes, worked out when it is met for the first time.
+
+    It starts anew when it is full, so that texts of rare characters do not leave those of others without a place.
+    """
 
     def __missing__(self, code: int) -> str:
-        became = "".join(map(_parted, _folded(chr(code))))
-        if len(self) < 50_000:
-            self[code] = became
-        return became
+        if len(self) >= MOST_SIGNS:
+            self.clear()
+        self[code] = "".join(map(_parted, _folded(chr(code))))
+        return self[code]
 
 
 _SIGNS = _Signs()
+_TOO_MANY_MARKS = re.compile(rb"[^\x00]{%d,}" % (MAX_MARKS + 1))
+_MARKS_IN_ONE = {"\u0344": "\u0308\u0301", "\u0f73": "\u0f71\u0f72", "\u0f75": "\u0f71\u0f74", "\u0f81": "\u0f71\u0f80"}
+"""The characters that are taken apart into combining ones alone."""
 
 
 def _folded(sign: str) -> str:
@@ -69,7 +77,25 @@ def _parted(sign: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """The words of a text: runs of letters and digits, and other signs such as emoji one by one."""
-    return [word[:MAX_WORD] for word in unicodedata.normalize("NFC", text).translate(_SIGNS).split()]
+    whole = unicodedata.normalize("NFC", _stream_safe(text))
+    return [word[:MAX_WORD] for word in whole.translate(_SIGNS).split()]
+
+
+def _stream_safe(text: str) -> str:
+    """The text without what follows after MAX_MARKS combining characters in a row (UAX #15 section 13).
+
+    To put those in order takes time with the square of their number, and no language has as many.
+    """
+    if text.isascii():
+        return text
+    for whole, parts in _MARKS_IN_ONE.items():
+        text = text.replace(whole, parts)
+    classes = bytes(map(unicodedata.combining, text))
+    pieces, at = [], 0
+    for run in _TOO_MANY_MARKS.finditer(classes):
+        pieces.append(text[at : run.start() + MAX_MARKS])
+        at = run.end()
+    return "".join([*pieces, text[at:]])
 
 
 def indexed_words(*texts: str) -> list[str]:
