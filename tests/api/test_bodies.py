@@ -231,8 +231,9 @@ def test_a_body_is_thirty_two_levels_deep_at_most(opening: bytes, closing: bytes
     user = alice()
     assert faults(send(nested(32, opening, closing), user=user)) == {"zzz": "unknown_field"}
     assert_malformed(send(nested(33, opening, closing), user=user), "32 levels")
-    for depth in (1000, 10_000, 100_000):
-        assert_malformed(send(nested(depth, opening, closing), user=user), "deep")
+    assert_malformed(send(nested(900, opening, closing), user=user), "32 levels")
+    for depth in (1010, 10_000, 100_000):
+        assert_malformed(send(nested(depth, opening, closing), user=user), "objects and lists", "1000 are allowed")
 
 
 @pytest.mark.parametrize("body", [b"[" * 10_000, b'{"a":' * 10_000, b"[" * 1_000_000])
@@ -252,6 +253,16 @@ def test_the_objects_of_a_body_have_a_thousand_keys_at_most(inside: int) -> None
     assert "zzz" in faults(send(keyed(1000, inside=inside), user=user))
     assert_malformed(send(keyed(1001, inside=inside), user=user), "1001 keys", "1000 are allowed")
     assert_malformed(send(keyed(60_000, inside=inside), user=user), "60000 keys")
+
+
+def test_a_body_has_a_thousand_objects_and_lists_at_most_and_those_in_texts_are_none() -> None:
+    user = alice()
+    text = '[{"\\' * 5000
+    inner: list[Any] = [[], {}] * 499
+    assert faults(send(json.dumps({"title": "x", "zzz": inner, "y": text}).encode(), user=user)).keys() == {"zzz", "y"}
+    assert_malformed(send(json.dumps({"zzz": [*inner, []]}).encode(), user=user), "1001 objects")
+    assert_malformed(send(b'{"zzz":"' + b'\\"' * 9 + b"[" * 2000, user=user), "Unterminated string")
+    assert send(json.dumps({"title": "x", "description": "[" * 60_000}).encode(), user=user).status_code == 201
 
 
 def sized(size: int) -> bytes:

@@ -12,7 +12,7 @@ from duely.core.errors import FieldError, MalformedRequest, UnsupportedMediaType
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
-"""A model of larger bodies says so itself: `max_keys`."""
+"""So many keys, and so many objects and lists. A model of larger bodies says so itself: `max_keys`."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -91,6 +91,7 @@ def _parse(raw: bytes, max_keys: int) -> Any:
     """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Says where the fault is."""
     if not raw:
         raise MalformedRequest("The body is empty. Send a JSON object.")
+    _refuse_many_parts(raw, max_keys)
     try:
         text = raw.decode("utf-8")
         document = STRICT.decode(text)
@@ -112,6 +113,18 @@ def _parse(raw: bytes, max_keys: int) -> Any:
     if "\\u" in text:
         refuse_lone_surrogates(document)
     return document
+
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""One without an end reaches to the end: so each byte is looked at once."""
+
+
+def _refuse_many_parts(raw: bytes, most: int) -> None:
+    """A mebibyte of brackets takes a second to read. Those in strings are none."""
+    if raw.count(b"[") + raw.count(b"{") > most:
+        bare = _STRING.sub(b"", raw)
+        if (parts := bare.count(b"[") + bare.count(b"{")) > most:
+            raise MalformedRequest(f"The body has {parts} objects and lists; {most} are allowed.")
 
 
 def refuse_lone_surrogates(document: Any) -> None:

@@ -63,13 +63,22 @@ class Document:
             further.setdefault(f"/{self._router.prefix}{canonical}", []).append(f"/{self._router.prefix}{alias}")
         return openapi.build(self._router, further)
 
+    @cached_property
+    def as_json(self) -> bytes:
+        """The document as it is sent."""
+        return json.dumps(self.content).encode()
+
+    @cached_property
+    def as_yaml(self) -> bytes:
+        """The document as it is sent, which takes a second to make."""
+        return yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True).encode()
+
     @_read_only
     def schema(self, request: HttpRequest) -> HttpResponse:
         """The document as JSON; as YAML with `?format=yaml` or an Accept header that names YAML."""
         if request.GET.get("format") == "yaml" or "yaml" in request.headers.get("Accept", ""):
-            text = yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True)
-            return HttpResponse(text, content_type="application/yaml")
-        return HttpResponse(json.dumps(self.content), content_type="application/json")
+            return HttpResponse(self.as_yaml, content_type="application/yaml")
+        return HttpResponse(self.as_json, content_type="application/json")
 
     @_read_only
     def swagger(self, request: HttpRequest) -> HttpResponse:
