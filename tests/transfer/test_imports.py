@@ -314,13 +314,14 @@ def test_an_intern_brings_in_what_an_intern_may_make() -> None:
     assert counts(bring(me, file([{"id": ONE, "title": "Milk"}], [HOME]))) == {"created": 1}
 
 
-def test_a_second_row_with_the_same_id_counts_as_a_later_file() -> None:
+def test_two_rows_with_the_same_id_are_refused() -> None:
     me = Api(alice())
-    rows = [
-        {"id": ONE, "title": title, "updated_at": at} for title, at in (("a", EARLIER), ("b", LATER), ("c", EARLIER))
-    ]
-    assert counts(bring(me, file(rows))) == {"created": 1, "updated": 1, "kept": 1}
-    assert task_of(me, ONE)["title"] == "b"
+    rows = [{"id": each, "title": "x"} for each in (ONE, TWO, ONE, THREE, TWO)]
+    answer = bring(me, file(rows))
+    assert (answer.status_code, faults(answer)) == (400, {"tasks[2].id": "repeated", "tasks[4].id": "repeated"})
+    table = export(me, "csv") + 2 * f"{ONE},Milk,,,,,,,,,,,,,1\n".encode()
+    assert faults(bring(me, table, "text/csv")) == {"rows[3].id": "repeated"}
+    assert not Task.objects.exists()
 
 
 # A look before the leap

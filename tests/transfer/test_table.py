@@ -591,13 +591,10 @@ def test_our_own_table_with_another_row_brings_one_more_task(api: Api) -> None:
     assert Task.objects.count() == 2
 
 
-def test_a_row_of_our_own_table_that_comes_twice_is_one_task(api: Api) -> None:
+def test_a_row_of_our_own_table_that_comes_twice_is_refused(api: Api) -> None:
     api.post("tasks/", {"title": "Milk"})
     found = ours(api)
-    other = Api(bob())
-    answer = answered(other, saved([*found, found[1]]))
-    assert (answer["tasks"]["created"], answer["tasks"]["unchanged"]) == (1, 1)
-    assert Task.objects.filter(owner_id=other.user.id).count() == 1
+    assert refused(api, saved([*found, found[1]])) == {"rows[3].id": "repeated"}
 
 
 def test_cells_of_our_own_table_that_are_broken_are_faults(api: Api) -> None:

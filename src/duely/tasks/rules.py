@@ -160,11 +160,13 @@ class IncomingTask:
 
     `source`: what makes it the same task when the file comes again, for one without an id of ours.
     `category`: the key of its category. `fields` as of a new task, with instants and version where the file has them.
+    `place`: where it stands in the file.
     """
 
     fields: Mapping[str, Any]
     source: str = ""
     category: str | None = None
+    place: str = ""
 
 
 def folded(name: str) -> str:

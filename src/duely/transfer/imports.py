@@ -39,7 +39,7 @@ class _Checked:
     """What a file names: its categories by their keys, and where it names one that it does not have."""
 
     categories: dict[str, IncomingCategory] = field(default_factory=dict)
-    elsewhere: dict[str, int] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
 
 def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> Result:
@@ -83,8 +83,8 @@ def _until_nobody_was_faster(action: Callable[[], T]) -> T:
 def _check(rows: Rows) -> _Checked:
     checked = _Checked()
     faults: list[FieldError] = []
-    named: dict[str, int] = {}
-    number = 0
+    named: dict[str, str] = {}
+    seen: set[int] = set()
     for row in rows:
         match row:
             case Faulty():
@@ -93,11 +93,14 @@ def _check(rows: Rows) -> _Checked:
                 checked.categories.setdefault(row.key, row)
             case IncomingTask():
                 if row.category is not None:
-                    named.setdefault(row.category, number)
-                number += 1
+                    named.setdefault(row.category, row.place)
+                mark = hash(row.fields.get("id", row.source))  # of 61 bits or more, and much smaller than an id
+                if mark in seen:
+                    faults.append(FieldError(f"{row.place}.id", "repeated", "Another row has the same id."))
+                seen.add(mark)
         if max(len(checked.categories), len(named)) > MAX_CATEGORIES:
             faults.append(FieldError("categories", "too_many", f"A file may have {MAX_CATEGORIES} categories."))
-        if number > MAX_TASKS:
+        if len(seen) > MAX_TASKS:
             faults.append(FieldError("tasks", "too_many", f"A file may have {MAX_TASKS} tasks. Split it."))
         if len(faults) >= MAX_REPORTED or any(fault.code == "too_many" for fault in faults):
             break
@@ -111,7 +114,7 @@ def _ids_elsewhere(actor: Actor, checked: _Checked) -> Mapping[str, UUID]:
     """The categories that the file names and does not have, which must be the actor's."""
     mine = {str(identifier): identifier for identifier in own_category_ids(actor, [*checked.elsewhere])}
     faults = [
-        FieldError(f"tasks[{place}].category", "not_found", "There is no such category.")
+        FieldError(f"{place}.category", "not_found", "There is no such category.")
         for key, place in checked.elsewhere.items()
         if key not in mine
     ]
@@ -121,19 +124,16 @@ def _ids_elsewhere(actor: Actor, checked: _Checked) -> Mapping[str, UUID]:
 
 
 def _batches(rows: Callable[[Reading], Rows]) -> Iterator[list[IncomingTask]]:
-    """The tasks in helpings in which no id comes twice, and which take little memory."""
+    """The tasks in helpings that take little memory."""
     batch: list[IncomingTask] = []
-    seen: set[object] = set()
     length = 0
     for row in rows(Reading()):
         if not isinstance(row, IncomingTask):
             continue
-        key = row.fields.get("id", row.source)
-        if len(batch) == BATCH or length > BATCH_TEXT or key in seen:
+        if len(batch) == BATCH or length > BATCH_TEXT:
             yield batch
-            batch, seen, length = [], set(), 0
+            batch, length = [], 0
         batch.append(row)
-        seen.add(key)
         length += len(row.fields.get("description", ""))
     if batch:
         yield batch

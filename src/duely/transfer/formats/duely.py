@@ -14,11 +14,13 @@ from duely.transfer.rules import Faulty, Incoming, Rows, faulty
 HEAD = b'{"format":"duely","version":1,'
 NOT_OURS = 'The file is no export that can be read: it needs "format": "duely" and "version": 1.'
 
+Reader = Callable[[str, dict[str, Any]], Incoming]
+
 
 def read(file: BinaryIO) -> Rows:
     """The rows of an export. Raises MalformedRequest (400)."""
     document = Document(file)
-    readers: dict[str, Callable[[dict[str, Any]], Incoming]] = {"categories": _category, "tasks": _task}
+    readers: dict[str, Reader] = {"categories": _category, "tasks": _task}
     missing = {"format": "duely", "version": 1}
     for name in document.fields():
         if name in readers:
@@ -33,26 +35,26 @@ def read(file: BinaryIO) -> Rows:
         raise MalformedRequest(NOT_OURS)
 
 
-def _row(place: str, item: Any, reader: Callable[[dict[str, Any]], Incoming]) -> Incoming:
+def _row(place: str, item: Any, reader: Reader) -> Incoming:
     if not isinstance(item, dict):
         return Faulty((FieldError(place, "invalid_type", "Use an object."),))
     try:
-        return reader(item)
+        return reader(place, item)
     except ValidationFailed as refused:
         return faulty(place, refused)
 
 
-def _category(item: dict[str, Any]) -> IncomingCategory:
+def _category(_: str, item: dict[str, Any]) -> IncomingCategory:
     fields = given(checked(item, CategoryRow))
     _require_id(fields)
     return IncomingCategory(str(fields["id"]), fields)
 
 
-def _task(item: dict[str, Any]) -> IncomingTask:
+def _task(place: str, item: dict[str, Any]) -> IncomingTask:
     fields = given(checked(item, TaskRow))
     _require_id(fields)
     category = fields.pop("category", None)
-    return IncomingTask(fields, category=str(category) if category else None)
+    return IncomingTask(fields, category=str(category) if category else None, place=place)
 
 
 def _require_id(fields: dict[str, Any]) -> None:

@@ -40,4 +40,4 @@ def task(place: str, raw: dict[str, Any], parts: list[str], source: str, categor
         fields = given(checked({**raw, "title": title, "description": cut}, TaskRow))
     except ValidationFailed as refused:
         return faulty(place, refused)
-    return IncomingTask(fields, source, category)
+    return IncomingTask(fields, source, category, place)

@@ -136,7 +136,7 @@ class _Table:
             self.categories.add(folded(category))
             yield named_category(category, f"rows[{number}].category")
         source = "" if "id" in fields else self._source(cells)
-        yield IncomingTask(fields, source, folded(category) or None)
+        yield IncomingTask(fields, source, folded(category) or None, f"rows[{number}]")
 
     def _text(self, cell: str) -> str:
         return rules.unescaped(cell) if self.is_ours else cell
