@@ -200,6 +200,17 @@ def test_a_hundred_new_tasks_cost_ten_statements_at_most(committed_db: None) -> 
     assert Task.objects.count() == 201
 
 
+def test_a_hundred_new_dates_cost_what_one_costs(committed_db: None) -> None:
+    me = Api(alice())
+    for number in (1, 100):
+        full = {"op": "create", "title": "x", "due_date": "2099-01-31", "reminders": ["-PT30M", "-P1D"]}
+        ids = [str(new_id()) for _ in range(number)]
+        bulk(me, *[{**full, "id": each} for each in ids])
+        moved = {"op": "update", "due_date": "2099-02-01", "reminders": ["-PT30M", "-P2D"]}
+        # The sign-in check, BEGIN, owner, tasks, reminders that go, reminders that move or come, rows, counter, log, COMMIT.
+        assert_cost(bulk(me, *[{**moved, "id": each} for each in ids]), 10, 10)
+
+
 def test_a_hundred_edits_cost_what_one_costs(committed_db: None) -> None:
     me = Api(alice())
     for number in (1, 100):

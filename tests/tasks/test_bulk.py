@@ -480,3 +480,15 @@ def test_what_is_made_meanwhile_stays(api: Api) -> None:
     made(api)
     actor = Actor(id=api.user.id, name="alice", role="member", session_id=None, zone="UTC", origin=Origin())
     assert actions.delete_all_tasks(actor=actor, now=clock.now() - timedelta(seconds=1)) == (0, False)
+
+
+def test_no_more_text_is_indexed_at_once_than_a_request_can_bring(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new title of a task with a long description has all of that indexed anew."""
+    tasks = [made(api, description="x" * 100) for _ in range(3)]
+    monkeypatch.setattr(many, "MOST_TEXT", 250)
+    for atomic in (False, True):
+        answer = bulk(api, *[update(task, title="New") for task in tasks], atomic=atomic)
+        assert (answer.status_code, faults(answer)) == (400, {"operations": "too_long"})
+    assert {task["title"] for task in api.get("tasks/").json()["data"]} == {"Milk"}
+    found = results(api, *[update(task, title="New") for task in tasks[:2]], update(tasks[2], priority="low"))
+    assert statuses(found) == [200] * 3

@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from duely.activity.models import Change
 from duely.core.actor import Actor
 from duely.core.ids import new_id
-from duely.core.records import Statement, this_connection
+from duely.core.records import Statement, run_all, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -121,13 +121,8 @@ def record_many(
         _tell(entry)
     shared = _shared(actor, at)
     by_owner = sorted(entries, key=lambda entry: entry.target.change_owner_id)
+    run_all(writes)
     with connection.cursor() as cursor:
-        for sql, alike in itertools.groupby(writes, key=lambda write: write.sql):
-            params = [write.params for write in alike]
-            if len(params) == 1:
-                cursor.execute(sql, params[0])
-            else:
-                cursor.executemany(sql, params)  # one round trip, in a pipeline
         for start in range(0, len(by_owner), BATCH):
             batch = by_owner[start : start + BATCH]
             rows = [_row(shared, entry) for entry in batch]

@@ -5,6 +5,7 @@ An action does not write by itself: it makes a `Statement` here and hands it to
 So no row changes without its entry in the log, and on PostgreSQL both cost one round trip.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,6 +66,17 @@ def deletion(row: models.Model) -> Statement:
     """The DELETE of one row."""
     sql = f"DELETE FROM {_quoted(row._meta.db_table)} WHERE {_quoted(str(row._meta.pk.column))} = %s"  # noqa: S608
     return Statement(sql, (row._meta.pk.get_db_prep_save(row.pk, this_connection()),))
+
+
+def run_all(statements: Sequence[Statement]) -> None:
+    """Execute them in their order. Those that are alike but for their values, and side by side, cost one round trip."""
+    with connection.cursor() as cursor:
+        for sql, alike in itertools.groupby(statements, key=lambda statement: statement.sql):
+            params = [statement.params for statement in alike]
+            if len(params) == 1:
+                cursor.execute(sql, params[0])
+            else:
+                cursor.executemany(sql, params)  # in a pipeline
 
 
 @lru_cache(maxsize=64)

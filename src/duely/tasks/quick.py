@@ -5,7 +5,7 @@ What is not understood for certain stays in the title.
 
 import calendar
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from operator import add
@@ -293,7 +293,8 @@ def _tags(text: str) -> list[Span]:
 def _due(text: str, now: datetime, zone: str) -> list[Span]:
     """When it is due: the last day with the time beside it, else the last time."""
     local = now.astimezone(ZoneInfo(zone))
-    days, times = _days(text, local), _times(text)
+    times = _times(text)
+    days = _days(text, local, times)
     chosen: list[_Piece] = []
     if days:
         day = max(days, key=lambda piece: (piece.end, -piece.start))
@@ -327,12 +328,12 @@ def _instant(day: date, at: time, zone: tzinfo) -> datetime:
     return datetime.combine(day, at, zone).astimezone(UTC)
 
 
-def _days(text: str, local: datetime) -> list[_Piece]:
+def _days(text: str, local: datetime, times: Sequence[_Piece]) -> list[_Piece]:
     found = []
     for pattern, read in _DAYS:
         for match in pattern.finditer(text):
             day = _within_calendar(read, match, local.date())
-            if day is not None and not _is_a_word(text, match):
+            if day is not None and not _is_a_word(text, match, times):
                 found.append(_Piece(match.start(), match.end(), day=day))
     for match in _TONIGHT.finditer(text):
         at = PARTS[match["part"].lower()] if match["part"] else NIGHT
@@ -360,7 +361,7 @@ def _within_calendar(read: Callable[..., When | None], *arguments: Any) -> When 
     return found if found and EARLIEST <= found.year <= LATEST else None
 
 
-def _is_a_word(text: str, match: re.Match[str]) -> bool:
+def _is_a_word(text: str, match: re.Match[str], times: Sequence[_Piece]) -> bool:
     """Whether `sat` and the like are no days here."""
     groups = match.groupdict()
     if (groups.get("day") or "").lower() not in WORDS_TOO or groups.get("which") or match["before"]:
@@ -368,7 +369,7 @@ def _is_a_word(text: str, match: re.Match[str]) -> bool:
     if _ends(text, match.end()):
         return False
     day = _Piece(match.start(), match.end())
-    return not any(_touch(text, day, piece) for piece in _times(text))
+    return not any(_touch(text, day, piece) for piece in times)
 
 
 def _ends(text: str, place: int) -> bool:

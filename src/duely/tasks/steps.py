@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import date, datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -174,19 +175,32 @@ def _standing_columns(task: Task, fields: Fields, due_at: datetime | None, now: 
     }
 
 
-def place_reminders(tasks: Iterable[tuple[Task, str]], now: datetime, *, former: Sequence[str] = ()) -> None:
-    """Keep the rows of the reminders of tasks right, each with its owner's time zone. former: those that one had.
+def place_reminders(tasks: Iterable[tuple[Task, str, Sequence[str]]], now: datetime) -> None:
+    """Keep the rows of the reminders of tasks right, each with its owner's time zone and the reminders that it had.
 
     One whose time has not changed stays as it is; of the others those of the past count as passed.
     """
-    rows = []
-    for task, zone in tasks:
+    rows: list[Reminder] = []
+    gone: list[tuple[UUID, str]] = []
+    for task, zone, former in tasks:
         own = reminders_of(task, zone, now)
-        if gone := set(former) - {row.text for row in own}:
-            Reminder.objects.filter(task_id=task.id, text__in=sorted(gone)).delete()
+        gone += [(task.id, text) for text in sorted(set(former) - {row.text for row in own})]
         rows += own
-    if rows:
-        insertions(rows, otherwise=_KEEP_UNLESS_MOVED).run()
+    if gone:
+        _removal(gone).run()
+    for start in range(0, len(rows), ROWS):
+        insertions(rows[start : start + ROWS], otherwise=_KEEP_UNLESS_MOVED).run()
+
+
+ROWS = 1000
+"""Reminders in one statement. With 7 values each that is far below the 32,766 that SQLite takes."""
+
+
+def _removal(reminders: Sequence[tuple[UUID, str]]) -> Statement:
+    marks = ", ".join(["(%s, %s)"] * len(reminders))
+    params = ((_TASK_KEY.get_db_prep_save(task_id, connection), text) for task_id, text in reminders)
+    sql = f"DELETE FROM tasks_reminder WHERE (task_id, text) IN (VALUES {marks})"  # noqa: S608
+    return Statement(sql, tuple(chain.from_iterable(params)))
 
 
 def reminders_of(task: Task, zone: str, now: datetime) -> list[Reminder]:

@@ -235,9 +235,8 @@ def _write(
     zone: str,
     now: datetime,
 ) -> None:
-    steps.place_reminders([(task, zone) for task in made], now)
-    for there, task in changed:
-        steps.place_reminders([(task, zone)], now, former=there.reminders)
+    steps.place_reminders([(task, zone, ()) for task in made], now)
+    steps.place_reminders([(task, zone, there.reminders) for there, task in changed], now)
     writes = [insertions(made)] if made else []
     writes += sorted((steps.update_of(there, task) for there, task in changed), key=attrgetter("sql"))
     writes.append(steps.index_words([*made, *(task for _, task in changed)]))

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from duely.activity.actions import Changes, Entry, record_many
 from duely.api.versions import NOTHING, EditConflict, Expected
 from duely.core.actor import Actor
-from duely.core.errors import Refused
+from duely.core.errors import FieldError, Refused, ValidationFailed
 from duely.core.records import insertions
 from duely.tasks import steps
 from duely.tasks.access import Locked, lock_for_changes
@@ -26,6 +26,8 @@ BATCH = 500
 """Tasks that one transaction takes of those that all go. More would keep their owner's other requests waiting."""
 MOST = 10_000
 """Tasks that one request takes."""
+MOST_TEXT = 1024 * 1024
+"""Characters that one request has indexed, as many as a request can bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class NotDone(Refused):
 def change_tasks(*, actor: Actor, asked: Sequence[Asked], atomic: bool, now: datetime) -> list[Outcome]:
     """Do these operations in their order, each as if by itself; with `atomic`, all of them or none.
 
-    What is refused leaves nothing behind. Raises Forbidden (403), BulkRefused (422).
+    What is refused leaves nothing behind. Raises Forbidden (403), BulkRefused (422), ValidationFailed (400) for more
+    text than is indexed at once.
     Records task.created, task.updated, task.status_changed and task.deleted.
     """
     taken: set[UUID] = set()
@@ -223,18 +226,29 @@ def _write(actor: Actor, many: _Many, now: datetime) -> None:
         return
     made = list(many.made.values())
     changed = [(many.former[key], many.locked.tasks[key]) for key in many.former]
-    steps.place_reminders([(task, many.zone_of(task)) for task in made], now)
-    for former, task in changed:
-        if (former.due_at, former.reminders) != (task.due_at, task.reminders):
-            steps.place_reminders([(task, many.zone_of(task))], now, former=former.reminders)
+    moved = [
+        (task, many.zone_of(task), former.reminders)
+        for former, task in changed
+        if (former.due_at, former.reminders) != (task.due_at, task.reminders)
+    ]
+    steps.place_reminders([*((task, many.zone_of(task), ()) for task in made), *moved], now)
     searched = [
         task for former, task in changed if (former.title, former.description) != (task.title, task.description)
     ]
+    _refuse_much_text(searched)
     writes = [insertions(made)] if made else []
     writes += sorted((steps.update_of(former, task) for former, task in changed), key=attrgetter("sql"))
     if made or searched:
         writes.append(steps.index_words([*made, *searched]))
     record_many(actor, many.entries, at=now, writes=writes)
+
+
+def _refuse_much_text(tasks: Sequence[Task]) -> None:
+    """A few bytes could else have megabytes indexed anew."""
+    length = sum(len(task.description) for task in tasks)
+    if length > MOST_TEXT:
+        about = f"The descriptions of the tasks have {length} characters together; {MOST_TEXT} can be indexed at once."
+        raise ValidationFailed(FieldError("operations", "too_long", f"{about} Change fewer of them at once."))
 
 
 def _taken_ids(asked: Sequence[Asked]) -> set[UUID]:

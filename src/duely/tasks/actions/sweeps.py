@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from duely.activity.actions import Entry, record_many
-from duely.core.records import Statement
+from duely.core.records import Statement, run_all, update
 from duely.tasks import steps
 from duely.tasks.models import LIVE, UNPASSED, Reminder, Task
 from duely.tasks.queries import bound_to_zone, for_the_log, late_tasks, old_trash
@@ -95,15 +95,12 @@ _PLACE_DAY = "UPDATE tasks_task SET due_at = %s WHERE owner_id = %s AND due_on =
 
 def _move_reminders(owner_id: UUID, zone: str) -> None:
     waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).select_related("task").order_by("id")
-    moved = []
+    moved: list[Statement] = []
     for row in waiting.select_for_update(of=("self",), no_key=True).only("text", "remind_at", "task__due_at"):
         remind_at = reminded_at(row.text, row.task.due_at, zone)
         if remind_at is not None and remind_at != row.remind_at:
-            row.remind_at = remind_at
-            moved.append(row)
-    Reminder.objects.bulk_update(  # allow: full_save because this one column follows from what the log has
-        moved, ["remind_at"], batch_size=SWEEP
-    )
+            moved.append(update(row, {"remind_at": remind_at}))
+    run_all(moved)
 
 
 def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> None:

@@ -34,7 +34,7 @@ def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
         with transaction.atomic():
             owner_id, zone = owner_for(actor, fields.get("owner"), category_id=fields.get("category"))
             task = steps.new_task(owner_id, zone, fields, now)
-            steps.place_reminders([(task, zone)], now)
+            steps.place_reminders([(task, zone, ())], now)
             words = steps.index_words([task])
             record(actor, "task.created", task, at=now, changes=steps.news(task), write=insertion(task), also=[words])
     except IntegrityError as fault:
@@ -59,7 +59,7 @@ def update_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expect
     statement = steps.edit(task, columns, now)
     if statement is not None:
         if (task.due_at, task.reminders) != (due_at, texts):
-            steps.place_reminders([(task, zone)], now, former=texts)
+            steps.place_reminders([(task, zone, texts)], now)
         words = [steps.index_words([task])] if changes.keys() & steps.SEARCHED else []
         action = "task.status_changed" if "status" in changes else "task.updated"
         record(actor, action, task, at=now, changes=changes, write=statement, also=words)
