@@ -29,10 +29,14 @@ COLUMNS = (
 def written(actor: Actor, kind: str, now: datetime) -> BinaryIO:
     """Everything of the actor's in a file of this kind, "json" or "csv", to be read from its beginning."""
     file = temporary()
-    if kind == "json":
-        write_json(actor, file, now)
-    else:
-        write_csv(actor, file)
+    try:
+        if kind == "json":
+            write_json(actor, file, now)
+        else:
+            write_csv(actor, file)
+    except BaseException:
+        file.close()
+        raise
     file.seek(0)
     return file
 

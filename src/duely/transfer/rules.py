@@ -16,8 +16,9 @@ MAX_MEMBERS = 1_000
 """Files that are read from an archive."""
 MAX_DIRECTORY = 1024 * 1024
 """Bytes in which an archive says what is in it."""
-BATCH, BATCH_TEXT = 500, 4 * 1024 * 1024
-"""So many tasks, or characters of descriptions, are written in one transaction."""
+BATCH, BATCH_TEXT = 200, 256 * 1024
+"""So many tasks, or characters of descriptions, are written in one transaction: the owner's other writes wait for it, a
+second at most."""
 SAMPLE = 5
 
 
