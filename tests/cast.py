@@ -143,6 +143,18 @@ def undone() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
+@contextmanager
+def for_a_module(blocker: Any) -> Iterator[None]:
+    """A transaction around all tests of a module: what is made in it once is there for each, which undoes what it does."""
+    from django.db import connection
+
+    with blocker.unblock(), undone():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0")
+        yield
+
+
 def faults(response: Any) -> dict[str, str]:
     """{field: code} of a problem document."""
     return {error["field"]: error["code"] for error in response.json()["errors"]}

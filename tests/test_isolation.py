@@ -447,7 +447,7 @@ FINDS = {
     "abc": lambda title: title == "abc",
 }
 HANDLER = Client().handler
-EXAMPLES = 10
+EXAMPLES = 6
 STEPS = 16
 
 

@@ -13,13 +13,12 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.urls import get_resolver
+from pytest_django import DjangoDbBlocker
 
 import contract
 import permissions_table
-from cast import PASSWORD, bearer, new_code, new_token, person, session_of, undone
+from cast import PASSWORD, bearer, for_a_module, new_code, new_token, person, session_of, undone
 from permissions_table import CALLERS, REVEALING, Line
-
-pytestmark = pytest.mark.django_db
 
 PREFIX = "/api/v1/"
 SIGNED_IN = ("stranger", "intern", "owner", "admin")
@@ -76,8 +75,20 @@ class World:
         return self.things[owner][what]
 
 
+@pytest.fixture(scope="module")
+def made_once(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    with for_a_module(django_db_blocker):
+        yield made_world()
+
+
 @pytest.fixture
-def world() -> World:
+def world(made_once: World) -> Iterator[World]:
+    """Everyone and what is theirs. What a test does with it is undone."""
+    with undone():
+        yield made_once
+
+
+def made_world() -> World:
     from duely.accounts import actions, tokens
     from duely.accounts.models import RefreshToken
     from duely.core.clock import now

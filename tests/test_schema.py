@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis.strategies import one_of
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -38,7 +38,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 import contract
-from cast import PASSWORD, bearer, new_code, new_token, person, session_of, undone
+from cast import PASSWORD, bearer, for_a_module, new_code, new_token, person, session_of, undone
 from contract import Operation, document, operations
 from duely.core.errors import catalogue
 from duely.guard.wsgi import with_length
@@ -122,8 +122,20 @@ class World:
     calls: int = 0
 
 
+@pytest.fixture(scope="module")
+def made_once(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    with for_a_module(django_db_blocker):
+        yield made_world()
+
+
 @pytest.fixture
-def world() -> World:
+def world(made_once: World) -> Iterator[World]:
+    """What is done with it is undone."""
+    with undone():
+        yield replace(made_once, seen=Counter(), calls=0)
+
+
+def made_world() -> World:
     from duely.accounts import tokens
     from duely.accounts.models import RefreshToken
     from duely.core.actor import Actor, Origin
@@ -248,7 +260,6 @@ def tried_on_purpose(name: str) -> Iterator[Any]:
     )
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("operation, caller", RUNS, ids=lambda value: getattr(value, "name", value))
 def test_every_answer_is_as_documented(operation: Operation, caller: str, world: World) -> None:
     strategies = [schema().find_operation_by_id(operation.name).as_strategy(generation_mode=m) for m in GenerationMode]
@@ -519,7 +530,6 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
 }
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("operation, code", PROMISED, ids=lambda value: getattr(value, "name", value))
 def test_every_promised_refusal_is_to_be_had(operation: Operation, code: str, world: World, settings: Settings) -> None:
     """What can never happen has no business in the document."""

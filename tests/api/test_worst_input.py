@@ -27,7 +27,7 @@ from django.test import Client
 from pytest_django import DjangoDbBlocker, Settings
 
 import contract
-from cast import PASSWORD, bearer, hashed_password, new_code, new_token, person, session_of, undone
+from cast import PASSWORD, bearer, for_a_module, hashed_password, new_code, new_token, person, session_of, undone
 from contract import Operation, operations
 
 MIB = 1024 * 1024
@@ -192,10 +192,7 @@ MANY = 101
 @pytest.fixture(scope="module")
 def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
     """Everyone and everything, once for all tests: each call is undone."""
-    with django_db_blocker.unblock(), undone():
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0")
+    with for_a_module(django_db_blocker):
         made = populated()
         # Else it counts how much other tests have loaded: each full collection goes through all of it.
         gc.collect()
