@@ -67,12 +67,6 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More than there are cores: many tests wait, for processes, leases and mail."""
-    cores = os.cpu_count() or 1
-    return cores + (cores + 1) // 2
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     if IS_WORKER:
         return

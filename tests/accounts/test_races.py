@@ -21,13 +21,16 @@ at_once = pytest.mark.usefixtures("many_connections")
 
 @pytest.fixture
 def many_connections(committed_db: None) -> Iterator[None]:
-    """A pool that lets many threads reach PostgreSQL at once."""
+    """A pool that lets many threads reach PostgreSQL at once; on SQLite more time to wait for each other."""
     from django.db import connection
 
-    if connection.vendor != "postgresql":
-        yield
-        return
     options = connection.settings_dict["OPTIONS"]
+    if connection.vendor != "postgresql":
+        usual, options["timeout"] = options["timeout"], 60
+        connection.close()
+        yield
+        options["timeout"] = usual
+        return
     usual = options["pool"]
     connection.close()
     connection.close_pool()
