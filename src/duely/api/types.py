@@ -1,10 +1,12 @@
 """Field types that several modules' schemas share."""
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from duely.api.bodies import Invalid, is_plain
+from duely.core.clock import parse_instant
 
 Instant: TypeAlias = Annotated[
     str, msgspec.Meta(extra_json_schema={"format": "date-time", "examples": ["2026-01-31T09:00:00.000Z"]})
@@ -73,3 +75,11 @@ def text_of(raw: Any, *, longest: int, shortest: int = 0, lines: bool = False) -
     if "\x00" in checked or (not lines and not is_plain(checked)):
         raise Invalid("invalid_format", "Leave out control characters.")
     return checked
+
+
+def instant_of(raw: Any, *, example: str) -> datetime:
+    """An instant (RFC 3339) with its offset from UTC."""
+    try:
+        return parse_instant(raw if isinstance(raw, str) else "")
+    except ValueError:
+        raise Invalid("invalid_datetime", f"Use {example}, with Z or an offset.") from None

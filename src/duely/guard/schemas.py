@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 from duely.api.bodies import Invalid
 from duely.api.filters import Filter, Order, flags
 from duely.api.lists import Listing, Meta, Pagination
-from duely.api.types import Instant, Parsed, text_of
+from duely.api.types import Instant, Parsed, instant_of, text_of
 from duely.core.actor import Actor
-from duely.core.clock import parse_instant, rfc3339
+from duely.core.clock import rfc3339
 from duely.guard import models, rules
 from duely.guard.rules import BadNetwork
 
@@ -53,10 +53,7 @@ class End(Parsed[datetime]):
     @classmethod
     def read(cls, raw: Any) -> datetime:
         """Check it."""
-        try:
-            return parse_instant(raw if isinstance(raw, str) else "")
-        except ValueError:
-            raise Invalid("invalid_datetime", "Use 2030-01-31T09:00:00Z, with Z or an offset.") from None
+        return instant_of(raw, example="2030-01-31T09:00:00Z")
 
 
 class BanIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

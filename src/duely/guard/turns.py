@@ -84,7 +84,7 @@ class Few:
         """Raises Unavailable (503) when none comes in time."""
         if not self._places.acquire(blocking=False):
             with aside():
-                has_turn = self._wait > 0 and self._places.acquire(timeout=self._wait)
+                has_turn = self._places.acquire(timeout=self._wait)
             if not has_turn:
                 raise Unavailable("Too many such requests are under way. Try again in a few seconds.")
         try:

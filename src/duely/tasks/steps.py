@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import date, datetime
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -82,7 +83,26 @@ def edit(row: Task | Category, columns: Mapping[str, Any], now: datetime) -> Sta
     return update(row, {**changed, "version": row.version + 1, "updated_at": now})
 
 
-def update_of(former: Task, task: Task) -> Statement:
+def writes_of(made: Sequence[Task], changed: Iterable[tuple[Task, Task]], searched: Iterable[Task]) -> list[Statement]:
+    """The statements that store many tasks at once.
+
+    changed: what locked ones were, and are now; searched: those of them whose words are others.
+    """
+    writes = [insertions(made)] if made else []
+    # Those of the same columns side by side cost one.
+    writes += sorted((_update_of(former, task) for former, task in changed), key=attrgetter("sql"))
+    if indexed := [*made, *searched]:
+        writes.append(index_words(indexed))
+    return writes
+
+
+def with_new_words(changed: Iterable[tuple[Task, Task]]) -> list[Task]:
+    """Of tasks with what they were before, those that a search finds by other words now."""
+    words = attrgetter(*sorted(SEARCHED))
+    return [task for former, task in changed if words(former) != words(task)]
+
+
+def _update_of(former: Task, task: Task) -> Statement:
     """The statement for the columns in which a locked task differs from what it was."""
     names = [column.attname for column in Task._meta.concrete_fields]
     return update(task, {name: new for name in names if (new := getattr(task, name)) != getattr(former, name)})

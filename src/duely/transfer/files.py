@@ -151,7 +151,7 @@ def _read_vikunja(archive: zipfile.ZipFile, member: zipfile.ZipInfo, reading: Re
 def _read_projects(
     archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], zone: str, now: datetime, reading: Reading
 ) -> Rows:
-    seen: Counter[str] = Counter()
+    seen: Counter[int] = Counter()
     for member in members:
         with _unpacked(archive, member) as project:
             if not todoist.is_one(table.headers(project)):

@@ -7,8 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from duely.api.bodies import Invalid
-from duely.api.types import Parsed
-from duely.core.clock import parse_instant
+from duely.api.types import Parsed, instant_of
 from duely.tasks.rules import EARLIEST, LATEST, Priority, Status
 from duely.tasks.schemas import CategoryName, Color, Description, DueDate, Reminders, Tags, Title
 
@@ -24,10 +23,7 @@ class At(Parsed[Any]):
     @classmethod
     def read(cls, raw: Any) -> Any:
         """Check it."""
-        try:
-            at = parse_instant(raw if isinstance(raw, str) else "")
-        except ValueError:
-            raise Invalid("invalid_datetime", "Use 2026-01-31T09:00:00Z, with Z or an offset.") from None
+        at = instant_of(raw, example="2026-01-31T09:00:00Z")
         if not EARLIEST <= at.year <= LATEST:
             raise Invalid("out_of_range", f"Use a year from {EARLIEST} to {LATEST}.")
         return at

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +46,7 @@ def import_categories(
     updates: list[Statement] = []
     for row in rows:
         wanted = {**CATEGORY_DEFAULTS, **row.fields}
-        category_id = _own_id(actor, wanted.get("id"), taken)
+        category_id = _own_id(actor, wanted["id"], taken) if "id" in wanted else None
         there = mine.get(category_id) if category_id else None
         there = there or named.get(folded(wanted["name"]))
         if there is None:
@@ -71,7 +70,7 @@ def import_categories(
     return found, counts
 
 
-def _own_id(actor: Actor, given: UUID | None, taken: frozenset[UUID]) -> UUID | None:
+def _own_id(actor: Actor, given: UUID, taken: frozenset[UUID]) -> UUID:
     """The id that a row gets: its own, unless someone else has that; then one that follows from both."""
     return derived_id(str(actor.user_id), str(given)) if given in taken else given
 
@@ -133,7 +132,7 @@ def import_tasks(
     ids = [row.fields.get("id") or derived_id(str(actor.user_id), row.source) for row in rows]
     places = places_for(actor, ids, drawers, lock=not preview)
     if places.taken:
-        ids = [derived_id(str(actor.user_id), str(own)) if own in places.taken else own for own in ids]
+        ids = [_own_id(actor, given, places.taken) for given in ids]
         places = places_for(actor, ids, drawers, lock=not preview)
     counts: Counter[str] = Counter()
     entries: list[Entry] = []
@@ -214,17 +213,17 @@ def _differing(there: Task, task: Task) -> bool:
 def _changes(there: Task, task: Task) -> dict[str, list[Any]]:
     changes = steps.differences(steps.logged(there), steps.logged(task))
     if there.deleted_at != task.deleted_at:
-        changes["deleted_at"] = [*_instant(there.deleted_at), *_instant(task.deleted_at)]
+        changes["deleted_at"] = [_instant(there.deleted_at), _instant(task.deleted_at)]
     return changes
 
 
 def _gone(task: Task) -> dict[str, list[Any]]:
     """What the change log says of a new task that is in the trash."""
-    return {"deleted_at": [None, *_instant(task.deleted_at)]} if task.deleted_at else {}
+    return {"deleted_at": [None, _instant(task.deleted_at)]} if task.deleted_at else {}
 
 
-def _instant(at: datetime | None) -> list[str | None]:
-    return [rfc3339(at) if at else None]
+def _instant(at: datetime | None) -> str | None:
+    return rfc3339(at) if at else None
 
 
 def _write(
@@ -235,9 +234,6 @@ def _write(
     zone: str,
     now: datetime,
 ) -> None:
-    steps.place_reminders([(task, zone, ()) for task in made], now)
-    steps.place_reminders([(task, zone, there.reminders) for there, task in changed], now)
-    writes = [insertions(made)] if made else []
-    writes += sorted((steps.update_of(there, task) for there, task in changed), key=attrgetter("sql"))
-    writes.append(steps.index_words([*made, *(task for _, task in changed)]))
-    record_many(actor, entries, at=now, writes=writes)
+    had = ((task, zone, there.reminders) for there, task in changed)
+    steps.place_reminders([*((task, zone, ()) for task in made), *had], now)
+    record_many(actor, entries, at=now, writes=steps.writes_of(made, changed, steps.with_new_words(changed)))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from duely.activity.actions import Changes, Entry, record_many
 from duely.api.versions import NOTHING, EditConflict, Expected
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
-from duely.core.records import insertions
 from duely.tasks import steps
 from duely.tasks.access import Locked, lock_for_changes
 from duely.tasks.models import Task
@@ -232,15 +230,9 @@ def _write(actor: Actor, many: _Many, now: datetime) -> None:
         if (former.due_at, former.reminders) != (task.due_at, task.reminders)
     ]
     steps.place_reminders([*((task, many.zone_of(task), ()) for task in made), *moved], now)
-    searched = [
-        task for former, task in changed if (former.title, former.description) != (task.title, task.description)
-    ]
+    searched = steps.with_new_words(changed)
     _refuse_much_text(searched)
-    writes = [insertions(made)] if made else []
-    writes += sorted((steps.update_of(former, task) for former, task in changed), key=attrgetter("sql"))
-    if made or searched:
-        writes.append(steps.index_words([*made, *searched]))
-    record_many(actor, many.entries, at=now, writes=writes)
+    record_many(actor, many.entries, at=now, writes=steps.writes_of(made, changed, searched))
 
 
 def _refuse_much_text(tasks: Sequence[Task]) -> None:

@@ -1,5 +1,8 @@
 """What files of other programs have in common: texts that need not fit our fields, and must not be lost."""
 
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from duely.api.bodies import checked, is_plain
@@ -10,6 +13,17 @@ from duely.transfer.rows import TaskRow
 from duely.transfer.rules import Faulty, faulty
 
 MAX_CATEGORY = 100
+
+
+def source_of(kind: str, parts: Iterable[str], seen: Counter[int]) -> str:
+    """What makes it the same row when the file comes again. Rows that are alike are told apart by their order.
+
+    seen: how often each row has come.
+    """
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    short = int.from_bytes(digest[:8])  # one number takes little room; two alike only make a later row the next one
+    seen[short] += 1
+    return f"{kind} {digest.hex()} {seen[short]}"
 
 
 def plain(text: str) -> str:

@@ -1,7 +1,6 @@
 """A table as CSV: our own, or anyone's whose columns have names that can be guessed."""
 
 import csv
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from duely.api.types import given
 from duely.core.errors import FieldError, MalformedRequest, ValidationFailed
 from duely.tasks.rules import IncomingCategory, IncomingTask, folded
 from duely.transfer import rules
+from duely.transfer.formats import foreign
 from duely.transfer.rows import CategoryRow, TaskRow
 from duely.transfer.rules import Faulty, Incoming, Reading, Rows, faulty
 
@@ -135,18 +135,11 @@ class _Table:
         if category and folded(category) not in self.categories:
             self.categories.add(folded(category))
             yield named_category(category, f"rows[{number}].category")
-        source = "" if "id" in fields else self._source(cells)
+        source = "" if "id" in fields else foreign.source_of("csv", cells, self.seen)
         yield IncomingTask(fields, source, folded(category) or None, f"rows[{number}]")
 
     def _text(self, cell: str) -> str:
         return rules.unescaped(cell) if self.is_ours else cell
-
-    def _source(self, cells: Sequence[str]) -> str:
-        """What makes it the same row when the file comes again. Rows that are alike are told apart by their order."""
-        digest = hashlib.sha256("\x1f".join(cells).encode()).digest()
-        short = int.from_bytes(digest[:8])  # one number takes little room; two alike only make a later row the next one
-        self.seen[short] += 1
-        return f"csv {digest.hex()} {self.seen[short]}"
 
     def _raw(self, cells: dict[str, str]) -> dict[str, Any]:
         """The cells as the API would take them. Raises ValidationFailed (400) with every cell that cannot be read."""

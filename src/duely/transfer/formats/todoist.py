@@ -1,6 +1,5 @@
 """Todoist's projects as CSV, one by one or as a backup: an archive with a file for each."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ def project_name(member: str) -> str:
     return _NUMBERED.sub("", member.rpartition("/")[2][:-4])
 
 
-def read(file: BinaryIO, project: str, zone: str, now: datetime, reading: Reading, seen: Counter[str]) -> Rows:
+def read(file: BinaryIO, project: str, zone: str, now: datetime, reading: Reading, seen: Counter[int]) -> Rows:
     """The rows of one project. Sections become tags; comments, and dates that come again and again, a description.
 
     seen: rows of projects of the same import, to tell those apart that are alike.
@@ -71,14 +70,12 @@ class _Held:
         category: str | None,
         zone: str,
         now: datetime,
-        seen: Counter[str],
+        seen: Counter[int],
     ) -> None:
         labels = _LABEL.findall(row["CONTENT"])
         self.place = f"rows[{number}]"
         self.category = category
-        digest = hashlib.sha256("\x1f".join((project, *cells)).encode()).hexdigest()
-        seen[digest] += 1
-        self.source = f"todoist {digest} {seen[digest]}"
+        self.source = foreign.source_of("todoist", (project, *cells), seen)
         self.raw: dict[str, Any] = {
             "title": _LABEL.sub("", row["CONTENT"]) if labels else row["CONTENT"],
             "priority": PRIORITIES.get(row.get("PRIORITY", ""), "low"),
