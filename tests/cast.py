@@ -168,6 +168,24 @@ def log_of(user: Any) -> list[tuple[str, dict[str, Any]]]:
     return list(entries.values_list("action", "changes"))
 
 
+def refresh_token_of(session: Any) -> str:
+    """A refresh token that this session has just been given."""
+    from duely.accounts import tokens
+    from duely.accounts.models import RefreshToken
+    from duely.core.clock import now
+    from duely.core.ids import new_id
+
+    token = tokens.new_refresh()
+    RefreshToken.objects.create(
+        id=new_id(),
+        session=session,
+        token_hash=tokens.digest(token),
+        created_at=now(),
+        expires_at=now() + tokens.refresh_lifetime(),
+    )
+    return token
+
+
 def code_for(email: str, purpose: str = "sign_in") -> str:
     """The six digits that this address was sent last, as its mail will say."""
     from duely.accounts import codes

@@ -17,7 +17,7 @@ from pytest_django import DjangoDbBlocker
 
 import contract
 import permissions_table
-from cast import PASSWORD, bearer, for_a_module, new_code, new_token, person, session_of, undone
+from cast import PASSWORD, bearer, for_a_module, new_code, new_token, person, refresh_token_of, session_of, undone
 from permissions_table import CALLERS, REVEALING, Line
 
 PREFIX = "/api/v1/"
@@ -90,9 +90,7 @@ def world(made_once: World) -> Iterator[World]:
 
 def made_world() -> World:
     from duely.accounts import actions, tokens
-    from duely.accounts.models import RefreshToken
     from duely.core.clock import now
-    from duely.core.ids import new_id
 
     made = World()
     names = {"owner": "alice", "stranger": "mallory", "intern": "iris", "admin": "adam", "gone": "dora"}
@@ -109,14 +107,7 @@ def made_world() -> World:
     forged = made.headers["owner"]["Authorization"].rpartition(".")[0]
     made.headers["bad"] = {"Authorization": f"{forged}.{'A' * 43}"}
     made.headers["nobody"] = {}
-    made.refresh_token = tokens.new_refresh()
-    RefreshToken.objects.create(
-        id=new_id(),
-        session=session_of(made.people["owner"]),
-        token_hash=tokens.digest(made.refresh_token),
-        created_at=now(),
-        expires_at=now() + tokens.refresh_lifetime(),
-    )
+    made.refresh_token = refresh_token_of(session_of(made.people["owner"]))
     made.secrets = _secrets_of(made.people["owner"])
     _things_of_the_clock(made.people["owner"])
     return made

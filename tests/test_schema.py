@@ -38,7 +38,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 import contract
-from cast import PASSWORD, bearer, for_a_module, new_code, new_token, person, session_of, undone
+from cast import PASSWORD, bearer, for_a_module, new_code, new_token, person, refresh_token_of, session_of, undone
 from contract import Operation, document, operations
 from duely.core.errors import catalogue
 from duely.guard.wsgi import with_length
@@ -136,8 +136,6 @@ def world(made_once: World) -> Iterator[World]:
 
 
 def made_world() -> World:
-    from duely.accounts import tokens
-    from duely.accounts.models import RefreshToken
     from duely.core.actor import Actor, Origin
     from duely.core.clock import now
     from duely.core.ids import new_id
@@ -155,14 +153,7 @@ def made_world() -> World:
         actions.create_task(actor=actor, fields={"title": f"Task {number}"}, now=now())
     trashed = actions.create_task(actor=actor, fields={"title": "Gone"}, now=now())
     actions.delete_task(actor=actor, task_id=trashed.id, now=now())
-    refresh = tokens.new_refresh()
-    RefreshToken.objects.create(
-        id=new_id(),
-        session=session,
-        token_hash=tokens.digest(refresh),
-        created_at=now(),
-        expires_at=now() + tokens.refresh_lifetime(),
-    )
+    refresh = refresh_token_of(session)
     ban = Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=True)
     return World(
         headers={MEMBER: bearer(alice), ADMIN: bearer(adam), NOBODY: {}},

@@ -21,3 +21,16 @@ def export(api: Api, kind: str = "json") -> bytes:
     response = api.get(f"export/?format={kind}")
     assert response.status_code == 200
     return contract.content_of(response)
+
+
+def made(api: Api) -> dict[str, dict[str, Any]]:
+    """All tasks by their titles, with the names of their categories."""
+    whole = json.loads(export(api))
+    names = {category["id"]: category["name"] for category in whole["categories"]}
+    return {task["title"]: {**task, "category": names.get(task["category"])} for task in whole["tasks"]}
+
+
+def counts(response: Any, of: str = "tasks") -> dict[str, int]:
+    """How many rows of a file that came in became what, but for what none became."""
+    assert response.status_code == 200, response.content
+    return {name: number for name, number in response.json()[of].items() if number}

@@ -7,15 +7,13 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import contract
-from cast import Api, alice
+from cast import Api
 from duely.core.clock import now
 from duely.core.errors import BodyTooLarge, MalformedRequest, Refused
 from duely.tasks.models import Category, Task
@@ -27,17 +25,6 @@ from transfer.helpers import bring
 
 PROJECT = "TYPE,CONTENT,PRIORITY,INDENT\ntask,Milk,4,1\n"
 DATA = json.dumps([{"title": "Work", "tasks": [{"id": 1, "title": "Milk"}]}])
-
-
-@pytest.fixture(autouse=True)
-def as_documented() -> Iterator[None]:
-    with contract.watch():
-        yield
-
-
-@pytest.fixture
-def api(db: None) -> Api:
-    return Api(alice())
 
 
 def packed(

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import contract
 from cast import Api, alice, undone
 from duely.core.clock import now
 from duely.core.errors import MalformedRequest, Refused
@@ -21,12 +20,6 @@ from duely.transfer.formats import document, duely
 from duely.transfer.formats.document import MAX_VALUE, Document
 from duely.transfer.rules import Faulty, Reading
 from transfer.helpers import bring, export
-
-
-@pytest.fixture(autouse=True)
-def as_documented() -> Iterator[None]:
-    with contract.watch():
-        yield
 
 
 def walked(source: Document, like: Any, depth: int) -> Any:

@@ -11,7 +11,7 @@ from duely.core.errors import Unavailable
 from duely.tasks.models import Category, Task
 from duely.transfer import exports, imports
 from races import in_thread, together
-from transfer.helpers import bring, export
+from transfer.helpers import bring, counts, export
 
 IDS = [f"0198c3a0-0000-7000-8000-{number:012}" for number in range(40)]
 FILE = {
@@ -21,11 +21,6 @@ FILE = {
     "tasks": [{"id": each, "title": "x", "category": IDS[0]} for each in IDS],
 }
 ROUNDS = 4
-
-
-def counts(response: Any) -> dict[str, int]:
-    assert response.status_code == 200, response.content
-    return {name: number for name, number in response.json()["tasks"].items() if number}
 
 
 def test_an_export_is_of_one_instant(committed_db: None, monkeypatch: pytest.MonkeyPatch) -> None:

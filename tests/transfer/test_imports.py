@@ -1,7 +1,6 @@
 """What becomes of the rows of a file: made, changed, left alone, or refused before anything is written."""
 
 import io
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.test import Client
 from django.urls import resolve
 
-import contract
 from cast import V1, Api, alice, bob, faults, iris, log_of
 from duely.activity.models import Change
 from duely.core.clock import now, rfc3339
@@ -21,26 +19,15 @@ from duely.tasks.models import Category, Task
 from duely.tasks.rules import Status, standing_of
 from duely.transfer import imports
 from duely.transfer.files import received
-from transfer.helpers import bring, export
+from transfer.helpers import bring, counts, export
 
 pytestmark = pytest.mark.django_db
 ONE, TWO, THREE = (f"0198c3a0-0000-7000-8000-{number:012}" for number in (1, 2, 3))
 EARLIER, LATER = "2001-01-31T09:00:00.000Z", "2031-01-31T09:00:00.000Z"
 
 
-@pytest.fixture(autouse=True)
-def as_documented() -> Iterator[None]:
-    with contract.watch():
-        yield
-
-
 def file(tasks: Any = (), categories: Any = ()) -> dict[str, Any]:
     return {"format": "duely", "version": 1, "categories": [*categories], "tasks": [*tasks]}
-
-
-def counts(response: Any, of: str = "tasks") -> dict[str, int]:
-    assert response.status_code == 200, response.content
-    return {name: number for name, number in response.json()[of].items() if number}
 
 
 def task_of(api: Api, task_id: str) -> dict[str, Any]:

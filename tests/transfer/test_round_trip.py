@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -19,15 +18,9 @@ from duely.tasks.actions import mark_overdue
 from duely.tasks.models import Category, Reminder, Task, TaskWords
 from duely.transfer import exports
 from duely.transfer.rules import BATCH
-from transfer.helpers import bring, export
+from transfer.helpers import bring, counts, export
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def as_documented() -> Iterator[None]:
-    with contract.watch():
-        yield
 
 
 def full(api: Api) -> None:
@@ -63,11 +56,6 @@ def wipe(user: Any) -> None:
     """As if nothing had ever been there; the log stays."""
     Task.objects.filter(owner_id=user.id).delete()
     Category.objects.filter(owner_id=user.id).delete()
-
-
-def counts(response: Any, of: str = "tasks") -> dict[str, int]:
-    assert response.status_code == 200, response.content
-    return {name: number for name, number in response.json()[of].items() if number}
 
 
 def test_an_export_holds_all_that_is_mine_and_nothing_of_others() -> None:

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import contract
-from cast import Api, alice, bob, faults, log_of
+from cast import Api, bob, faults, log_of
 from duely.core.clock import now
 from duely.core.errors import MAX_REPORTED, Refused
 from duely.tasks.models import Category, Task
@@ -20,18 +17,7 @@ from duely.transfer.files import opened
 from duely.transfer.formats import table
 from duely.transfer.formats.table import MAX_IGNORED, MAX_ROW
 from duely.transfer.rules import Faulty, Reading, columns_of, escaped, moment, order_of, unescaped
-from transfer.helpers import bring, export
-
-
-@pytest.fixture(autouse=True)
-def as_documented() -> Iterator[None]:
-    with contract.watch():
-        yield
-
-
-@pytest.fixture
-def api(db: None) -> Api:
-    return Api(alice())
+from transfer.helpers import bring, export, made
 
 
 def answered(api: Api, text: str | bytes, *, preview: bool = False) -> Any:
@@ -48,13 +34,6 @@ def refused(api: Api, text: str | bytes) -> dict[str, str]:
     assert response.status_code == 400, response.content
     assert (Task.objects.count(), Category.objects.count()) == before
     return faults(response) if response.json()["code"] == "validation_failed" else {"": response.json()["code"]}
-
-
-def made(api: Api) -> dict[str, dict[str, Any]]:
-    """All tasks by their titles, with the names of their categories."""
-    whole = json.loads(export(api))
-    names = {category["id"]: category["name"] for category in whole["categories"]}
-    return {task["title"]: {**task, "category": names.get(task["category"])} for task in whole["tasks"]}
 
 
 def one(api: Api, header: str, row: str) -> dict[str, Any]:

@@ -1,25 +1,22 @@
 """Todoist's projects: templates as CSV, and backups with a file for each project."""
 
 import io
-import json
 import random
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-import contract
-from cast import Api, alice, bob, log_of
+from cast import Api, bob, log_of
 from duely.core.clock import now
 from duely.core.errors import Refused
 from duely.tasks.models import Category, Task
 from duely.transfer.files import opened
 from duely.transfer.formats import todoist
 from duely.transfer.rules import Reading
-from transfer.helpers import bring, export
+from transfer.helpers import bring, made
 
 HEADER = "TYPE,CONTENT,DESCRIPTION,PRIORITY,INDENT,AUTHOR,RESPONSIBLE,DATE,DATE_LANG,TIMEZONE,DURATION,DURATION_UNIT"
 TEMPLATE = (
@@ -40,17 +37,6 @@ RECURRING = "dates that come again and again were put into the description"
 LEFT_OUT = "rows that are no task, comment or section were left out"
 
 
-@pytest.fixture(autouse=True)
-def as_documented() -> Iterator[None]:
-    with contract.watch():
-        yield
-
-
-@pytest.fixture
-def api(db: None) -> Api:
-    return Api(alice())
-
-
 def packed(projects: dict[str, str | bytes]) -> bytes:
     """A backup with these files."""
     content = io.BytesIO()
@@ -68,13 +54,6 @@ def answered(api: Api, content: str | bytes | dict[str, str | bytes], *, preview
     assert response.status_code == 200, response.content
     assert response.json()["format"] == "todoist"
     return response.json()
-
-
-def made(api: Api) -> dict[str, dict[str, Any]]:
-    """All tasks by their titles, with the names of their categories."""
-    whole = json.loads(export(api))
-    names = {category["id"]: category["name"] for category in whole["categories"]}
-    return {task["title"]: {**task, "category": names.get(task["category"])} for task in whole["tasks"]}
 
 
 def project(*rows: str) -> str:

@@ -4,15 +4,13 @@ import io
 import json
 import random
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import contract
-from cast import Api, alice, bob, faults, log_of
+from cast import Api, bob, faults, log_of
 from duely.core.clock import now
 from duely.core.errors import MalformedRequest, Refused
 from duely.tasks.models import Category, Task
@@ -20,21 +18,10 @@ from duely.transfer.files import opened
 from duely.transfer.formats.document import MAX_VALUE
 from duely.transfer.formats.vikunja import NEVER, text_of_html
 from duely.transfer.rules import Faulty, Reading
-from transfer.helpers import bring, export
+from transfer.helpers import bring, made
 
 LONG = MAX_VALUE // 4
 REPEATED = "tasks that come again and again were taken once"
-
-
-@pytest.fixture(autouse=True)
-def as_documented() -> Iterator[None]:
-    with contract.watch():
-        yield
-
-
-@pytest.fixture
-def api(db: None) -> Api:
-    return Api(alice())
 
 
 def task(number: int = 1, **fields: Any) -> dict[str, Any]:
@@ -122,13 +109,6 @@ def refused(api: Api, *projects: Any) -> dict[str, str]:
     assert not Task.objects.exists()
     assert not Category.objects.exists()
     return faults(response) if response.json()["code"] == "validation_failed" else {"": response.json()["code"]}
-
-
-def made(api: Api) -> dict[str, dict[str, Any]]:
-    """All tasks by their titles, with the names of their categories."""
-    whole = json.loads(export(api))
-    names = {category["id"]: category["name"] for category in whole["categories"]}
-    return {task["title"]: {**task, "category": names.get(task["category"])} for task in whole["tasks"]}
 
 
 def one(api: Api, **fields: Any) -> dict[str, Any]:
