@@ -1,8 +1,26 @@
 """The change log and its counters."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 from django.db import models
+
+
+class JSONTextField(models.JSONField):
+    """JSON that is stored, and may be passed on, as text: no query looks into it."""
+
+    def db_type(self, connection: Any) -> str | None:
+        """The column's type."""
+        return "text" if connection.vendor == "postgresql" else super().db_type(connection)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        """As compact as it goes."""
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def deconstruct(self) -> Any:
+        """For migrations any JSON: that of the table changes the column itself."""
+        name, _, positional, named = super().deconstruct()
+        return name, "django.db.models.JSONField", positional, named
 
 
 class Counter(models.Model):
@@ -34,7 +52,7 @@ class Change(models.Model):
     target_type = models.CharField(max_length=32)
     target_id = models.UUIDField(null=True)
     target_label = models.CharField(max_length=255)
-    changes = models.JSONField()
+    changes = JSONTextField()
     ip = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=255)
     request_id = models.CharField(max_length=128)

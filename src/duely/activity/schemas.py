@@ -4,6 +4,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from duely.api.filters import UUID_TEXT, Filter, Order, identifier, integer, moments, text
 from duely.api.lists import Listing, Meta, Pagination
@@ -50,8 +52,9 @@ class ActivityPage(msgspec.Struct, frozen=True):
 
 
 def show_activity(row: tuple[Any, ...]) -> Activity:
-    """A row of `ACTIVITY.columns` as clients see it."""
+    """A row of `ACTIVITY.columns` as clients see it. Its changes are JSON already, and stay as they are."""
     (id_, seq, at, actor_id, actor_name, action, type_, target_id, label, changes, ip, user_agent, request_id) = row
+    as_stored: Any = msgspec.Raw(changes.encode() if changes else b"null")
     return Activity(
         id=id_,
         seq=seq,
@@ -59,7 +62,7 @@ def show_activity(row: tuple[Any, ...]) -> Activity:
         actor=ActivityActor(actor_id, actor_name) if actor_id else None,
         action=action,
         target=ActivityTarget(type_, target_id, label),
-        changes=changes,
+        changes=as_stored,
         ip=ip,
         user_agent=user_agent,
         request_id=request_id,
@@ -95,4 +98,5 @@ ACTIVITY = Listing(
     ),
     orderings={"at": Order("at"), "seq": Order("seq")},
     default_order="-at,-seq",
+    costly={"changes": Cast("changes", TextField())},
 )

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 import msgspec
-from django.db.models import F, Model, Q, QuerySet
-from django.db.models.expressions import OrderBy
+from django.db.models import F, Model, Q, QuerySet, TextField, Value
+from django.db.models.expressions import Combinable, OrderBy
 from django.http import QueryDict
 
 from duely.api.bodies import Invalid, is_plain
@@ -104,6 +104,8 @@ class Listing:
 
     `columns` are what is read of each row, `show` turns such a tuple into the answer's struct
     `item`. Rows are never model instances: that is where most of a list's time would go.
+    `costly` says how some of them are read, each of which makes the field of its name and no other: it is None where
+    `fields` leaves that out.
     `search` reads the parameter of that name, where the list has full-text search, or raises Invalid.
     """
 
@@ -115,6 +117,7 @@ class Listing:
     orderings: Mapping[str, Order]
     default_order: str
     search: Callable[[str, Actor], Search] | None = None
+    costly: Mapping[str, str | Combinable] = field(default_factory=dict)
 
     @cached_property
     def conditions(self) -> dict[str, tuple[Filter, str]]:
@@ -129,6 +132,11 @@ class Listing:
     def field_names(self) -> tuple[str, ...]:
         """What `fields` may name."""
         return tuple(declared.encode_name for declared in msgspec.structs.fields(self.item))
+
+    def read(self, wanted: frozenset[str] | None = None) -> tuple[str | Combinable, ...]:
+        """What to select for `columns`, where only these fields are shown."""
+        left_out = dict.fromkeys(self.costly.keys() - wanted, _NOTHING) if wanted else {}
+        return tuple({**self.costly, **left_out}.get(name, name) for name in self.columns)
 
     def parse(self, params: QueryDict, actor: Actor) -> ListQuery:
         """Check the query string. Raises ValidationFailed with every fault, or InvalidCursor."""
@@ -212,7 +220,7 @@ class Listing:
         if query.search is not None:
             selected = query.search(selected, counted=query.page is not None)
         ordered = selected.order_by(*map(_order_by, query.order))
-        columns = (*self.columns, *(term.column for term in query.order))
+        columns = (*self.read(query.fields), *(term.column for term in query.order))
         if query.page is None:
             if query.after is not None:
                 ordered = ordered.filter(_after(query.order, query.after))
@@ -236,9 +244,13 @@ class Listing:
         return msgspec.json.encode({"data": items, "pagination": where, "meta": Meta()})
 
 
+_NOTHING = Value(None, output_field=TextField())
+
+
 def trimmed(item: msgspec.Struct, names: frozenset[str]) -> dict[str, Any]:
     """Only these fields of a struct."""
-    return {name: value for name, value in msgspec.to_builtins(item).items() if name in names}
+    declared = msgspec.structs.fields(item)
+    return {field.encode_name: getattr(item, field.name) for field in declared if field.encode_name in names}
 
 
 def _single(values: Sequence[object]) -> str:

@@ -575,6 +575,7 @@ TASKS = Listing(
     },
     default_order="-created_at",
     search=_search,
+    costly={"description": "description"},
 )
 
 
@@ -697,4 +698,5 @@ CATEGORIES = Listing(
         "updated_at": Order("updated_at"),
     },
     default_order="position",
+    costly={"task_count": "task_count"},
 )

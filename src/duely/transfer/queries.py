@@ -58,5 +58,5 @@ def own_tasks(actor: Actor) -> Iterator[tuple[Any, ...]]:
 def own_changes(actor: Actor) -> Iterator[tuple[Any, ...]]:
     """The columns of ACTIVITY of each entry of the actor's log, the oldest first."""
     changes = Change.objects.filter(owner_id=actor.user_id).order_by("seq")
-    rows = changes.values_list(*ACTIVITY.columns)  # allow: user_text_in_query because the names are declared there
+    rows = changes.values_list(*ACTIVITY.read())  # allow: user_text_in_query because the names are declared there
     return rows.iterator(AT_ONCE)
