@@ -381,7 +381,12 @@ def test_fields_trim_the_objects(fields: str) -> None:
 
 @pytest.mark.parametrize(
     "path, column",
-    [("tasks/", "description"), ("tasks/trash/", "description"), ("activity-logs/", "changes"), ("categories/", "count(")],
+    [
+        ("tasks/", "description"),
+        ("tasks/trash/", "description"),
+        ("activity-logs/", "changes"),
+        ("categories/", "count("),
+    ],
 )
 def test_what_is_costly_is_read_only_for_those_who_ask_for_it(path: str, column: str) -> None:
     def statements(query: str) -> str:

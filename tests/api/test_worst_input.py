@@ -27,7 +27,18 @@ from django.test import Client
 from pytest_django import DjangoDbBlocker, Settings
 
 import contract
-from cast import PASSWORD, bearer, for_a_module, hashed_password, new_code, new_token, person, session_of, undone
+from cast import (
+    PASSWORD,
+    bearer,
+    for_a_module,
+    hashed_password,
+    new_code,
+    new_token,
+    person,
+    refresh_token_of,
+    session_of,
+    undone,
+)
 from contract import Operation, operations
 
 MIB = 1024 * 1024
@@ -194,6 +205,10 @@ def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
     """Everyone and everything, once for all tests: each call is undone."""
     with for_a_module(django_db_blocker):
         made = populated()
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # Else it plans for what other tests left: too little to need an index.
+                cursor.execute("ANALYZE tasks_task, tasks_words")
         # Else it counts how much other tests have loaded: each full collection goes through all of it.
         gc.collect()
         gc.freeze()
@@ -207,8 +222,7 @@ def behind_proxies(settings: Settings) -> None:
 
 
 def populated() -> World:
-    from duely.accounts import tokens
-    from duely.accounts.models import RefreshToken, Session
+    from duely.accounts.models import Session
     from duely.core.clock import now
     from duely.core.ids import new_id
     from duely.guard.models import Ban
@@ -236,15 +250,8 @@ def populated() -> World:
         for number in range(MANY)
     )
     fill(alice)
-    refresh = tokens.new_refresh()
     session = Session.objects.filter(user=alice).first()
-    RefreshToken.objects.create(
-        id=new_id(),
-        session=session,
-        token_hash=tokens.digest(refresh),
-        created_at=now(),
-        expires_at=now() + tokens.refresh_lifetime(),
-    )
+    refresh = refresh_token_of(session)
     return World(
         headers={"alice": bearer(alice), "adam": bearer(adam), "bob": bearer(bob), "nobody": {}},
         ids={
@@ -583,11 +590,12 @@ QUICK = (
     *("\t", "\u2003", "\u0661\u0661:", "\u0315\u0300", "ﬃ ", "\U0001f642", "'", "\u2019", "9am sat ", "sat\u3000"),
 )
 SEARCHES = {
-    "words of one letter": " ".join("abcdefghijklmnopqrstuvwxyz"),
-    "beginnings": " ".join(f"a{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
-    "what is in all but few": " ".join(f"-q{number}" for number in range(31)) + " a",
-    "what is nowhere": " ".join(f"-q{number}" for number in range(31)) + " -a*",
+    "words of one letter": " ".join("abcdefghijklmnop"),
+    "beginnings": " ".join(f"a{letter}" for letter in "abcdefghijklmnop"),
+    "what is in all but few": " ".join(f"-q{number}" for number in range(15)) + " a",
+    "what is nowhere": " ".join(f"-q{number}" for number in range(15)) + " -a*",
     "phrases": " ".join(f'"a{letter}aa a{letter}ab"' for letter in "abcdefghijklmno"),
+    "what is at the end of many": " ".join(WORDY.split()[-16:]),
     "a long phrase": '"' + WORDY[:250] + '"',
     "a phrase that ends badly": '"' + WORDY[:240] + ' zzzz"',
     "quotes": '"' * 255,
@@ -822,29 +830,27 @@ MORE: dict[str, dict[str, int]] = {
         "creations: signs of eighteen letters": 5,
         "creations: pictures": 3,
         **dict.fromkeys(("priorities: words", "priorities: escapes", "new dates and reminders"), 2),
-        **dict.fromkeys(("one title again and again: words", "stale: words", "a hundred thousand names"), 2),
+        **dict.fromkeys(("one title again and again: words", "one title again and again: escapes"), 2),
+        **dict.fromkeys(("stale: words", "stale: escapes", "a hundred thousand names"), 2),
     },
     "createTask": {"new: everything at its most": 2, "new: ideographs": 2, "new: rare ideographs": 2},
-    "deleteCategory": {"three hundred tasks": 3, "long headers": 3},
     "listActivityLogs": {
-        "a full page of long changes": 16,
-        "a full page of long changes for an admin": 16,
-        "some fields": 16,
-        "long headers": 3,
+        "a full page of long changes": 4,
+        "a full page of long changes for an admin": 4,
+        "long headers": 2,
     },
     "listTasks": {
-        "search for what is in all but few": 4,
-        "a numbered page of what is in all but few": 2,
-        "search for what is nowhere": 3,
-        "a numbered page of what is nowhere": 4,
+        "search for what is in all but few": 2,
+        "search for what is at the end of many": 2,
+        "a numbered page of what is nowhere": 2,
     },
     "listTrash": {"a full page by deleted_at": 2, "a full page by -title": 2, "a full page of some fields": 2},
     "replaceTask": {"replaced: ideographs": 2, "replaced: rare ideographs": 2, "replaced: different words": 2},
-    "updateProfile": {"another time zone": 9},
+    "updateProfile": {"another time zone": 3},
     "updateTask": {"changed: ideographs": 2, "changed: rare ideographs": 2, "changed: different words": 2},
 }
 """What costs more, in budgets, of which the database has most: it is as much work as there is text to index, a page to
-show, or tasks to change. Twice as much as measured, so that only what grows otherwise is over it."""
+show, or reminders to move. Twice as much as measured, so that only what grows otherwise is over it."""
 
 
 def test_every_operation_has_a_worst_input() -> None:
@@ -898,6 +904,7 @@ def test_no_path_costs_more_than_a_budget(method: str, path: str, world: World) 
         assert answer.status_code < 500
         return used
 
+    attempt()  # some documents are made at the first request, and kept
     assert budgets_of(attempt) < 1
 
 

@@ -14,8 +14,9 @@ from duely.activity.models import Change
 from duely.core.actor import Actor, Origin
 from duely.core.clock import now
 from duely.core.ids import new_id
+from duely.tasks import steps
 from duely.tasks.actions import SWEEP, create_task, mark_overdue
-from duely.tasks.models import Task
+from duely.tasks.models import Reminder, Task
 from duely.tasks.queries import late_tasks
 
 pytestmark = pytest.mark.django_db
@@ -184,6 +185,36 @@ def test_a_new_time_zone_leaves_what_is_in_the_trash_as_it_was() -> None:
         me.delete(path)
         assert me.patch("profile/", {"time_zone": "Etc/GMT+12"}).status_code == 200
         assert Task.objects.get().status == "overdue"
+
+
+def test_a_new_time_zone_costs_the_same_few_statements_for_any_number_of_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(days: int) -> int:
+        me = Api(person(f"alice{days}", time_zone="Pacific/Kiritimati"))
+        for number in range(days):
+            made(me, f"2030-02-{number + 1:02}", reminders=["-P1D", "-PT1H"])
+        with CaptureQueriesContext(connection) as queries:
+            assert me.patch("profile/", {"time_zone": "Etc/GMT+12"}).status_code == 200
+        rows = Reminder.objects.filter(owner_id=me.user.id).values_list("task__due_at", "text", "remind_at")
+        lengths = {"-P1D": timedelta(days=1), "-PT1H": timedelta(hours=1)}
+        assert [due_at - at for due_at, text, at in rows if lengths[text] != due_at - at] == []
+        assert min(due_at for due_at, _, _ in rows) == datetime(2030, 2, 2, 11, 59, 59, 999000, tzinfo=UTC)
+        return len(queries)
+
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False):
+        few = cost(1)
+        assert cost(9) == few
+        monkeypatch.setattr(steps, "ROWS", 4)
+        assert cost(8) > few
+
+
+def test_a_new_time_zone_takes_overdue_back_however_many_are_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "ROWS", 2)
+    with time_machine.travel(datetime(2030, 1, 31, 11, tzinfo=UTC), tick=False):
+        me = Api(person("alice", time_zone="Pacific/Kiritimati"))
+        paths = [made(me, "2030-01-31") for _ in range(5)]
+        assert mark_overdue(now=now()) == 5
+        assert me.patch("profile/", {"time_zone": "Etc/GMT+12"}).status_code == 200
+        assert {status(me, path) for path in paths} == {"pending"}
 
 
 @pytest.mark.parametrize("tasks", [1, 20, SWEEP])

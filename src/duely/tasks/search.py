@@ -15,7 +15,7 @@ MAX_WORDS = 16_000
 MAX_SAME = 255
 """How often the same word counts within a task: PostgreSQL keeps so many places of it."""
 MAX_WORD = 64
-MAX_TERMS = 32
+MAX_TERMS = 16
 MAX_MARKS = 30
 MOST_SIGNS = 50_000
 GAP = "·"

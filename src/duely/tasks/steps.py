@@ -213,7 +213,7 @@ def place_reminders(tasks: Iterable[tuple[Task, str, Sequence[str]]], now: datet
 
 
 ROWS = 1000
-"""Reminders in one statement. With 7 values each that is far below the 32,766 that SQLite takes."""
+"""Rows in one statement. With 7 values each that is far below the 32,766 that SQLite takes."""
 
 
 def _removal(reminders: Sequence[tuple[UUID, str]]) -> Statement:
@@ -260,11 +260,49 @@ def index_words(tasks: Sequence[Task]) -> Statement:
 _TASK_KEY: Any = Task._meta.pk
 
 
-def update_alike(change: str, tasks: Sequence[Task], now: datetime, *values: Any) -> Statement:
-    """The one UPDATE of all these tasks, with their versions. change: SQL, from the source alone, with its values."""
-    marks, ids = listed(tasks)
-    sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
-    return Statement(sql, (*values, stored(now), *ids))
+def update_alike(change: str, tasks: Sequence[Task], now: datetime, *values: Any) -> list[Statement]:
+    """The UPDATE of all these tasks, with their versions. change: SQL, from the source alone, with its values."""
+    statements = []
+    for start in range(0, len(tasks), ROWS):
+        marks, ids = listed(tasks[start : start + ROWS])
+        sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
+        statements.append(Statement(sql, (*values, stored(now), *ids)))
+    return statements
+
+
+def move_reminders(times: Sequence[tuple[UUID, datetime]]) -> list[Statement]:
+    """The UPDATE that gives reminders their new times."""
+    sql = (
+        "WITH moved (id, at) AS (VALUES {moved}) UPDATE tasks_reminder SET remind_at = moved.at"
+        " FROM moved WHERE tasks_reminder.id = moved.id"
+    )
+    return _for_pairs(sql, times, Reminder._meta.pk, Reminder._meta.get_field("remind_at"))
+
+
+def move_days(owner_id: UUID, times: Sequence[tuple[date, datetime]]) -> list[Statement]:
+    """The UPDATE that places the tasks of whole days anew. Returns the day, status and deleted_at of each."""
+    sql = (
+        "WITH moved (day, at) AS (VALUES {moved}) UPDATE tasks_task SET due_at = moved.at"
+        " FROM moved WHERE owner_id = %s AND due_on = moved.day RETURNING due_on, status, deleted_at"
+    )
+    owner = Task._meta.get_field("owner").get_db_prep_save(owner_id, connection)
+    return _for_pairs(sql, times, Task._meta.get_field("due_on"), Task._meta.get_field("due_at"), owner)
+
+
+def _for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any, *more: Any) -> list[Statement]:
+    """A statement with `{moved}` in it for as many pairs as it takes, of values of these columns."""
+    marks = "(%s, %s)"
+    if connection.vendor == "postgresql":  # nothing else tells it what they are
+        marks = f"(%s::{key.db_type(connection)}, %s::{value.db_type(connection)})"
+    statements = []
+    for start in range(0, len(pairs), ROWS):
+        part = pairs[start : start + ROWS]
+        stored_pairs = (
+            (key.get_db_prep_save(one, connection), value.get_db_prep_save(other, connection)) for one, other in part
+        )
+        text = sql.format(moved=", ".join([marks] * len(part)))
+        statements.append(Statement(text, (*chain.from_iterable(stored_pairs), *more)))
+    return statements
 
 
 def stored(at: datetime) -> Any:

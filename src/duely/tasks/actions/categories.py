@@ -15,6 +15,7 @@ from duely.core.records import deletion, insertion
 from duely.tasks import steps
 from duely.tasks.access import category_for
 from duely.tasks.models import Category, Task
+from duely.tasks.queries import for_the_log
 from duely.tasks.rules import folded
 from duely.tasks.steps import Fields
 
@@ -75,15 +76,14 @@ def delete_category(*, actor: Actor, category_id: UUID, expected: Expected = NOT
     """
     category = category_for(actor, category_id, lock=True)
     expected.refuse_other(category)
-    emptied = list(Task.objects.select_for_update().filter(category_id=category.id).order_by("id"))
+    emptied = list(for_the_log(Task.objects.select_for_update().filter(category_id=category.id).order_by("id")))
     changes = {"category": [str(category.id), None]}
     entries = [Entry("task.updated", task, changes) for task in emptied]
-    writes = [steps.edit(task, {"category_id": None}, now) for task in emptied]
     record_many(
         actor,
         [*entries, Entry("category.deleted", category, {"name": [category.name, None]})],
         at=now,
-        writes=[*(write for write in writes if write), deletion(category)],
+        writes=[*steps.update_alike("category_id = NULL", emptied, now), deletion(category)],
     )
 
 

@@ -118,8 +118,8 @@ def _delete_batch(actor: Actor, now: datetime) -> int:
     tasks = list(own_tasks(actor, now, BATCH))
     if tasks:
         entries = [Entry("task.deleted", task, steps.deletion_of(now)) for task in tasks]
-        write = steps.update_alike("deleted_at = %s", tasks, now, steps.stored(now))
-        record_many(actor, entries, at=now, writes=[write])
+        writes = steps.update_alike("deleted_at = %s", tasks, now, steps.stored(now))
+        record_many(actor, entries, at=now, writes=writes)
     return len(tasks)
 
 

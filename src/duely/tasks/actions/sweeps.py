@@ -3,15 +3,14 @@
 Of many tasks at once, each with its entry in the change log.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from duely.activity.actions import Entry, record_many
-from duely.core.records import Statement, run_all, update
+from duely.core.records import Statement, run_all
 from duely.tasks import steps
 from duely.tasks.models import LIVE, UNPASSED, Reminder, Task
 from duely.tasks.queries import bound_to_zone, for_the_log, late_tasks, old_trash
@@ -31,9 +30,8 @@ def mark_overdue(*, now: datetime, limit: int = SWEEP) -> int:
     late = list(late_tasks(now, limit))
     if late:
         entries = [Entry("task.status_changed", task, {"status": [task.status, Status.OVERDUE.value]}) for task in late]
-        record_many(
-            None, entries, at=now, writes=[steps.update_alike("former_status = status, status = 'overdue'", late, now)]
-        )
+        writes = steps.update_alike("former_status = status, status = 'overdue'", late, now)
+        record_many(None, entries, at=now, writes=writes)
     return len(late)
 
 
@@ -71,7 +69,7 @@ def move_whole_days(*, owner_id: UUID, zone: str, now: datetime) -> None:
     they were; records task.status_changed for each, by the system.
     """
     days, has_reminders = bound_to_zone(owner_id)
-    overdue = [day for day in days if _place_day(owner_id, day, placed(day, zone))]
+    overdue = _place_days(owner_id, {day: placed(day, zone) for day in days})
     if has_reminders:
         _move_reminders(owner_id, zone)
     on_time = [day for day in overdue if placed(day, zone) > now]
@@ -79,28 +77,27 @@ def move_whole_days(*, owner_id: UUID, zone: str, now: datetime) -> None:
         _end_lateness(owner_id, on_time, now)
 
 
-def _place_day(owner_id: UUID, day: date, at: datetime) -> bool:
-    """Place the tasks of one day; returns whether some are overdue, as known once they are locked."""
-    values = {"due_at": at, "owner": owner_id, "due_on": day}
-    fields: list[tuple[Any, Any]] = [(Task._meta.get_field(name), value) for name, value in values.items()]
-    params = [field.get_db_prep_save(value, connection) for field, value in fields]
+def _place_days(owner_id: UUID, places: Mapping[date, datetime]) -> list[date]:
+    """Place the tasks of these days; returns the days on which some are overdue, as known once they are locked."""
+    moved = []
     with connection.cursor() as cursor:
-        cursor.execute(_PLACE_DAY, params)
-        return (Status.OVERDUE.value, None) in cursor.fetchall()
-
-
-# What it returns is compared in Python: SQLite 3.40 answers `deleted_at IS NULL` wrongly here.
-_PLACE_DAY = "UPDATE tasks_task SET due_at = %s WHERE owner_id = %s AND due_on = %s RETURNING status, deleted_at"
+        for statement in steps.move_days(owner_id, list(places.items())):
+            cursor.execute(statement.sql, statement.params)
+            moved += cursor.fetchall()
+    # In Python: SQLite 3.40 answers `deleted_at IS NULL` wrongly in what it returns.
+    days = {day for day, status, deleted_at in moved if status == Status.OVERDUE and deleted_at is None}
+    return sorted(day if isinstance(day, date) else date.fromisoformat(day) for day in days)
 
 
 def _move_reminders(owner_id: UUID, zone: str) -> None:
-    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).select_related("task").order_by("id")
-    moved: list[Statement] = []
-    for row in waiting.select_for_update(of=("self",), no_key=True).only("text", "remind_at", "task__due_at"):
-        remind_at = reminded_at(row.text, row.task.due_at, zone)
-        if remind_at is not None and remind_at != row.remind_at:
-            moved.append(update(row, {"remind_at": remind_at}))
-    run_all(moved)
+    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).order_by("id")
+    rows = waiting.select_for_update(of=("self",), no_key=True).values_list("id", "text", "remind_at", "task__due_at")
+    moved = []
+    for reminder_id, text, former, due_at in rows:
+        remind_at = reminded_at(text, due_at, zone)
+        if remind_at is not None and remind_at != former:
+            moved.append((reminder_id, remind_at))
+    run_all(steps.move_reminders(moved))
 
 
 def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> None:
@@ -111,4 +108,4 @@ def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> None:
         for task in tasks
     ]
     change = "status = COALESCE(former_status, 'pending'), former_status = NULL"
-    record_many(None, entries, at=now, writes=[steps.update_alike(change, tasks, now)])
+    record_many(None, entries, at=now, writes=steps.update_alike(change, tasks, now))
