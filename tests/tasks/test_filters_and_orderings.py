@@ -1,5 +1,6 @@
 """Every filter and ordering of the task list, against a model in plain Python."""
 
+import json
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.http import QueryDict
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cast import Api, person
+from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.tasks.models import Category, Task
 
@@ -413,3 +416,37 @@ def test_without_an_ordering_the_newest_come_first() -> None:
     world = build_world()
     expected = [str(row.id) for row in expected_order(world.visible("alice"), ["-created_at"])]
     assert walk(world.callers["alice"], {"limit": "5"}) == expected
+
+
+@pytest.mark.parametrize("caller", ["alice", "adam"])
+def test_a_prepared_query_gives_the_bytes_that_a_queryset_gives(caller: str) -> None:
+    from duely.tasks.queries import seen_tasks
+    from duely.tasks.schemas import TASKS
+
+    world = build_world()
+    user = world.callers[caller].user
+    actor = Actor(user.id, caller, user.role, None, ZONES[caller], Origin(), sees_all=caller == "adam")
+    strategies = conditions(world, ZONES[caller])
+
+    @EXAMPLES
+    @given(
+        st.lists(st.sampled_from(sorted(strategies)), max_size=3, unique=True),
+        orderings,
+        st.integers(1, 12),
+        st.sampled_from(["", "id,title", "description,due_date"]),
+        st.data(),
+    )
+    def check(names: list[str], ordering: list[str], size: int, fields: str, data: st.DataObject) -> None:
+        chosen = {name: text for name, text, _ in (data.draw(strategies[name]) for name in names)}
+        params = QueryDict(mutable=True)
+        params.update({**chosen, "ordering": ",".join(ordering), "limit": str(size)})
+        if fields:
+            params["fields"] = fields
+        page = TASKS.answer(seen_tasks(actor), TASKS.parse(params, actor))
+        assert page == TASKS.answer(seen_tasks(actor).rows(), TASKS.parse(params, actor))
+        if cursor := json.loads(page)["pagination"]["next_cursor"]:
+            params["cursor"] = cursor
+            page = TASKS.answer(seen_tasks(actor), TASKS.parse(params, actor))
+            assert page == TASKS.answer(seen_tasks(actor).rows(), TASKS.parse(params, actor))
+
+    check()

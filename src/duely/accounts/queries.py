@@ -10,6 +10,7 @@ from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q, Que
 from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
 from duely.accounts.rules import Permission, Purpose, Role, allows, clean_username, email_key, fold
 from duely.activity.models import Change
+from duely.core import prepared
 from duely.core.actor import Actor
 
 ADMINS = Q(role=Role.ADMIN.value, is_active=True)
@@ -41,7 +42,7 @@ def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
         Session._meta.pk.get_db_prep_value(user_id, connection),
         connection.ops.adapt_datetimefield_value(now),
     )
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_CALLER, params)
         row = cursor.fetchone()
     return Caller(*row) if row else None

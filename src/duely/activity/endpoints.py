@@ -4,11 +4,11 @@ from typing import Annotated
 
 from django.http import HttpResponse
 
-from duely.activity.queries import visible_changes
+from duely.activity.queries import seen_changes
 from duely.activity.schemas import ACTIVITY, ActivityPage
 from duely.api.lists import ListQuery
 from duely.api.resource import Listed, Resource, operation
-from duely.api.versions import LISTED, list_etag
+from duely.api.versions import LISTED
 
 
 class ActivityLogs(Resource):
@@ -19,8 +19,7 @@ class ActivityLogs(Resource):
     @operation(ActivityPage, name="listActivityLogs", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(ACTIVITY)]) -> HttpResponse:
         """List the changes of what is mine; admins see those of everyone."""
-        changes = visible_changes(self.actor)
-        return self.tagged(lambda: ACTIVITY.answer(changes, parsed_query), list_etag(self.request))
+        return self.listed(ACTIVITY, seen_changes(self.actor), parsed_query)
 
 
 ROUTES: list[tuple[str, type[Resource]]] = [("activity-logs/", ActivityLogs)]

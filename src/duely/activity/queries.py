@@ -2,16 +2,21 @@
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from duely.activity.models import Change
 from duely.core.actor import Actor
+from duely.core.prepared import Seen
 
 
-def visible_changes(actor: Actor) -> QuerySet[Change]:
+def all_changes() -> QuerySet[Change]:
+    """The whole log."""
+    return Change.objects.all()
+
+
+def seen_changes(actor: Actor) -> Seen:
     """The log of what is the actor's; for those who see everything, the whole of it."""
-    changes = Change.objects.all()
-    return changes if actor.sees_all else changes.filter(owner_id=actor.user_id)
+    return Seen(all_changes, Q() if actor.sees_all else Q(owner_id=actor.user_id))
 
 
 def fields_of_last(owner_id: UUID, target_id: UUID, many: int) -> set[str]:

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -25,6 +26,7 @@ from duely.api.filters import Filter, Order
 from duely.core import keys
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, InvalidCursor, ValidationFailed
+from duely.core.prepared import Seen, Unprepared
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
@@ -214,26 +216,20 @@ class Listing:
             if query.page * query.limit > MAX_DEPTH:
                 yield FieldError("page", "out_of_range", f"Pages reach {MAX_DEPTH} rows deep; use cursors beyond.")
 
-    def answer(self, rows: QuerySet[Any, Any], query: ListQuery) -> bytes:
+    def answer(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
         """One page as JSON. Costs one statement; by page number, two; a search has a statement of its own before."""
-        selected = rows.filter(query.where) if query.where else rows
-        if query.search is not None:
-            selected = query.search(selected, counted=query.page is not None)
-        ordered = selected.order_by(*map(_order_by, query.order))
-        columns = (*self.read(query.fields), *(term.column for term in query.order))
         if query.page is None:
-            if query.after is not None:
-                ordered = ordered.filter(_after(query.order, query.after))
-            found = list(ordered.values_list(*columns)[: query.limit + 1])
+            found = self._after_cursor(rows, query)
             shown = found[: query.limit]
             more = len(found) > query.limit
             position = found[query.limit - 1][len(self.columns) :] if more else ()
             cursor = write_cursor(position, query.fingerprint) if more else None
             where: msgspec.Struct = CursorPage(cursor, more, query.limit, len(shown))
         else:
+            selected = _selected(rows, query)
             total = selected.count()
             start = (query.page - 1) * query.limit
-            shown = list(ordered.values_list(*columns)[start : start + query.limit])
+            shown = list(self._ordered(selected, query)[start : start + query.limit])
             where = NumberedPage(
                 query.page, query.limit, total, -(-total // query.limit), start + query.limit < total, len(shown)
             )
@@ -242,6 +238,30 @@ class Listing:
         if query.fields is not None:
             items = [trimmed(item, query.fields) for item in items]
         return msgspec.json.encode({"data": items, "pagination": where, "meta": Meta()})
+
+    def _after_cursor(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> Sequence[tuple[Any, ...]]:
+        """The rows of a page, and one more if there is."""
+
+        def finish(selected: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+            return self._ordered(selected, query)[: query.limit + 1]
+
+        behind = Q() if query.after is None else _after(query.order, query.after)
+        if isinstance(rows, Seen) and query.search is None:
+            with suppress(Unprepared):
+                unread = self.costly.keys() - query.fields if query.fields else ()
+                return rows.select(
+                    query.where & behind, (self.name, frozenset(unread), query.order, query.limit), finish
+                )
+        return list(finish(_selected(rows, query).filter(behind)))
+
+    def _ordered(self, rows: QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
+        columns = (*self.read(query.fields), *(term.column for term in query.order))
+        return rows.order_by(*map(_order_by, query.order)).values_list(*columns)
+
+
+def _selected(rows: Seen | QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
+    selected = (rows.rows() if isinstance(rows, Seen) else rows).filter(query.where)
+    return selected if query.search is None else query.search(selected, counted=query.page is not None)
 
 
 _NOTHING = Value(None, output_field=TextField())

@@ -41,10 +41,11 @@ from duely.api.problems import CONTENT_TYPE as PROBLEM_JSON
 from duely.api.problems import Problem, problem, refusal
 from duely.api.request import ApiRequest
 from duely.api.types import describe
-from duely.api.versions import has_already
+from duely.api.versions import has_already, list_etag
 from duely.core import errors
 from duely.core.actor import Actor, anonymous
 from duely.core.errors import Refused
+from duely.core.prepared import Seen
 
 __all__ = ["Body", "Listed", "Options", "Path", "Resource", "Upload", "operation"]
 
@@ -319,6 +320,10 @@ class Resource(Controller[Serializer]):
         if has_already(self.request, tag):
             return HttpResponse(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         return self.show(content(), headers=headers)
+
+    def listed(self, listing: Listing, seen: Seen, query: ListQuery) -> HttpResponse:
+        """A page of what the caller may see, with its entity tag, as `tagged`."""
+        return self.tagged(lambda: listing.answer(seen, query), list_etag(self.request))
 
     def nothing(self) -> HttpResponse:
         """204: done, and nothing to say."""

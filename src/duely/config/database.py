@@ -72,13 +72,12 @@ def _postgres(url: str, *, threads: int) -> dict[str, Any]:
             NAME, f"the option {unknown[0]!r} is not supported; allowed: host, {', '.join(sorted(POSTGRES_OPTIONS))}."
         )
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "duely.core.postgresql",
         "NAME": name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": host,
         "PORT": str(port or ""),
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **options,
             "application_name": "duely",

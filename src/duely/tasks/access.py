@@ -12,13 +12,14 @@ from duely.accounts.models import User
 from duely.accounts.rules import Permission
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
+from duely.core.prepared import Row
 from duely.tasks.models import Category, Task
-from duely.tasks.queries import ids_taken, trashed_tasks, visible_categories, visible_tasks
+from duely.tasks.queries import ids_taken, seen_task, trashed_tasks, visible_categories, visible_tasks
 
 
-def task_for(actor: Actor, task_id: UUID) -> Task:
-    """A task to look at. Raises NotFound (404), Forbidden (403)."""
-    task = visible_tasks(actor).filter(pk=task_id).first()
+def task_for(actor: Actor, task_id: UUID) -> Row:
+    """TASK_COLUMNS of a task to look at. Raises NotFound (404), Forbidden (403)."""
+    task = seen_task(actor, task_id)
     if task is None:
         raise NotFound("There is no such task.")
     require(actor, Permission.TASK_VIEW)

@@ -13,12 +13,12 @@ from duely.api.lists import ListQuery
 from duely.api.problems import problem_of
 from duely.api.resource import Body, Listed, Options, Path, Resource, operation
 from duely.api.types import given
-from duely.api.versions import LISTED, EditConflict, Expected, VersionConflict, etag, expected, list_etag
+from duely.api.versions import LISTED, EditConflict, Expected, VersionConflict, etag, expected
 from duely.core.clock import now
 from duely.core.errors import AlreadyExists, Forbidden, NotFound, Refused, ValidationFailed
 from duely.tasks import actions, models, schemas
 from duely.tasks.access import category_for, task_for
-from duely.tasks.queries import own_stats, trashed_tasks, understood, visible_categories, visible_tasks
+from duely.tasks.queries import own_stats, seen_categories, seen_tasks, seen_trash, understood
 from duely.tasks.rules import Verb
 
 TAGGED = {"ETag": "Made of the version."}
@@ -88,8 +88,7 @@ class Tasks(Resource):
     @operation(schemas.TaskPage, name="listTasks", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TASKS)]) -> HttpResponse:
         """List tasks, without those in the trash."""
-        tasks = visible_tasks(self.actor)
-        return self.tagged(lambda: schemas.TASKS.answer(tasks, parsed_query), list_etag(self.request))
+        return self.listed(schemas.TASKS, seen_tasks(self.actor), parsed_query)
 
     @operation(schemas.Task, name="createTask", status=201, refuses=(Forbidden, AlreadyExists), headers=CREATED)
     def post(self, parsed_body: Body[schemas.TaskIn]) -> HttpResponse:
@@ -147,8 +146,7 @@ class Trash(Resource):
     @operation(schemas.TaskPage, name="listTrash", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TRASH)]) -> HttpResponse:
         """List the tasks in the trash, the newest there first."""
-        tasks = trashed_tasks(self.actor)
-        return self.tagged(lambda: schemas.TRASH.answer(tasks, parsed_query), list_etag(self.request))
+        return self.listed(schemas.TRASH, seen_trash(self.actor), parsed_query)
 
 
 class TaskStats(Resource):
@@ -183,8 +181,8 @@ class OneTask(Resource):
     @operation(schemas.Task, name="getTask", refuses=REFUSES, headers=TAGGED, conditional=True)
     def get(self, parsed_path: Path[schemas.TaskPath]) -> HttpResponse:
         """Read a task."""
-        task = task_for(self.actor, parsed_path.task_id)
-        return self.tagged(lambda: schemas.task_of(task), etag(task))
+        task = schemas.show_task(task_for(self.actor, parsed_path.task_id))
+        return self.tagged(lambda: task, etag(task))
 
     @operation(schemas.Task, name="replaceTask", refuses=(*REFUSES, *STALE), headers=TAGGED)
     def put(self, parsed_path: Path[schemas.TaskPath], parsed_body: Body[schemas.TaskPut]) -> HttpResponse:
@@ -219,8 +217,7 @@ class Categories(Resource):
     @operation(schemas.CategoryPage, name="listCategories", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.CATEGORIES)]) -> HttpResponse:
         """List categories with their task counts."""
-        categories = visible_categories(self.actor)
-        return self.tagged(lambda: schemas.CATEGORIES.answer(categories, parsed_query), list_etag(self.request))
+        return self.listed(schemas.CATEGORIES, seen_categories(self.actor), parsed_query)
 
     @operation(schemas.Category, name="createCategory", status=201, refuses=(AlreadyExists,), headers=CREATED)
     def post(self, parsed_body: Body[schemas.NewCategory]) -> HttpResponse:

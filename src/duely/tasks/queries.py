@@ -10,11 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
 
 from duely.core.actor import Actor
+from duely.core.prepared import Row, Seen
 from duely.tasks import search
 from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
 from duely.tasks.quick import Understood, category_names, understand
@@ -27,16 +28,60 @@ def any_tasks() -> bool:
     return Task.objects.exists()
 
 
-def visible_tasks(actor: Actor) -> QuerySet[Task]:
+TASK_COLUMNS = (
+    "id",
+    "owner_id",
+    "title",
+    "description",
+    "status",
+    "completed_at",
+    "priority",
+    "due_on",
+    "due_at",
+    "category_id",
+    "tags",
+    "reminders",
+    "version",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+)
+"""Of a task, what clients see, in this order."""
+
+
+def all_tasks() -> QuerySet[Task]:
+    """Everyone's tasks, those in the trash too."""
+    return Task.objects.all()
+
+
+def seen_tasks(actor: Actor) -> Seen:
     """The tasks that this actor may see, without those in the trash."""
-    tasks = Task.objects.filter(LIVE)
-    return tasks if actor.sees_all else tasks.filter(owner_id=actor.user_id)
+    return Seen(all_tasks, LIVE if actor.sees_all else LIVE & Q(owner_id=actor.user_id))
+
+
+def seen_trash(actor: Actor) -> Seen:
+    """The tasks in the trash that this actor may see."""
+    return Seen(all_tasks, IN_TRASH if actor.sees_all else IN_TRASH & Q(owner_id=actor.user_id))
+
+
+def seen_task(actor: Actor, task_id: UUID) -> Row | None:
+    """TASK_COLUMNS of one of the tasks that this actor may see."""
+    found = seen_tasks(actor).select(Q(pk=task_id), "one", _columns)
+    return found[0] if found else None
+
+
+def _columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
+    return tasks.values_list(*TASK_COLUMNS)  # allow: user_text_in_query because the names are above
+
+
+def visible_tasks(actor: Actor) -> QuerySet[Task]:
+    """As `seen_tasks`."""
+    return seen_tasks(actor).rows()
 
 
 def trashed_tasks(actor: Actor) -> QuerySet[Task]:
-    """The tasks in the trash that this actor may see."""
-    tasks = Task.objects.filter(IN_TRASH)
-    return tasks if actor.sees_all else tasks.filter(owner_id=actor.user_id)
+    """As `seen_trash`."""
+    return seen_trash(actor).rows()
 
 
 def own_tasks(actor: Actor, made_by: datetime, limit: int) -> QuerySet[Task]:
@@ -122,10 +167,19 @@ def own_category_ids(actor: Actor, texts: Sequence[str]) -> list[UUID]:
     return list(Category.objects.filter(owner_id=actor.user_id, pk__in=texts).values_list("pk", flat=True))
 
 
+def all_categories() -> QuerySet[Any]:
+    """Everyone's categories, each with its `task_count`."""
+    return with_task_count(Category.objects.all())
+
+
+def seen_categories(actor: Actor) -> Seen:
+    """The categories that this actor may see."""
+    return Seen(all_categories, Q() if actor.sees_all else Q(owner_id=actor.user_id))
+
+
 def visible_categories(actor: Actor) -> QuerySet[Category]:
-    """The categories that this actor may see, each with its `task_count`."""
-    categories = with_task_count(Category.objects.all())
-    return categories if actor.sees_all else categories.filter(owner_id=actor.user_id)
+    """As `seen_categories`."""
+    return seen_categories(actor).rows()
 
 
 def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:

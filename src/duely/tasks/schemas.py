@@ -20,6 +20,7 @@ from duely.core.actor import Actor
 from duely.core.clock import parse_instant, rfc3339
 from duely.core.errors import FieldError, ValidationFailed
 from duely.tasks import models, queries, quick, rules
+from duely.tasks.queries import TASK_COLUMNS
 from duely.tasks.rules import PRIORITIES, RANKS, Priority, Status
 from duely.tasks.search import MAX_TERMS, parse_search
 
@@ -435,26 +436,6 @@ class Task(msgspec.Struct, frozen=True):
     created_at: Instant
     updated_at: Instant
     deleted_at: Instant | None
-
-
-TASK_COLUMNS = (
-    "id",
-    "owner_id",
-    "title",
-    "description",
-    "status",
-    "completed_at",
-    "priority",
-    "due_on",
-    "due_at",
-    "category_id",
-    "tags",
-    "reminders",
-    "version",
-    "created_at",
-    "updated_at",
-    "deleted_at",
-)
 
 
 def show_task(row: tuple[Any, ...]) -> Task:

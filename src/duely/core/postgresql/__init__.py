@@ -1,0 +1,1 @@
+"""Django's database backend for PostgreSQL, at less cost (`ENGINE` of settings)."""

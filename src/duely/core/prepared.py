@@ -1,0 +1,198 @@
+"""Queries that are compiled once for each shape, and then only filled with values.
+
+Building a queryset and its SQL costs more than to run it. What differs from one request to the next are values: so the
+text is kept by the shape of the condition, PostgreSQL keeps its plan (`prepare`), and rows come without a detour
+through models. Ids come as text, as answers show them; everything else as from the queryset's `values_list`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, cast
+
+import msgspec
+from django.db import connection
+from django.db.models import Expression, JSONField, Model, Q, QuerySet
+
+Row = tuple[Any, ...]
+Rows = QuerySet[Any, Any]
+
+LOOKUPS = frozenset({"exact", "gt", "gte", "lt", "lte", "in", "isnull", "has_item"})
+"""Those that compile to the same text for every value."""
+MOST = 1000
+"""Shapes kept: orderings, page sizes and filters may be combined at will."""
+
+
+class Unprepared(Exception):
+    """This condition has something in it that is not only values: run its queryset as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a caller may see: those rows of `all_rows` that meet `condition`.
+
+    all_rows: a function of a module, which gives the same rows to everyone; it is part of what a query is known by.
+    """
+
+    all_rows: Callable[[], Rows]
+    condition: Q
+
+    def rows(self) -> Rows:
+        """As a queryset."""
+        return self.all_rows().filter(self.condition)
+
+    def select(self, where: Q, key: Hashable, finish: Callable[[Rows], Rows]) -> list[Row]:
+        """Those that meet another condition too. Costs one statement.
+
+        finish: makes the queryset of columns of these rows, ordered and cut. key: all that this depends on.
+        Raises Unprepared for a condition of other than plain values.
+        """
+        condition = self.condition & where
+        values: list[Any] = []
+        whole = (connection.vendor, self.all_rows, key, _shape(condition, values))
+        query = _queries.get(whole)
+        if query is None:
+            rows = self.all_rows()
+            query = _queries[whole] = _compiled(finish(rows.filter(_slotted(condition, rows.model, count()))))
+            if len(_queries) > MOST:
+                _queries.popitem(last=False)
+        with cursor() as executed:
+            executed.execute(query.sql, [value_for(field, values[number]) for number, field in query.slots])
+            found = executed.fetchall()
+        return [_loaded(row, query.loaders) for row in found] if query.loaders else found
+
+
+class Slot(Expression):
+    """Stands for a value that is yet to come."""
+
+    def __init__(self, number: int, field: Any) -> None:
+        super().__init__(output_field=field)
+        self.number, self.column = number, field
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """A mark, and itself as the value."""
+        return "%s", [self]
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """sql; of each mark in it the number of its value, and the field whose values these are; what loads columns."""
+
+    sql: str
+    slots: tuple[tuple[int, Any], ...]
+    loaders: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+
+_queries: OrderedDict[Hashable, _Query] = OrderedDict()
+
+
+def cursor() -> Any:
+    """A cursor for statements of fixed text, of few shapes."""
+    prepared = getattr(connection, "prepared_cursor", connection.cursor)
+    return prepared()
+
+
+def value_for(field: Any, value: Any) -> Any:
+    """A value as the database driver takes it; `field` is None for one that it takes as it is."""
+    return value if field is None else field.get_db_prep_value(value, connection)
+
+
+def _shape(condition: Q, values: list[Any]) -> Hashable:
+    """What remains of a condition without its values, which go to the list."""
+    parts: list[Hashable] = [condition.connector, condition.negated]
+    for child in condition.children:
+        if isinstance(child, Q):
+            parts.append(_shape(child, values))
+            continue
+        if not isinstance(child, tuple):
+            raise Unprepared(child)
+        path, value = child
+        lookup = _lookup(path)
+        if lookup == "isnull":
+            parts.append((path, value))
+        elif lookup == "in":
+            values.extend(value)
+            parts.append((path, len(value)))
+        else:
+            values.append(value)
+            parts.append(path)
+    return tuple(parts)
+
+
+def _lookup(path: str) -> str:
+    lookup = path.partition("__")[2] or "exact"
+    if lookup not in LOOKUPS:
+        raise Unprepared(path)
+    return lookup
+
+
+def _slotted(condition: Q, model: type[Model], numbers: Iterator[int]) -> Q:
+    """The condition with slots for its values, in the order of `_shape`."""
+    made = Q(_connector=condition.connector, _negated=condition.negated)
+    for child in condition.children:
+        if isinstance(child, Q):
+            made.children.append(_slotted(child, model, numbers))
+        else:
+            path, value = cast("tuple[str, Any]", child)
+            made.children.append((path, _slots(path, value, model, numbers)))
+    return made
+
+
+def _slots(path: str, value: Any, model: type[Model], numbers: Iterator[int]) -> Any:
+    name, lookup = path.partition("__")[0], _lookup(path)
+    field: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    if lookup == "isnull":
+        return value
+    if lookup == "in":
+        if field.is_relation:  # for these Django wants values
+            raise Unprepared(path)
+        return [Slot(next(numbers), field) for _ in value]
+    return Slot(next(numbers), None if lookup == "has_item" else field)
+
+
+def _compiled(rows: Rows) -> _Query:
+    compiler = rows.query.get_compiler(connection=connection)
+    sql, params = compiler.as_sql()
+    if not all(isinstance(param, Slot) for param in params):
+        raise Unprepared(sql)
+    loaders = ((place, _loader(expression.output_field)) for place, (expression, *_) in enumerate(compiler.select))
+    return _Query(
+        sql,
+        tuple((param.number, param.column) for param in params),
+        tuple((place, loader) for place, loader in loaders if loader is not None),
+    )
+
+
+def _loader(field: Any) -> Callable[[Any], Any] | None:
+    """What makes a value of what the driver gives; None for what it gives as it should be."""
+    kind = field.get_internal_type()
+    if isinstance(field, JSONField):
+        return msgspec.json.decode
+    return None if connection.vendor == "postgresql" else _OF_SQLITE.get(kind)
+
+
+def _dashed(text: str) -> str:
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _instant(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC)
+
+
+_OF_SQLITE: dict[str, Callable[[Any], Any]] = {
+    "UUIDField": _dashed,
+    "ForeignKey": _dashed,
+    "DateTimeField": _instant,
+}
+"""SQLite knows neither ids nor time zones."""
+
+
+def _loaded(row: Row, loaders: tuple[tuple[int, Callable[[Any], Any]], ...]) -> Row:
+    loaded = list(row)
+    for place, loader in loaders:
+        value = loaded[place]
+        if value is not None:
+            loaded[place] = loader(value)
+    return tuple(loaded)

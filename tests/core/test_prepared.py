@@ -1,0 +1,117 @@
+"""Queries that are compiled once for each shape."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+
+from cast import Api, alice, bob
+from duely.core import prepared
+from duely.core.clock import now
+from duely.core.ids import new_id
+from duely.core.prepared import Seen, Unprepared
+from duely.tasks.models import Category, Task
+
+pytestmark = pytest.mark.django_db
+
+
+def all_tasks() -> QuerySet[Task]:
+    return Task.objects.all()
+
+
+def titles(tasks: QuerySet[Any]) -> QuerySet[Any]:
+    return tasks.order_by("title").values_list("title")
+
+
+def found(condition: Q, where: Q | None = None) -> list[str]:
+    return [title for (title,) in Seen(all_tasks, condition).select(where or Q(), "titles", titles)]
+
+
+@pytest.fixture
+def owner(db: None) -> UUID:
+    me = Api(alice())
+    for title in ("a", "b", "c"):
+        assert me.post("tasks/", {"title": title, "tags": [title]}).status_code == 201
+    return me.user.id
+
+
+def test_values_differ_and_the_text_stays(owner: UUID) -> None:
+    other = Api(bob())
+    other.post("tasks/", {"title": "theirs"})
+    assert found(Q(owner_id=owner), Q(title="a")) == ["a"]
+    before = len(prepared._queries)
+    assert found(Q(owner_id=owner), Q(title="b")) == ["b"]
+    assert found(Q(owner_id=other.user.id), Q(title="theirs")) == ["theirs"]
+    assert found(Q(owner_id=other.user.id), Q(title="a")) == []
+    assert len(prepared._queries) == before
+
+
+@pytest.mark.parametrize(
+    "where, expected",
+    [
+        (Q(), ["a", "b", "c"]),
+        (Q(title__in=["a", "c"]), ["a", "c"]),
+        (~Q(title__in=["a", "c"]), ["b"]),
+        (Q(title="a") | Q(title="b"), ["a", "b"]),
+        (Q(title="a") & Q(title="b"), []),
+        (Q(due_at__isnull=False) | Q(title__gt="b"), ["c"]),
+        (Q(due_at__isnull=True, title__lte="b"), ["a", "b"]),
+        (Q(tag_keys__has_item="b"), ["b"]),
+        (~Q(tag_keys__has_item="b") & ~(Q(title="a") | Q(priority__gte=3)), ["c"]),
+        (Q(created_at__gt=now() + timedelta(days=1)), []),
+    ],
+)
+def test_conditions_of_values_select_what_they_say(owner: UUID, where: Q, expected: list[str]) -> None:
+    assert found(Q(owner_id=owner), where) == expected
+
+
+@pytest.mark.parametrize(
+    "where", [Q(title=F("title")) & Q(title__startswith="a"), Q(F("title")), Q(category_id__in=[new_id(), new_id()])]
+)
+def test_other_conditions_are_left_to_querysets(owner: UUID, where: Q) -> None:
+    with pytest.raises(Unprepared):
+        found(Q(owner_id=owner), where)
+
+
+def test_rows_that_hold_someones_values_are_never_kept(owner: UUID) -> None:
+    """Else the next one would get them."""
+
+    def mine() -> QuerySet[Task]:
+        return Task.objects.filter(owner_id=owner)
+
+    before = len(prepared._queries)
+    with pytest.raises(Unprepared):
+        Seen(mine, Q(title="a")).select(Q(), "titles", titles)
+    assert len(prepared._queries) == before
+
+
+def test_what_values_list_gives_comes_with_ids_as_text(owner: UUID) -> None:
+    columns = [field.attname for field in Task._meta.concrete_fields]
+    category = Category(id=new_id(), owner_id=owner, name="x", name_key="x", color="#000000", position=0)
+    category.created_at = category.updated_at = now()
+    category.save()
+    task = Task.objects.get(title="a")
+    Task.objects.filter(pk=task.pk).update(category=category, due_on="2026-01-31", due_at=now())
+    (row,) = Seen(all_tasks, Q(pk=task.pk)).select(Q(), "all", lambda tasks: tasks.values_list(*columns))
+    expected = Task.objects.filter(pk=task.pk).values_list(*columns).get()
+    assert row == tuple(str(value) if isinstance(value, UUID) else value for value in expected)
+
+
+def test_only_so_many_shapes_are_kept(owner: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "MOST", 3)
+    monkeypatch.setattr(prepared, "_queries", type(prepared._queries)())
+    for number in range(1, 8):
+        assert found(Q(owner_id=owner), Q(title__in=["a"] * number)) == ["a"]
+    assert len(prepared._queries) == 3
+
+
+def test_the_server_prepares_them(owner: UUID) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite's driver keeps statements by their text")
+    found(Q(owner_id=owner), Q(title="a"))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        assert any('"title"' in statement for (statement,) in cursor.fetchall())
