@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from duely.activity.models import Change
+from duely.core import prepared
 from duely.core.actor import Actor
 from duely.core.ids import new_id
 from duely.core.records import Statement, run_all, this_connection
@@ -78,22 +79,28 @@ def record(
     changes: Changes | None = None,
     write: Statement | None = None,
     also: Sequence[Statement] = (),
+    alone: bool = False,
 ) -> int:
     """Write one entry of the change log, and with it `write`, the row's own statement, and what follows from it.
 
     actor: None for the system. changes: {field: [old, new]} as the API shows them. also: statements for rows of other
-    tables that hang on the row; none of them sees what another one writes.
-    Runs in the caller's transaction; the owner's counter stays locked until it ends, which is
+    tables that hang on the row; none of them sees what another one writes. alone: nothing else belongs to the
+    transaction, so the caller has opened none; on PostgreSQL the one statement is a transaction by itself.
+    Else it runs in the caller's transaction; the owner's counter stays locked until it ends, which is
     what makes `seq` free of gaps and rise in commit order. Returns that `seq`.
     On PostgreSQL all these writes are one statement, so one round trip.
     """
     entry = Entry(action, target, changes or {})
-    if not connection.in_atomic_block:
+    is_one = connection.vendor == "postgresql" and action not in _followers
+    if alone and not is_one and not connection.in_atomic_block:
+        with transaction.atomic():
+            return record(actor, action, target, at=at, changes=changes, write=write, also=also)
+    if not alone and not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record() needs a transaction")
     _tell(entry)
     row = _row(_shared(actor, at), entry)
     writes = (write, *also) if write else tuple(also)
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         if connection.vendor == "postgresql":
             values = itertools.chain.from_iterable(each.params for each in writes)
             cursor.execute(_one_statement(tuple(each.sql for each in writes)), (*values, _owner(entry), *row))

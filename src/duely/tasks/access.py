@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Subquery, Value
@@ -14,7 +15,7 @@ from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
 from duely.core.prepared import Row
 from duely.tasks.models import Category, Task
-from duely.tasks.queries import ids_taken, seen_task, trashed_tasks, visible_categories, visible_tasks
+from duely.tasks.queries import ids_taken, locked_task, seen_task, trashed_tasks, visible_categories, visible_tasks
 
 
 def task_for(actor: Actor, task_id: UUID) -> Row:
@@ -33,21 +34,22 @@ def locked_task_for(actor: Actor, task_id: UUID, *, category_id: UUID | None = N
     same statement: neither can the zone change nor the category go while the task is written.
     Raises NotFound (404), Forbidden (403), ValidationFailed (400) for a category that is not the owner's.
     """
-    owner = User.objects.select_for_update(no_key=True).filter(pk=OuterRef("owner_id"))
-    found = (
-        visible_tasks(actor)
-        .annotate(zone=Subquery(owner.values("time_zone")), category_fits=_fits(category_id, OuterRef("owner_id")))
-        .select_for_update(of=("self",), no_key=True)
-        .filter(pk=task_id)
-        .first()
-    )
+    found = locked_task(actor, task_id) if category_id is None else _with_category(actor, task_id, category_id)
     if found is None:
         raise NotFound("There is no such task.")
     require(actor, Permission.TASK_EDIT)
-    if not found.category_fits:
+    if category_id is not None and not found.category_fits:  # type: ignore[union-attr]
         raise no_such_category()
     task: Task = found
     return task
+
+
+def _with_category(actor: Actor, task_id: UUID, category_id: UUID) -> Any:
+    owner = User.objects.select_for_update(no_key=True).filter(pk=OuterRef("owner_id"))
+    tasks = visible_tasks(actor).annotate(
+        zone=Subquery(owner.values("time_zone")), category_fits=_fits(category_id, OuterRef("owner_id"))
+    )
+    return tasks.select_for_update(of=("self",), no_key=True).filter(pk=task_id).first()
 
 
 def trashed_task_for(actor: Actor, task_id: UUID) -> Task:

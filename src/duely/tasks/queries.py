@@ -9,11 +9,12 @@ from itertools import chain, pairwise
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
 
+from duely.accounts.models import User
 from duely.core.actor import Actor
 from duely.core.prepared import Row, Seen
 from duely.tasks import search
@@ -72,6 +73,28 @@ def seen_task(actor: Actor, task_id: UUID) -> Row | None:
 
 def _columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
     return tasks.values_list(*TASK_COLUMNS)  # allow: user_text_in_query because the names are above
+
+
+def locked_task(actor: Actor, task_id: UUID) -> Task | None:
+    """One of the tasks that this actor may see, with `zone`, its owner's time zone: the task and its owner locked."""
+    found = seen_tasks(actor).select(Q(pk=task_id), "locked", _locked_with_zone)
+    if not found:
+        return None
+    *values, zone = found[0]
+    columns = dict(zip(_COLUMNS, values, strict=True))
+    columns |= {name: UUID(columns[name]) for name in ("id", "owner_id", "category_id") if columns[name]}
+    task = Task.from_db(DEFAULT_DB_ALIAS, list(columns), list(columns.values()))
+    task.zone = zone  # type: ignore[attr-defined]
+    return task
+
+
+def _locked_with_zone(tasks: QuerySet[Task]) -> QuerySet[Any]:
+    owner = User.objects.select_for_update(no_key=True).filter(pk=OuterRef("owner_id")).values("time_zone")
+    columns = tasks.annotate(zone=Subquery(owner)).select_for_update(no_key=True)
+    return columns.values_list(*_COLUMNS, "zone")  # allow: user_text_in_query because the names are the model's
+
+
+_COLUMNS = tuple(column.attname for column in Task._meta.concrete_fields)
 
 
 def visible_tasks(actor: Actor) -> QuerySet[Task]:
