@@ -6,7 +6,9 @@ import pytest
 from django.test import Client
 
 from cast import V1, Api, adam, alice
-from duely.guard.headers import EXPOSED
+from contract import operations
+from duely.api.idempotency import REPLAYED
+from duely.guard.headers import ACCEPTED, EXPOSED
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +59,26 @@ def test_a_page_of_an_allowed_origin_may_read_answers_and_errors() -> None:
         assert answer["Access-Control-Expose-Headers"] == EXPOSED
         assert "Origin" in answer["Vary"]
         assert "Access-Control-Allow-Credentials" not in answer
+
+
+def test_a_page_of_an_allowed_origin_may_send_and_read_every_header_of_the_document() -> None:
+    sent = {
+        each["name"]
+        for operation in operations()
+        for each in operation.spec.get("parameters", [])
+        if each["in"] == "header"
+    }
+    told = {
+        name
+        for operation in operations()
+        for response in operation.spec["responses"].values()
+        for name in response.get("headers", {})
+    }
+    assert sent > {"Idempotency-Key", "If-Match"}
+    assert sent <= set(ACCEPTED.split(", "))
+    assert told > {"ETag", "Location"}
+    assert told <= set(EXPOSED.split(", "))
+    assert REPLAYED in EXPOSED
 
 
 @pytest.mark.usefixtures("shared")

@@ -24,8 +24,11 @@ STYLED = PAGE.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 ONE_YEAR = "max-age=31536000"
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-ACCEPTED = "Authorization, Content-Type, If-Match, If-None-Match, X-Request-ID"
-EXPOSED = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
+ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+EXPOSED = (
+    "Content-Disposition, ETag, Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After,"
+    " WWW-Authenticate, X-Request-ID"
+)
 PREFLIGHT_SECONDS = "600"
 
 
