@@ -7,9 +7,9 @@ from http import HTTPStatus
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.urls import resolve
 
 from duely.api.problems import problem, refusal
+from duely.api.routes import resolved
 from duely.core import errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
@@ -82,8 +82,8 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         refuse_framing(request)
         path = rules.api_path(request.path_info)
         refuse_body(request.META.get("CONTENT_LENGTH") or "0", settings.LARGE_BODIES.get(path, MAX_BODY_BYTES))
-        view, args, kwargs = resolve(path)
-        response: HttpResponseBase = view(request, *args, **kwargs)
+        view, kwargs = resolved(path)
+        response: HttpResponseBase = view(request, **kwargs)
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
         response = problem(refusal(fault, request), request)
     return finished(response, request)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Self
 from uuid import UUID
 
@@ -20,6 +21,15 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 def parse_address(text: str) -> Address | None:
     """An address in the forms that proxies write: with a port, in brackets, with a zone. None when it is none."""
+    return _parsed(text) if len(text) <= LONGEST else None
+
+
+LONGEST = 100
+"""Characters of an address, as long as it may be, with a port, and blanks around it."""
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -60,7 +70,8 @@ def sane_request_id(text: str) -> bool:
 
 def printable(text: str, limit: int) -> str:
     """Header text for the log: at most `limit` characters, control characters and lone surrogates replaced."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:limit])
+    text = text[:limit]
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def is_api(path: str) -> bool:
