@@ -22,8 +22,8 @@ types: .venv/.dev
 audit: .venv/.dev
 	$(BIN)/pip-audit --strict --requirement requirements/base.txt --require-hashes --disable-pip
 
-bench: .venv/.base
-	$(BIN)/python bench/quick.py $(BENCH_FLAGS)
+bench: .venv/.bench
+	$(BIN)/python bench/compare.py $(BENCH_FLAGS)
 
 docs: .venv/.base
 	$(BIN)/python -m duely.cli.reference
@@ -32,7 +32,7 @@ clean:
 	rm -rf .venv build dist .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 lock: .venv/.dev
-	$(LOCK) --output-file requirements/base.txt && $(LOCK) --group dev --extra celery --constraint requirements/base.txt --output-file requirements/dev.txt
+	$(LOCK) --output-file requirements/base.txt && $(LOCK) --group dev --extra celery --constraint requirements/base.txt --output-file requirements/dev.txt && $(LOCK) --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Duely needs Python 3.11 or newer; name it with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -46,5 +46,10 @@ lock: .venv/.dev
 
 .venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
 	$(PIP) install --require-hashes --requirement requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ .venv/.base
+
+.venv/.bench: requirements/bench.txt pyproject.toml | .venv/bin/python
+	$(PIP) install --require-hashes --requirement requirements/bench.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/.base

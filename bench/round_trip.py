@@ -19,11 +19,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from quick import Client, service
+from machine import tree
+from service import Client, service
 
 CATEGORIES = 20
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima"]
@@ -107,18 +108,10 @@ class Reader:
             self.latencies.append((time.perf_counter() - begun) * 1000)
 
 
-def children(of: int) -> Iterator[int]:
-    """The processes that a process has started, and theirs."""
-    for task in Path(f"/proc/{of}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            yield child
-            yield from children(child)
-
-
 def memory() -> dict[str, int]:
     """The most MiB that each kind of process has had at once, by its command."""
     found: dict[str, int] = {}
-    for process in children(os.getpid()):
+    for process in list(tree(os.getpid()))[1:]:
         command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
         name = (re.findall(r"duely (\w+)", command) or ["web process"])[-1]
@@ -154,7 +147,7 @@ def main() -> int:
             seconds = time.perf_counter() - begun
             reader.ends.set()
             reader.thread.join()
-            cuts = statistics.quantiles(reader.latencies or [0, 0], n=100)
+            cuts = statistics.quantiles(reader.latencies if len(reader.latencies) > 1 else [0, 0], n=100)
             size = file.stat().st_size / 2**20
             read = f"reader {cuts[49]:6.1f} {cuts[98]:7.1f} ms"
             print(f"{name:30}{seconds:8.1f} s {size:7.1f} MiB   {read}   {found or ''}", flush=True)

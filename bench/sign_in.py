@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from quick import Client, service
+from service import Client, service
 
 READERS = 4
 PAUSE_SECONDS = 0.05

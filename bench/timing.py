@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from quick import Client, service
+from service import Client, service
 
 PEOPLE = 60
 """So many that nobody meets the limits of a day: five codes and five guesses of each kind."""
