@@ -17,7 +17,8 @@ HOST = _read.string("HOST", "127.0.0.1").strip("[]")
 PORT = _read.integer("PORT", 8000, minimum=1, maximum=65535)
 WEB_CONCURRENCY = _read.integer("WEB_CONCURRENCY", os.cpu_count() or 1, minimum=1, maximum=256)
 WEB_THREADS = 32
-WEB_AT_ONCE = 2
+# More than run Python at once with profit, since one that waits for a row that someone has locked keeps its place.
+WEB_AT_ONCE = 4
 WORKER_THREADS = 4
 # Beside the threads of a worker, one takes jobs and one renews leases; beside those of the web, one watches the bans.
 _most_threads = max(WEB_AT_ONCE + 1, WORKER_THREADS + 2)

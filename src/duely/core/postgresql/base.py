@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
-from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg.adapt import AdaptersMap
 from psycopg.types.datetime import TimestamptzLoader
@@ -36,15 +35,20 @@ class PreparedCursor(psycopg.Cursor[Any]):
         self.adapters.register_loader("uuid", TextLoader)
 
 
-def check(connection: psycopg.Connection[Any]) -> None:
-    """Raises OperationalError for a connection that the server has closed.
+def is_alive(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a connection that nobody uses still works.
 
-    Such a one has something to read: a farewell, or the end. One that has nothing is not asked.
+    One that the server has closed has something to read: a farewell, or the end. One that has nothing is not asked.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
+    if not poll.poll(0):
+        return True
+    try:
         ConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        return False
+    return True
 
 
 class DatabaseOperations(django.DatabaseOperations):  # type: ignore[misc]
@@ -67,17 +71,19 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         params: dict[str, Any] = super().get_connection_params()
         return {**params, "context": _loading_in_c(params["context"]), "prepare_threshold": 0}
 
-    @property
-    def pool(self) -> Any:
-        """As Django makes it, but for the check."""
-        options = self.settings_dict["OPTIONS"].get("pool")
-        if options and self.alias != NO_DB_ALIAS and self.alias not in self._connection_pools:
-            params = {**self.get_connection_params(), "autocommit": True}
-            made = ConnectionPool(
-                kwargs=params, open=False, configure=self._configure_connection, check=check, **options
-            )
-            self._connection_pools.setdefault(self.alias, made)
-        return super().pool
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """One that works: those in the pool that the server has closed are replaced.
+
+        The pool's own check waits a second after the second such one, so that requests came too late.
+        """
+        connection = super().get_new_connection(conn_params)
+        tries = self.pool.max_size if self.pool else 0
+        while tries and not is_alive(connection):
+            connection.close()
+            self.pool.putconn(connection)
+            connection = super().get_new_connection(conn_params)
+            tries -= 1
+        return connection
 
     def create_cursor(self, name: str | None = None) -> Any:
         """As Django does, without its loader of instants: that of psycopg gives them in UTC too, as connections are."""
