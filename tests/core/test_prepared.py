@@ -69,7 +69,15 @@ def test_conditions_of_values_select_what_they_say(owner: UUID, where: Q, expect
 
 
 @pytest.mark.parametrize(
-    "where", [Q(title=F("title")) & Q(title__startswith="a"), Q(F("title")), Q(category_id__in=[new_id(), new_id()])]
+    "where",
+    [
+        Q(title__startswith="a"),
+        Q(F("title")),
+        Q(category_id__in=[new_id(), new_id()]),
+        Q(due_at=None),
+        Q(title=F("title")),
+    ],
+    ids=["other lookups", "expressions", "lists of foreign keys", "null", "columns"],
 )
 def test_other_conditions_are_left_to_querysets(owner: UUID, where: Q) -> None:
     with pytest.raises(Unprepared):

@@ -115,6 +115,8 @@ def _shape(condition: Q, values: list[Any]) -> Hashable:
         elif lookup == "in":
             values.extend(value)
             parts.append((path, len(value)))
+        elif value is None or hasattr(value, "resolve_expression"):  # another text
+            raise Unprepared(path)
         else:
             values.append(value)
             parts.append(path)

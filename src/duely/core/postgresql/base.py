@@ -41,11 +41,10 @@ def is_alive(connection: psycopg.Connection[Any]) -> bool:
     One that the server has closed has something to read: a farewell, or the end. One that has nothing is not asked.
     """
     poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if not poll.poll(0):
-        return True
     try:
-        ConnectionPool.check_connection(connection)
+        poll.register(connection.fileno(), select.POLLIN)
+        if poll.poll(0):
+            ConnectionPool.check_connection(connection)
     except psycopg.Error:
         return False
     return True
