@@ -22,8 +22,9 @@ def stranger(role: str = "member", user_id: Any = None) -> Actor:
 
 def test_a_broken_constraint_that_has_no_name_stays_a_fault(committed_db: None) -> None:
     someone = stranger(user_id=alice().id)
-    with pytest.raises(IntegrityError):
-        actions.create_task(actor=someone, fields={"title": ""}, now=now())
+    for fields in ({"title": ""}, {"title": "", "due_date": None}):
+        with pytest.raises(IntegrityError):
+            actions.create_task(actor=someone, fields=fields, now=now())
     with pytest.raises(IntegrityError):
         actions.create_category(actor=stranger(), fields={"name": "x"}, now=now())
     nameless = actions.Operation(Verb.CREATE, fields={"title": ""})
