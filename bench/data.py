@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 from search import vocabulary
 
-SESSION = "-c TimeZone=UTC -c maintenance_work_mem=256MB"
+OPTIONS = "-c TimeZone=UTC -c maintenance_work_mem=256MB"
 BATCH = 10_000
 DAYS = 400
 TEXTS = 20_000
@@ -72,9 +72,7 @@ class Loader:
     def __init__(self, url: str) -> None:
         self.is_postgres = not url.startswith("sqlite")
         if self.is_postgres:
-            self.connection: Any = psycopg.connect(
-                url, autocommit=True, options="-c TimeZone=UTC -c maintenance_work_mem=256MB"
-            )
+            self.connection: Any = psycopg.connect(url, autocommit=True, options=OPTIONS)
         else:
             self.connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
             self.connection.execute("PRAGMA synchronous = OFF")

