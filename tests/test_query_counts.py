@@ -4,13 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
-from cast import Api, adam, alice, person
+from cast import Api, adam, alice, bob, log_of, person
 from contract import content_of
+from duely.activity.actions import Nobody, follow, record
+from duely.activity.models import Change
+from duely.core.clock import now
 from duely.core.ids import new_id
-from duely.tasks.models import Category, Task
+from duely.core.records import insertion
+from duely.tasks.models import Category, Task, TaskWords
 from duely.transfer.rules import BATCH
 
 READ = 2
@@ -273,3 +277,66 @@ def kept(response: Any) -> Any:
     """An answer that has been read to its end."""
     assert content_of(response)
     return response
+
+
+def verbs(api: Api, method: str, path: str, body: object = None, status: int = 200) -> list[str]:
+    """The first word of each statement of one call."""
+    return [sql.split()[0] for sql in cost(lambda: api.call(method.upper(), path, body), status)]
+
+
+def test_reads_cost_one_statement_and_the_one_of_the_caller(committed_db: None) -> None:
+    me = Api(alice())
+    task = me.post("tasks/", {"title": "x"}).json()["id"]
+    assert verbs(me, "get", "tasks/") == ["SELECT", "SELECT"]
+    assert verbs(me, "get", "tasks/?status=pending&ordering=due_date") == ["SELECT", "SELECT"]
+    assert verbs(me, "get", f"tasks/{task}/") == ["SELECT", "SELECT"]
+
+
+def test_a_plain_new_task_is_one_statement_on_postgresql(committed_db: None) -> None:
+    me = Api(alice())
+    found = verbs(me, "post", "tasks/", {"title": "x", "tags": ["a"], "priority": "high"}, 201)
+    one = ["WITH"] if connection.vendor == "postgresql" else ["BEGIN", "INSERT", "INSERT", "INSERT", "INSERT", "COMMIT"]
+    assert found == ["SELECT", *one]
+    ((action, _),) = log_of(me.user)
+    assert action == "task.created"
+    assert TaskWords.objects.count() == 1
+
+
+def test_a_new_task_that_hangs_on_other_rows_locks_its_owner_first(committed_db: None) -> None:
+    me = Api(alice())
+    found = verbs(me, "post", "tasks/", {"title": "x", "due_date": "2099-01-31"}, 201)
+    assert found[:3] == ["SELECT", "BEGIN", "SELECT"]
+    assert found[-1] == "COMMIT"
+
+
+def test_an_edit_locks_the_task_and_writes_once(committed_db: None) -> None:
+    me = Api(alice())
+    task = me.post("tasks/", {"title": "x"}).json()["id"]
+    found = verbs(me, "patch", f"tasks/{task}/", {"priority": "high"})
+    writes = ["WITH"] if connection.vendor == "postgresql" else ["UPDATE", "INSERT", "INSERT"]
+    assert found == ["SELECT", "BEGIN", "SELECT", *writes, "COMMIT"]
+    with CaptureQueriesContext(connection) as queries:
+        me.patch(f"tasks/{task}/", {"priority": "low"})
+    assert sum("FOR NO KEY UPDATE" in query["sql"] for query in queries) == (connection.vendor == "postgresql")
+
+
+def test_a_task_and_its_log_are_there_together_or_not_at_all(committed_db: None) -> None:
+    """A statement by itself fails as a whole."""
+    me, other = Api(alice()), Api(bob())
+    task = other.post("tasks/", {"title": "x"}).json()["id"]
+    again = Task.objects.get(pk=task)
+    with pytest.raises(IntegrityError):
+        record(None, "task.created", again, at=now(), write=insertion(again), alone=True)
+    assert Change.objects.count() == 1
+    assert me.get("activity-logs/").json()["data"] == []
+
+
+def test_what_follows_from_a_change_is_in_one_transaction_with_it(committed_db: None) -> None:
+    """Then it is more than one statement."""
+    seen = []
+    follow("test.followed", lambda entry: seen.append(connection.in_atomic_block))
+    with CaptureQueriesContext(connection) as queries:
+        record(None, "test.followed", Nobody("test"), at=now(), alone=True)
+    assert seen == [True]
+    assert queries[0]["sql"].startswith("BEGIN")
+    assert queries[-1]["sql"].startswith("COMMIT")

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError, connection
+from django.db import connection
 from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q, QuerySet, Sum
 
 from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
@@ -42,21 +42,8 @@ def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
         Session._meta.pk.get_db_prep_value(user_id, connection),
         connection.ops.adapt_datetimefield_value(now),
     )
-    try:
-        row = _first(_CALLER, params)
-    except OperationalError:
-        # The first statement of a request finds out that its connection was closed. To ask again does no harm.
-        if connection.connection is None or connection.in_atomic_block or connection.is_usable():
-            raise
-        connection.close()
-        row = _first(_CALLER, params)
-    return Caller(*row) if row else None
-
-
-def _first(sql: str, params: tuple[Any, ...]) -> Any:
-    with prepared.cursor() as cursor:
-        cursor.execute(sql, params)
-        return cursor.fetchone()
+    rows = prepared.rows_of(_CALLER, params)
+    return Caller(*rows[0]) if rows else None
 
 
 def visible_users(actor: Actor) -> QuerySet[User]:

@@ -135,10 +135,14 @@ class Listing:
         """What `fields` may name."""
         return tuple(declared.encode_name for declared in msgspec.structs.fields(self.item))
 
-    def read(self, wanted: frozenset[str] | None = None) -> tuple[str | Combinable, ...]:
-        """What to select for `columns`, where only these fields are shown."""
-        left_out = dict.fromkeys(self.costly.keys() - wanted, _NOTHING) if wanted else {}
-        return tuple({**self.costly, **left_out}.get(name, name) for name in self.columns)
+    def read(self, unread: frozenset[str] = frozenset()) -> tuple[str | Combinable, ...]:
+        """What to select for `columns`, where these are left out."""
+        reads = {**self.costly, **dict.fromkeys(unread, _NOTHING)}
+        return tuple(reads.get(name, name) for name in self.columns)
+
+    def _unread(self, query: ListQuery) -> frozenset[str]:
+        """The costly columns that this query does not show."""
+        return frozenset() if query.fields is None else frozenset(self.costly.keys() - query.fields)
 
     def parse(self, params: QueryDict, actor: Actor) -> ListQuery:
         """Check the query string. Raises ValidationFailed with every fault, or InvalidCursor."""
@@ -248,14 +252,12 @@ class Listing:
         behind = Q() if query.after is None else _after(query.order, query.after)
         if isinstance(rows, Seen) and query.search is None:
             with suppress(Unprepared):
-                unread = self.costly.keys() - query.fields if query.fields else ()
-                return rows.select(
-                    query.where & behind, (self.name, frozenset(unread), query.order, query.limit), finish
-                )
+                key = (self.name, self._unread(query), query.order, query.limit)
+                return rows.select(query.where & behind, key, finish)
         return list(finish(_selected(rows, query).filter(behind)))
 
     def _ordered(self, rows: QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
-        columns = (*self.read(query.fields), *(term.column for term in query.order))
+        columns = (*self.read(self._unread(query)), *(term.column for term in query.order))
         return rows.order_by(*map(_order_by, query.order)).values_list(*columns)
 
 

@@ -6,14 +6,14 @@ through models. Ids come as text, as answers show them; everything else as from 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, cast
 
 import msgspec
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import Expression, JSONField, Model, Q, QuerySet
 
 Row = tuple[Any, ...]
@@ -58,9 +58,7 @@ class Seen:
             query = _queries[whole] = _compiled(finish(rows.filter(_slotted(condition, rows.model, count()))))
             if len(_queries) > MOST:
                 _queries.popitem(last=False)
-        with cursor() as executed:
-            executed.execute(query.sql, [value_for(field, values[number]) for number, field in query.slots])
-            found = executed.fetchall()
+        found = rows_of(query.sql, [_value(field, values[number]) for number, field in query.slots])
         return [_loaded(row, query.loaders) for row in found] if query.loaders else found
 
 
@@ -94,7 +92,28 @@ def cursor() -> Any:
     return prepared()
 
 
-def value_for(field: Any, value: Any) -> Any:
+def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
+    """What a statement that only reads finds.
+
+    A connection that was closed since it was last looked at is replaced: to ask again does no harm, but for what a
+    transaction did before.
+    """
+    try:
+        return _fetched(sql, params)
+    except OperationalError:
+        if connection.connection is None or connection.in_atomic_block or connection.is_usable():
+            raise
+        connection.close()
+        return _fetched(sql, params)
+
+
+def _fetched(sql: str, params: Sequence[Any]) -> list[Row]:
+    with cursor() as executed:
+        executed.execute(sql, params)
+        return cast("list[Row]", executed.fetchall())
+
+
+def _value(field: Any, value: Any) -> Any:
     """A value as the database driver takes it; `field` is None for one that it takes as it is."""
     return value if field is None else field.get_db_prep_value(value, connection)
 
@@ -169,10 +188,9 @@ def _compiled(rows: Rows) -> _Query:
 
 def _loader(field: Any) -> Callable[[Any], Any] | None:
     """What makes a value of what the driver gives; None for what it gives as it should be."""
-    kind = field.get_internal_type()
     if isinstance(field, JSONField):
         return msgspec.json.decode
-    return None if connection.vendor == "postgresql" else _OF_SQLITE.get(kind)
+    return None if connection.vendor == "postgresql" else _OF_SQLITE.get(field.get_internal_type())
 
 
 def _dashed(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Subquery, Value
+from django.db.models import Exists, OuterRef, Value
 from django.db.models.expressions import Combinable
 
 from duely.accounts.access import require
@@ -15,7 +15,15 @@ from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
 from duely.core.prepared import Row
 from duely.tasks.models import Category, Task
-from duely.tasks.queries import ids_taken, locked_task, seen_task, trashed_tasks, visible_categories, visible_tasks
+from duely.tasks.queries import (
+    ids_taken,
+    locked_task,
+    seen_categories,
+    seen_task,
+    seen_tasks,
+    seen_trash,
+    with_locked_zone,
+)
 
 
 def task_for(actor: Actor, task_id: UUID) -> Row:
@@ -45,17 +53,14 @@ def locked_task_for(actor: Actor, task_id: UUID, *, category_id: UUID | None = N
 
 
 def _with_category(actor: Actor, task_id: UUID, category_id: UUID) -> Any:
-    owner = User.objects.select_for_update(no_key=True).filter(pk=OuterRef("owner_id"))
-    tasks = visible_tasks(actor).annotate(
-        zone=Subquery(owner.values("time_zone")), category_fits=_fits(category_id, OuterRef("owner_id"))
-    )
-    return tasks.select_for_update(of=("self",), no_key=True).filter(pk=task_id).first()
+    tasks = with_locked_zone(seen_tasks(actor).rows())
+    return tasks.annotate(category_fits=_fits(category_id, OuterRef("owner_id"))).filter(pk=task_id).first()
 
 
 def trashed_task_for(actor: Actor, task_id: UUID) -> Task:
     """A task to take out of the trash, also one that is not in it, locked. Raises NotFound (404), Forbidden (403)."""
-    tasks = visible_tasks(actor) | trashed_tasks(actor)
-    task = tasks.select_for_update(no_key=True).filter(pk=task_id).first()
+    tasks = seen_tasks(actor).rows() | seen_trash(actor).rows()
+    task: Task | None = tasks.select_for_update(no_key=True).filter(pk=task_id).first()
     if task is None:
         raise NotFound("There is no such task.")
     require(actor, Permission.TASK_EDIT)
@@ -104,7 +109,7 @@ def lock_for_changes(
     require(actor, Permission.TASK_EDIT)
     wanted = {actor.user_id, *(owners if actor.sees_all else ())}
     if actor.sees_all and tasks:
-        wanted |= set(visible_tasks(actor).filter(pk__in=tasks).values_list("owner_id", flat=True))
+        wanted |= set(seen_tasks(actor).rows().filter(pk__in=tasks).values_list("owner_id", flat=True))
     people = User.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
     zones = dict(people.values_list("pk", "time_zone"))
     drawers: dict[UUID, UUID] = {}
@@ -113,7 +118,7 @@ def lock_for_changes(
         drawers = dict(theirs.select_for_update(no_key=True).values_list("pk", "owner_id"))
     found = {}
     if tasks:
-        theirs_too = visible_tasks(actor).filter(pk__in=tasks, owner_id__in=zones).order_by("pk")
+        theirs_too = seen_tasks(actor).rows().filter(pk__in=tasks, owner_id__in=zones).order_by("pk")
         found = {task.id: task for task in theirs_too.select_for_update(no_key=True)}
     return Locked(zones, drawers, found)
 
@@ -209,8 +214,8 @@ def no_such_category() -> ValidationFailed:
 
 def category_for(actor: Actor, category_id: UUID, *, lock: bool = False) -> Category:
     """A category with its `task_count`; with `lock`, to change it. Raises NotFound (404), Forbidden (403)."""
-    categories = visible_categories(actor).filter(pk=category_id)
-    category = (categories.select_for_update(of=("self",)) if lock else categories).first()
+    categories = seen_categories(actor).rows().filter(pk=category_id)
+    category: Category | None = (categories.select_for_update(of=("self",)) if lock else categories).first()
     if category is None:
         raise NotFound("There is no such category.")
     require(actor, Permission.CATEGORY_EDIT if lock else Permission.CATEGORY_VIEW)

@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
 
 from duely.accounts.models import User
+from duely.api.lists import model_columns
 from duely.core.actor import Actor
 from duely.core.prepared import Row, Seen
 from duely.tasks import search
@@ -77,7 +78,7 @@ def _columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
 
 def locked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, with `zone`, its owner's time zone: the task and its owner locked."""
-    found = seen_tasks(actor).select(Q(pk=task_id), "locked", _locked_with_zone)
+    found = seen_tasks(actor).select(Q(pk=task_id), "locked", _locked_columns)
     if not found:
         return None
     *values, zone = found[0]
@@ -88,23 +89,18 @@ def locked_task(actor: Actor, task_id: UUID) -> Task | None:
     return task
 
 
-def _locked_with_zone(tasks: QuerySet[Task]) -> QuerySet[Any]:
+def with_locked_zone(tasks: QuerySet[Task]) -> QuerySet[Any]:
+    """Adds `zone`, the time zone of each one's owner: the tasks and their owners are locked."""
     owner = User.objects.select_for_update(no_key=True).filter(pk=OuterRef("owner_id")).values("time_zone")
-    columns = tasks.annotate(zone=Subquery(owner)).select_for_update(no_key=True)
-    return columns.values_list(*_COLUMNS, "zone")  # allow: user_text_in_query because the names are the model's
+    return tasks.annotate(zone=Subquery(owner)).select_for_update(no_key=True)
 
 
-_COLUMNS = tuple(column.attname for column in Task._meta.concrete_fields)
+def _locked_columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
+    found = with_locked_zone(tasks)
+    return found.values_list(*_COLUMNS, "zone")  # allow: user_text_in_query because the names are the model's
 
 
-def visible_tasks(actor: Actor) -> QuerySet[Task]:
-    """As `seen_tasks`."""
-    return seen_tasks(actor).rows()
-
-
-def trashed_tasks(actor: Actor) -> QuerySet[Task]:
-    """As `seen_trash`."""
-    return seen_trash(actor).rows()
+_COLUMNS = model_columns(Task)
 
 
 def own_tasks(actor: Actor, made_by: datetime, limit: int) -> QuerySet[Task]:
@@ -198,11 +194,6 @@ def all_categories() -> QuerySet[Any]:
 def seen_categories(actor: Actor) -> Seen:
     """The categories that this actor may see."""
     return Seen(all_categories, Q() if actor.sees_all else Q(owner_id=actor.user_id))
-
-
-def visible_categories(actor: Actor) -> QuerySet[Category]:
-    """As `seen_categories`."""
-    return seen_categories(actor).rows()
 
 
 def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:

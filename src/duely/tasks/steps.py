@@ -1,17 +1,18 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import date, datetime
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
 
 from duely.activity.actions import Changes
 from duely.activity.queries import fields_of_last
+from duely.api.lists import model_columns
 from duely.api.versions import EditConflict, Expected
 from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
@@ -104,8 +105,9 @@ def with_new_words(changed: Iterable[tuple[Task, Task]]) -> list[Task]:
 
 def _update_of(former: Task, task: Task) -> Statement:
     """The statement for the columns in which a locked task differs from what it was."""
-    names = [column.attname for column in Task._meta.concrete_fields]
-    return update(task, {name: new for name in names if (new := getattr(task, name)) != getattr(former, name)})
+    return update(
+        task, {name: new for name in model_columns(Task) if (new := getattr(task, name)) != getattr(former, name)}
+    )
 
 
 def category_news(category: Category) -> Changes:
@@ -208,12 +210,18 @@ def place_reminders(tasks: Iterable[tuple[Task, str, Sequence[str]]], now: datet
         rows += own
     if gone:
         _removal(gone).run()
-    for start in range(0, len(rows), ROWS):
-        insertions(rows[start : start + ROWS], otherwise=_KEEP_UNLESS_MOVED).run()
+    for part in _parts(rows):
+        insertions(part, otherwise=_KEEP_UNLESS_MOVED).run()
 
 
 ROWS = 1000
 """Rows in one statement. With 7 values each that is far below the 32,766 that SQLite takes."""
+T = TypeVar("T")
+
+
+def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many at once as one statement takes."""
+    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
 
 
 def _removal(reminders: Sequence[tuple[UUID, str]]) -> Statement:
@@ -263,8 +271,8 @@ _TASK_KEY: Any = Task._meta.pk
 def update_alike(change: str, tasks: Sequence[Task], now: datetime, *values: Any) -> list[Statement]:
     """The UPDATE of all these tasks, with their versions. change: SQL, from the source alone, with its values."""
     statements = []
-    for start in range(0, len(tasks), ROWS):
-        marks, ids = listed(tasks[start : start + ROWS])
+    for part in _parts(tasks):
+        marks, ids = listed(part)
         sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
         statements.append(Statement(sql, (*values, stored(now), *ids)))
     return statements
@@ -295,8 +303,7 @@ def _for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any,
     if connection.vendor == "postgresql":  # nothing else tells it what they are
         marks = f"(%s::{key.db_type(connection)}, %s::{value.db_type(connection)})"
     statements = []
-    for start in range(0, len(pairs), ROWS):
-        part = pairs[start : start + ROWS]
+    for part in _parts(pairs):
         stored_pairs = (
             (key.get_db_prep_save(one, connection), value.get_db_prep_save(other, connection)) for one, other in part
         )
