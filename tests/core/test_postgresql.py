@@ -1,11 +1,17 @@
-"""Connections to PostgreSQL that the server has closed."""
+"""Connections to PostgreSQL: those that the server has closed, those that threads hand on, and what is prepared."""
+
+from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, alice
+from duely.core import prepared
+from duely.core.postgresql.base import is_alive
+from programs import until
 from races import together
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="of PostgreSQL's backend")
@@ -62,8 +68,6 @@ def test_a_connection_that_works_is_not_asked(me: Api) -> None:
 
 def test_within_a_transaction_nothing_is_tried_again(me: Api) -> None:
     """What it did before is gone."""
-    from django.db import transaction
-
     from duely.accounts import queries
     from duely.core.clock import now
 
@@ -72,3 +76,79 @@ def test_within_a_transaction_nothing_is_tried_again(me: Api) -> None:
         kill_all()
         queries.caller(me.user.id, me.user.id, now())
     connection.close()
+
+
+def in_another_thread(work: Callable[[], Any]) -> Any:
+    def done() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return together(done)[0]
+
+
+def number_of_backend() -> int:
+    return int(prepared.rows_of("SELECT pg_backend_pid()", ())[0][0])
+
+
+def test_a_connection_goes_from_one_thread_to_the_next_with_what_it_has_prepared(me: Api) -> None:
+    number = number_of_backend()
+    lent = connection.lend()
+    assert connection.connection is None
+
+    def go_on() -> tuple[int, int]:
+        connection.adopt(lent)
+        many = prepared.rows_of("SELECT count(*) FROM pg_prepared_statements WHERE statement ~ %s", ("backend_pid",))
+        with transaction.atomic():
+            return number_of_backend(), many[0][0]
+
+    assert in_another_thread(go_on) == (number, 1)
+
+
+def test_a_connection_that_is_not_clean_is_not_lent(me: Api) -> None:
+    connection.close()
+    assert connection.lend() is None
+    with transaction.atomic():
+        connection.ensure_connection()
+        assert connection.lend() is None
+        assert connection.connection is not None
+    with pytest.raises(ProgrammingError):
+        prepared.rows_of("SELECT nothing", ())
+    assert connection.lend() is None
+    assert connection.connection is None
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_adopted(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duely.core.postgresql.base.TRUSTED_SECONDS", -1)
+    number_of_backend()
+    lent = connection.lend()
+    kill_all()
+    until(lambda: not is_alive(lent.connection))
+    connection.adopt(lent)
+    assert connection.connection is None
+    assert number_of_backend()
+
+
+def test_after_a_while_the_pool_sees_a_connection_again(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duely.core.postgresql.base.TAKEN_SECONDS", -1)
+    number_of_backend()
+    assert connection.lend() is None
+    assert connection.connection is None
+
+
+def test_what_is_prepared_outlives_a_rollback_and_is_let_go_when_it_is_too_much(
+    me: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = "SELECT count(*) FROM pg_prepared_statements WHERE name ~ '^duely'"
+    monkeypatch.setattr("duely.core.postgresql.base.PREPARED_AT_MOST", 3)
+    with pytest.raises(OperationalError), transaction.atomic():
+        for number in range(5):
+            assert prepared.rows_of(f"SELECT {number} + %s::int", (1,)) == [(number + 1,)]
+        raise OperationalError
+    assert prepared.rows_of(kept, ()) == [(3,)]
+    assert prepared.rows_of("SELECT 0 + %s::int", (1,)) == [(1,)]
+
+
+def test_a_percent_sign_is_written_twice(me: Api) -> None:
+    assert prepared.rows_of("SELECT '5 %%' || %s::text", ("s",)) == [("5 %s",)]

@@ -27,7 +27,7 @@ def titles(tasks: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def found(condition: Q, where: Q | None = None) -> list[str]:
-    return [title for (title,) in Seen(all_tasks, condition).select(where or Q(), "titles", titles)]
+    return [title for (title,) in Seen(all_tasks, (condition,)).select((where or Q(),), "titles", titles)]
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_rows_that_hold_someones_values_are_never_kept(owner: UUID) -> None:
 
     before = len(prepared._queries)
     with pytest.raises(Unprepared):
-        Seen(mine, Q(title="a")).select(Q(), "titles", titles)
+        Seen(mine, (Q(title="a"),)).select((), "titles", titles)
     assert len(prepared._queries) == before
 
 
@@ -103,7 +103,7 @@ def test_what_values_list_gives_comes_with_ids_as_text(owner: UUID) -> None:
     category.save()
     task = Task.objects.get(title="a")
     Task.objects.filter(pk=task.pk).update(category=category, due_on="2026-01-31", due_at=now())
-    (row,) = Seen(all_tasks, Q(pk=task.pk)).select(Q(), "all", lambda tasks: tasks.values_list(*columns))
+    (row,) = Seen(all_tasks, (Q(pk=task.pk),)).select((), "all", lambda tasks: tasks.values_list(*columns))
     expected = Task.objects.filter(pk=task.pk).values_list(*columns).get()
     assert row == tuple(str(value) if isinstance(value, UUID) else value for value in expected)
 

@@ -16,7 +16,7 @@ def all_changes() -> QuerySet[Change]:
 
 def seen_changes(actor: Actor) -> Seen:
     """The log of what is the actor's; for those who see everything, the whole of it."""
-    return Seen(all_changes, Q() if actor.sees_all else Q(owner_id=actor.user_id))
+    return Seen(all_changes, () if actor.sees_all else (Q(owner_id=actor.user_id),))
 
 
 def fields_of_last(owner_id: UUID, target_id: UUID, many: int) -> set[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -69,8 +69,7 @@ class Meta(msgspec.Struct, frozen=True):
     version: str = "1.0"
 
 
-@dataclass(frozen=True, slots=True)
-class OrderTerm:
+class OrderTerm(NamedTuple):
     """One term of an ordering, as asked for."""
 
     column: str
@@ -82,7 +81,7 @@ class OrderTerm:
 class ListQuery:
     """A list request, checked."""
 
-    where: Q = field(default_factory=Q)
+    where: list[Q] = field(default_factory=list)
     order: tuple[OrderTerm, ...] = ()
     after: tuple[Any, ...] | None = None
     fingerprint: bytes = b""
@@ -150,12 +149,13 @@ class Listing:
         faults: list[FieldError] = []
         bound: list[tuple[str, str]] = []
         order_text = self.default_order
+        query.order = self.default_terms
         for name, values in params.lists():
             try:
                 raw = _single(values)
                 if name in self.conditions:
                     declared, suffix = self.conditions[name]
-                    query.where &= declared.condition(suffix, raw, actor)
+                    query.where.append(declared.condition(suffix, raw, actor))
                     bound.append((name, raw))
                 elif name == "search" and self.search is not None:
                     query.search = self.search(raw, actor)
@@ -173,7 +173,8 @@ class Listing:
             except Invalid as fault:
                 faults.append(FieldError(name, fault.code, fault.message))
         try:
-            query.order = self._order(order_text)
+            if order_text != self.default_order:
+                query.order = self._order(order_text)
         except Invalid as fault:
             faults.append(FieldError("ordering", fault.code, fault.message))
         faults.extend(self._conflicts(params, query))
@@ -189,6 +190,11 @@ class Listing:
         """Every query parameter of this list."""
         searched = ("search",) if self.search else ()
         return (*self.conditions, *searched, "ordering", "fields", "limit", "cursor", "page", "page_size")
+
+    @cached_property
+    def default_terms(self) -> tuple[OrderTerm, ...]:
+        """The order of a list that was asked for none."""
+        return self._order(self.default_order)
 
     def _fields(self, raw: str) -> frozenset[str]:
         names = frozenset(raw.split(","))
@@ -249,12 +255,12 @@ class Listing:
         def finish(selected: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
             return self._ordered(selected, query)[: query.limit + 1]
 
-        behind = Q() if query.after is None else _after(query.order, query.after)
+        behind = () if query.after is None else (_after(query.order, query.after),)
         if isinstance(rows, Seen) and query.search is None:
             with suppress(Unprepared):
                 key = (self.name, self._unread(query), query.order, query.limit)
-                return rows.select(query.where & behind, key, finish)
-        return list(finish(_selected(rows, query).filter(behind)))
+                return rows.select((*query.where, *behind), key, finish)
+        return list(finish(_selected(rows, query).filter(*behind)))
 
     def _ordered(self, rows: QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
         columns = (*self.read(self._unread(query)), *(term.column for term in query.order))
@@ -262,7 +268,7 @@ class Listing:
 
 
 def _selected(rows: Seen | QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
-    selected = (rows.rows() if isinstance(rows, Seen) else rows).filter(query.where)
+    selected = (rows.rows() if isinstance(rows, Seen) else rows).filter(*query.where)
     return selected if query.search is None else query.search(selected, counted=query.page is not None)
 
 

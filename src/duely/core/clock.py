@@ -18,7 +18,7 @@ def now() -> datetime:
 
 def rfc3339(instant: datetime) -> str:
     """An aware instant as answers show it: UTC, milliseconds, `Z` (RFC 3339 section 5.6)."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_day(text: str) -> date:

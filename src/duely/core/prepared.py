@@ -6,7 +6,7 @@ through models. Ids come as text, as answers show them; everything else as from 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -15,6 +15,8 @@ from typing import Any, cast
 import msgspec
 from django.db import OperationalError, connection
 from django.db.models import Expression, JSONField, Model, Q, QuerySet
+
+from duely.core.records import this_connection
 
 Row = tuple[Any, ...]
 Rows = QuerySet[Any, Any]
@@ -31,34 +33,40 @@ class Unprepared(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller may see: those rows of `all_rows` that meet `condition`.
+    """What a caller may see: those rows of `all_rows` that meet all `conditions`.
 
     all_rows: a function of a module, which gives the same rows to everyone; it is part of what a query is known by.
     """
 
     all_rows: Callable[[], Rows]
-    condition: Q
+    conditions: tuple[Q, ...]
 
     def rows(self) -> Rows:
         """As a queryset."""
-        return self.all_rows().filter(self.condition)
+        return self.all_rows().filter(*self.conditions)
 
-    def select(self, where: Q, key: Hashable, finish: Callable[[Rows], Rows]) -> list[Row]:
-        """Those that meet another condition too. Costs one statement.
+    def select(self, where: Iterable[Q], key: Hashable, finish: Callable[[Rows], Rows]) -> list[Row]:
+        """Those that meet further conditions too. Costs one statement.
 
         finish: makes the queryset of columns of these rows, ordered and cut. key: all that this depends on.
         Raises Unprepared for a condition of other than plain values.
         """
-        condition = self.condition & where
+        conditions = (*self.conditions, *where)
         values: list[Any] = []
-        whole = (connection.vendor, self.all_rows, key, _shape(condition, values))
+        database = this_connection()
+        whole = (database.vendor, self.all_rows, key, *[_shape(condition, values) for condition in conditions])
         query = _queries.get(whole)
         if query is None:
-            rows = self.all_rows()
-            query = _queries[whole] = _compiled(finish(rows.filter(_slotted(condition, rows.model, count()))))
+            rows, numbers = self.all_rows(), count()
+            slotted = [_slotted(condition, rows.model, numbers) for condition in conditions]
+            query = _queries[whole] = _compiled(finish(rows.filter(*slotted)))
             if len(_queries) > MOST:
                 _queries.popitem(last=False)
-        found = rows_of(query.sql, [_value(field, values[number]) for number, field in query.slots])
+        params = [
+            values[number] if field is None else field.get_db_prep_value(values[number], database)
+            for number, field in query.slots
+        ]
+        found = rows_of(query.sql, params)
         return [_loaded(row, query.loaders) for row in found] if query.loaders else found
 
 
@@ -98,24 +106,23 @@ def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
     A connection that was closed since it was last looked at is replaced: to ask again does no harm, but for what a
     transaction did before.
     """
+    database: Any = this_connection()
     try:
-        return _fetched(sql, params)
+        return _fetched(database, sql, params)
     except OperationalError:
-        if connection.connection is None or connection.in_atomic_block or connection.is_usable():
+        if database.connection is None or database.in_atomic_block or database.is_usable():
             raise
-        connection.close()
-        return _fetched(sql, params)
+        database.close()
+        return _fetched(database, sql, params)
 
 
-def _fetched(sql: str, params: Sequence[Any]) -> list[Row]:
+def _fetched(database: Any, sql: str, params: Sequence[Any]) -> list[Row]:
+    """Directly, where the backend can, and nobody wants to see what is executed."""
+    if database.vendor == "postgresql" and not (database.queries_logged or database.execute_wrappers):
+        return cast("list[Row]", database.prepared_rows(sql, params))
     with cursor() as executed:
         executed.execute(sql, params)
         return cast("list[Row]", executed.fetchall())
-
-
-def _value(field: Any, value: Any) -> Any:
-    """A value as the database driver takes it; `field` is None for one that it takes as it is."""
-    return value if field is None else field.get_db_prep_value(value, connection)
 
 
 def _shape(condition: Q, values: list[Any]) -> Hashable:
@@ -189,8 +196,12 @@ def _compiled(rows: Rows) -> _Query:
 def _loader(field: Any) -> Callable[[Any], Any] | None:
     """What makes a value of what the driver gives; None for what it gives as it should be."""
     if isinstance(field, JSONField):
-        return msgspec.json.decode
+        return _json
     return None if connection.vendor == "postgresql" else _OF_SQLITE.get(field.get_internal_type())
+
+
+def _json(text: str) -> Any:
+    return [] if text == "[]" else msgspec.json.decode(text)
 
 
 def _dashed(text: str) -> str:

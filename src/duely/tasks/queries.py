@@ -58,17 +58,17 @@ def all_tasks() -> QuerySet[Task]:
 
 def seen_tasks(actor: Actor) -> Seen:
     """The tasks that this actor may see, without those in the trash."""
-    return Seen(all_tasks, LIVE if actor.sees_all else LIVE & Q(owner_id=actor.user_id))
+    return Seen(all_tasks, (LIVE,) if actor.sees_all else (LIVE, Q(owner_id=actor.user_id)))
 
 
 def seen_trash(actor: Actor) -> Seen:
     """The tasks in the trash that this actor may see."""
-    return Seen(all_tasks, IN_TRASH if actor.sees_all else IN_TRASH & Q(owner_id=actor.user_id))
+    return Seen(all_tasks, (IN_TRASH,) if actor.sees_all else (IN_TRASH, Q(owner_id=actor.user_id)))
 
 
 def seen_task(actor: Actor, task_id: UUID) -> Row | None:
     """TASK_COLUMNS of one of the tasks that this actor may see."""
-    found = seen_tasks(actor).select(Q(pk=task_id), "one", _columns)
+    found = seen_tasks(actor).select((Q(pk=task_id),), "one", _columns)
     return found[0] if found else None
 
 
@@ -78,7 +78,7 @@ def _columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
 
 def locked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, with `zone`, its owner's time zone: the task and its owner locked."""
-    found = seen_tasks(actor).select(Q(pk=task_id), "locked", _locked_columns)
+    found = seen_tasks(actor).select((Q(pk=task_id),), "locked", _locked_columns)
     if not found:
         return None
     *values, zone = found[0]
@@ -193,7 +193,7 @@ def all_categories() -> QuerySet[Any]:
 
 def seen_categories(actor: Actor) -> Seen:
     """The categories that this actor may see."""
-    return Seen(all_categories, Q() if actor.sees_all else Q(owner_id=actor.user_id))
+    return Seen(all_categories, () if actor.sees_all else (Q(owner_id=actor.user_id),))
 
 
 def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:

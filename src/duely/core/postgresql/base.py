@@ -1,23 +1,42 @@
 """The connection, its pool and its cursors.
 
 Three things cost less than with Django's own: a connection is asked for a sign of life only when there is something to
-read on it; instants are loaded in C (Django's loader is Python, its ticket 36960); and the server prepares statements
-whose text is fixed.
+read on it; instants are loaded in C (Django's loader is Python, its ticket 36960); and statements of fixed text are
+prepared by the server, and executed by one call of libpq.
 """
 
+import itertools
 import select
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.db.backends.postgresql import base
-from psycopg.adapt import AdaptersMap
+from psycopg.adapt import AdaptersMap, PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool
 
 django: Any = base
 """Its type hints leave out what is to be changed here."""
+PREPARED_AT_MOST = 200
+"""Statements that the server keeps for one connection."""
+TRUSTED_SECONDS = 1.0
+TAKEN_SECONDS = 600.0
+"""For how long a connection goes from one to the next before the pool sees it again, which replaces old ones."""
+
+
+class Lent(NamedTuple):
+    """A connection without a thread, and since when (`time.monotonic`)."""
+
+    connection: Any
+    since: float
 
 
 @lru_cache(maxsize=4)
@@ -27,12 +46,90 @@ def _loading_in_c(template: AdaptersMap) -> AdaptersMap:
     return adapters
 
 
-class PreparedCursor(psycopg.Cursor[Any]):
-    """Has the server prepare what it executes, at the first time. Ids come as text, as answers show them."""
+class PreparedStatements:
+    """Those of one connection. Ids come as text, as answers show them.
+
+    psycopg prepares too, but goes through Python four times as long for each execution, gives the interpreter away
+    three times, and forgets all statements at each ROLLBACK.
+    """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        super().__init__(connection)
-        self.adapters.register_loader("uuid", TextLoader)
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        context = psycopg.Cursor(connection)
+        context.adapters.register_loader("uuid", TextLoader)
+        self._transformer = Transformer(context)
+        self._names: OrderedDict[tuple[str, tuple[int, ...]], bytes] = OrderedDict()
+        self._numbers = itertools.count()
+
+    def execute(self, sql: str, params: Sequence[Any]) -> PGresult:
+        """Its result. Raises the errors of psycopg."""
+        if not self._connection.autocommit and self._pgconn.transaction_status == TransactionStatus.IDLE:
+            self._checked(self._pgconn.exec_(b"BEGIN"))
+        transformer = self._transformer
+        values: Any = transformer.dump_sequence(params, _as_they_are(len(params)))
+        types = transformer.types or ()
+        name = self._names.get((sql, types)) or self._prepare(sql, types)
+        return self._checked(self._pgconn.exec_prepared(name, values, transformer.formats))
+
+    def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
+        """All rows of a result."""
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
+
+    def _prepare(self, sql: str, types: tuple[int, ...]) -> bytes:
+        name = b"duely_%d" % next(self._numbers)
+        self._checked(self._pgconn.prepare(name, _numbered(sql), types))
+        self._names[sql, types] = name
+        if len(self._names) > PREPARED_AT_MOST:
+            _, oldest = self._names.popitem(last=False)
+            self._checked(self._pgconn.exec_(b"DEALLOCATE " + oldest))
+        return name
+
+    def _checked(self, result: PGresult) -> PGresult:
+        if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            return result
+        if self._pgconn.status == ConnStatus.BAD:
+            raise psycopg.OperationalError(self._pgconn.get_error_message("utf-8"))
+        raise error_from_result(result, encoding="utf-8")
+
+
+@lru_cache(maxsize=1000)
+def _as_they_are(number: int) -> list[PyFormat]:
+    return [PyFormat.AUTO] * number
+
+
+@lru_cache(maxsize=2000)
+def _numbered(sql: str) -> bytes:
+    """With `$1`, `$2` for each `%s`."""
+    first, *others = sql.split("%s")
+    numbered = "".join([first, *(f"${number}{text}" for number, text in enumerate(others, start=1))])
+    return numbered.replace("%%", "%").encode()
+
+
+class PreparedCursor:
+    """What Django's cursor wraps to execute prepared statements: of the DB-API (PEP 249) what those need."""
+
+    def __init__(self, statements: PreparedStatements) -> None:
+        self._statements = statements
+        self._rows: list[tuple[Any, ...]] = []
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
+        """All rows are there at once."""
+        result = self._statements.execute(sql, params)
+        self._rows = self._statements.rows(result) if result.ntuples else []
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Those that are left."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next one, None without."""
+        return self._rows.pop(0) if self._rows else None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 def is_alive(connection: psycopg.Connection[Any]) -> bool:
@@ -63,12 +160,14 @@ class DatabaseOperations(django.DatabaseOperations):  # type: ignore[misc]
 class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     """A connection of one thread."""
 
+    connection: Any
+    errors_occurred: bool
     ops_class = DatabaseOperations
 
     def get_connection_params(self) -> dict[str, Any]:
-        """As Django has them, with our loaders. What may be prepared is, at once."""
+        """As Django has them, with our loaders. psycopg itself prepares nothing."""
         params: dict[str, Any] = super().get_connection_params()
-        return {**params, "context": _loading_in_c(params["context"]), "prepare_threshold": 0}
+        return {**params, "context": _loading_in_c(params["context"]), "prepare_threshold": None}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """One that works: those in the pool that the server has closed are replaced.
@@ -82,7 +181,32 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             self.pool.putconn(connection)
             connection = super().get_new_connection(conn_params)
             tries -= 1
+        connection.taken_from, connection.taken_at = self.pool, time.monotonic()
         return connection
+
+    def lend(self) -> Lent | None:
+        """Give the connection away, for `adopt` of another thread. None without one that can go on at once."""
+        connection = self.connection
+        if connection is None or self.in_atomic_block:
+            return None
+        is_clean = connection.pgconn.transaction_status == TransactionStatus.IDLE and not self.errors_occurred
+        if not is_clean or time.monotonic() - connection.taken_at > TAKEN_SECONDS:
+            self.close()
+            return None
+        self.connection = None
+        return Lent(connection, time.monotonic())
+
+    def adopt(self, lent: Lent) -> None:
+        """Go on with the connection of another thread. One that nobody has used for a moment is looked at first."""
+        connection, since = lent
+        if time.monotonic() - since > TRUSTED_SECONDS and not is_alive(connection):
+            connection.close()
+            connection.taken_from.putconn(connection)
+            return
+        self.connection = connection
+        self.autocommit = True
+        self.close_at = None
+        self.closed_in_transaction = self.errors_occurred = self.needs_rollback = False
 
     def create_cursor(self, name: str | None = None) -> Any:
         """As Django does, without its loader of instants: that of psycopg gives them in UTC too, as connections are."""
@@ -96,4 +220,19 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         """A cursor for statements of fixed text."""
         self.ensure_connection()
         with self.wrap_database_errors:
-            return self._prepare_cursor(PreparedCursor(self.connection))
+            return self._prepare_cursor(PreparedCursor(_statements_of(self.connection)))
+
+    def prepared_rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a statement of fixed text, past Django's cursors, which log and wrap what they execute."""
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            statements = _statements_of(self.connection)
+            return statements.rows(statements.execute(sql, params))
+
+
+def _statements_of(connection: Any) -> PreparedStatements:
+    """They go with the connection, which is in the pool between requests."""
+    statements: PreparedStatements | None = getattr(connection, "prepared_statements", None)
+    if statements is None:
+        statements = connection.prepared_statements = PreparedStatements(connection)
+    return statements
