@@ -3,7 +3,7 @@
 import io
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,14 @@ from duely.guard.turns import Few, aside, in_turn, let_others
 from programs import Server, until
 
 PATIENCE = 20
+
+
+@pytest.fixture(autouse=True)
+def close_what_places_have() -> Iterator[None]:
+    yield
+    application = in_turn(lambda environ, start_response: connection.close() or [])
+    for _ in range(settings.WEB_AT_ONCE):
+        application({"wsgi.input": io.BytesIO()}, None)
 
 
 class Crowd:
@@ -236,6 +244,27 @@ def test_who_waits_aside_keeps_no_connection_of_the_pool(in_transaction: bool) -
 
     in_turn(answer)({"wsgi.input": io.BytesIO()}, None)
     assert seen == [in_transaction or connection.vendor == "sqlite"]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="on SQLite each thread has its own")
+@pytest.mark.usefixtures("committed_db")
+def test_the_next_one_goes_on_with_the_connection_of_the_one_before() -> None:
+    seen: list[object] = []
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        connection.ensure_connection()
+        seen.append(connection.connection)
+        return []
+
+    application = in_turn(answer)
+    threads = [
+        threading.Thread(target=application, args=({"wsgi.input": io.BytesIO()}, None))
+        for _ in range(settings.WEB_AT_ONCE * 2)
+    ]
+    for thread in threads:
+        thread.start()
+        thread.join(PATIENCE)
+    assert seen[: settings.WEB_AT_ONCE] == seen[settings.WEB_AT_ONCE :]
 
 
 @pytest.mark.process

@@ -5,12 +5,13 @@ other down, but one that waits for a slow client, or for a password to be hashed
 """
 
 import io
+import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection
@@ -18,11 +19,34 @@ from django.db import connection
 from duely.core.errors import Unavailable
 from duely.guard.middleware import MAX_BODY_BYTES
 
+if TYPE_CHECKING:
+    from duely.core.postgresql.base import Lent
+
 Application = Callable[..., Iterable[bytes]]
 
 _LENGTH = re.compile(r"[1-9][0-9]{0,6}")
-_places = threading.BoundedSemaphore(settings.WEB_AT_ONCE)
 _mine = threading.local()
+_places: "queue.SimpleQueue[Lent | None]" = queue.SimpleQueue()
+"""Those that are free. Each has the database connection of who had it before."""
+for _ in range(settings.WEB_AT_ONCE):
+    _places.put(None)
+
+
+def _enter() -> None:
+    lent = _places.get()
+    _mine.is_held = True
+    if lent is not None:
+        connection.adopt(lent)  # type: ignore[attr-defined]
+
+
+def _leave() -> None:
+    _mine.is_held = False
+    lent = None
+    if connection.vendor == "postgresql":
+        lent = connection.lend()  # type: ignore[attr-defined]
+    elif connection.errors_occurred:
+        connection.close_if_unusable_or_obsolete()
+    _places.put(lent)
 
 
 def in_turn(application: Application) -> Application:
@@ -33,12 +57,11 @@ def in_turn(application: Application) -> Application:
         # The guard refuses a longer one, or one that is no number, without reading it.
         if _LENGTH.fullmatch(length) and int(length) <= MAX_BODY_BYTES:
             environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
-        with _places:
-            _mine.is_held = True
-            try:
-                return application(environ, start_response)
-            finally:
-                _mine.is_held = False
+        try:
+            _enter()
+            return application(environ, start_response)
+        finally:
+            _leave()
 
     return wrapped
 
@@ -52,12 +75,11 @@ def aside() -> Iterator[None]:
     if not getattr(_mine, "is_held", False) or connection.in_atomic_block:
         yield
         return
-    give_back()
-    _places.release()
+    _leave()
     try:
         yield
     finally:
-        _places.acquire()
+        _enter()
 
 
 def give_back() -> None:
