@@ -80,3 +80,14 @@ def test_our_own_and_others_records_look_the_same(capsys: pytest.CaptureFixture[
     ]
     assert records[0]["path"] == "/a\\nb"
     assert records[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    "value", ["/tasks/", "/a\nb\u2028", 200, 1.5, None, True, ["x\x00"], {"k\r": "v"}, ValueError("x\ny")]
+)
+def test_our_own_records_are_written_as_structlog_would_have_it(value: object) -> None:
+    made = logs.formatter("json")
+    event = {"event": "request", "path": value, "level": "info", "logger": "duely.request", "timestamp": "2026"}
+    record = logging.makeLogRecord({"msg": event, "_logger": logging.getLogger("duely.request"), "_name": "info"})
+    assert made.format(record) == structlog.stdlib.ProcessorFormatter.format(made, record)  # type: ignore[arg-type]
+    assert list(event) == ["event", "path", "level", "logger", "timestamp"]
