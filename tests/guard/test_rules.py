@@ -245,7 +245,7 @@ def test_other_text_is_no_rate(text: str) -> None:
 def test_who_waits_as_long_as_told_does_not_come_too_early(wait: float, told: int) -> None:
     standing = Standing(Scope.LOGIN, Rate(5, 60), False, 0, wait)
     assert standing.retry_after == told
-    assert standing.headers() == {"RateLimit-Policy": '"login";q=5;w=60', "RateLimit": f'"login";r=0;t={told}'}
+    assert dict(standing.headers()) == {"RateLimit-Policy": '"login";q=5;w=60', "RateLimit": f'"login";r=0;t={told}'}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
-"""Chunked bodies: Django sees none without a Content-Length."""
+"""What is done before Django sees a request: bodies without a length, and requests that it never sees."""
 
 import io
+import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from django.core.handlers.wsgi import WSGIHandler
 
+from cast import Api, alice
 from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.wsgi import with_length
+from duely.guard.wsgi import api_first, with_length
+
+PREFLIGHT = "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
 
 
 class Stream(io.BytesIO):
@@ -79,3 +85,94 @@ def test_other_bodies_are_left_alone(headers: dict[str, str]) -> None:
     assert seen["wsgi.input"] is stream
     assert stream.asked == 0
     assert {name: value for name, value in seen.items() if name != "wsgi.input"} == headers
+
+
+TASK = "tasks/0198c3a0-0000-7000-8000-000000000001/"
+NEW = {"id": TASK[6:-1], "title": "Milk"}
+ASKED: list[tuple[str, str, dict[str, str], bytes]] = [
+    ("GET", "/api/v1/tasks/", {}, b""),
+    ("GET", "/api/tasks", {}, b""),
+    ("HEAD", "/api/v1/tasks/", {}, b""),
+    ("OPTIONS", "/api/v1/tasks/", {}, b""),
+    ("GET", "/api/v1/tasks/", {"HTTP_IF_NONE_MATCH": "*"}, b""),
+    ("GET", "/api/v1/tasks/", {"QUERY_STRING": "limit=0&wrong=1"}, b""),
+    ("GET", f"/api/v1/{TASK}", {}, b""),
+    ("GET", f"/api/v1/{TASK}", {"QUERY_STRING": "fields=id"}, b""),
+    ("GET", "/api/v1/export/", {}, b""),
+    ("GET", "/api/v1/docs/", {}, b""),
+    ("GET", "/api/v1/openapi.json", {}, b""),
+    ("GET", "/api/v1/nowhere/", {}, b""),
+    ("GET", "/api", {}, b""),
+    ("GET", "/api/v1/tasks/\xc3\xa9\xff", {}, b""),
+    ("GET", "/api/v1/tasks/", {"HTTP_AUTHORIZATION": "Bearer wrong"}, b""),
+    ("GET", "/api/v1/tasks/", {"HTTP_HOST": "elsewhere.example"}, b""),
+    ("GET", "/api/v1/tasks/", {"HTTP_ORIGIN": "https://app.example"}, b""),
+    ("OPTIONS", "/api/v1/tasks/", {"HTTP_ORIGIN": "https://app.example", PREFLIGHT: "PUT"}, b""),
+    ("PATCH", f"/api/v1/{TASK}", {}, b'{"title": "Milk"}'),
+    ("PATCH", f"/api/v1/{TASK}", {"HTTP_IF_MATCH": '"7"'}, b'{"title": "Tea"}'),
+    ("POST", "/api/v1/tasks/", {}, b"{"),
+    ("POST", "/api/v1/tasks/", {"CONTENT_TYPE": "text/plain"}, b"{}"),
+    ("POST", "/api/v1/tasks/", {"CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)}, b""),
+    ("POST", "/api/v1/tasks/", {"HTTP_TRANSFER_ENCODING": "gzip"}, b""),
+    ("BREW", "/api/v1/tasks/", {}, b""),
+    ("GET", "/healthz", {}, b""),
+    ("GET", "/nowhere/", {}, b""),
+]
+
+
+@pytest.fixture
+def me(db: None) -> Api:
+    me = Api(alice())
+    assert me.post("tasks/", NEW).status_code == 201
+    return me
+
+
+@pytest.mark.parametrize("method, path, extra, body", ASKED)
+def test_the_api_answers_as_it_does_behind_django(
+    me: Api, settings: Any, method: str, path: str, extra: dict[str, str], body: bytes
+) -> None:
+    settings.CORS_ALLOWED_ORIGINS = ["https://app.example"]
+    django = WSGIHandler()
+    asked = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_AUTHORIZATION": me.headers["Authorization"], **extra}
+    behind, before = (answer_of(application, asked, body) for application in (django, api_first(django)))
+    assert before == behind
+
+
+def test_what_is_the_apis_never_comes_to_django_and_all_else_does(me: Api) -> None:
+    def django(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"django"]
+
+    application = api_first(django)
+    for path, status in (("/api/v1/nowhere/", 404), ("/api/v1/tasks/", 401), ("/apis/", 200), ("/", 200)):
+        found, _, content = answer_of(application, {"REQUEST_METHOD": "GET", "PATH_INFO": path}, b"")
+        assert (int(found[:3]), content == b"django") == (status, status == 200)
+
+
+def answer_of(
+    application: Callable[..., Iterable[bytes]], asked: dict[str, Any], body: bytes
+) -> tuple[str, dict[str, str], bytes]:
+    """Status line, headers and content; how many requests are left is not compared, nor when a file was written."""
+    environ = {
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "HTTP_HOST": "127.0.0.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "QUERY_STRING": "",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "HTTP_X_REQUEST_ID": "the-same",
+        **asked,
+    }
+    told: list[Any] = []
+    answer = application(environ, lambda status, headers, *_: told.extend((status, headers)))
+    content = b"".join(answer)
+    if hasattr(answer, "close"):
+        answer.close()
+    status, pairs = told
+    headers = {name.lower(): value for name, value in pairs if name != "RateLimit"}
+    assert len(headers) == len([name for name, _ in pairs if name != "RateLimit"]), pairs
+    return status, headers, re.sub(rb'"exported_at": ?"[^"]*"', b"", content)

@@ -26,7 +26,7 @@ def authenticate(request: HttpRequest) -> Actor:
     """
     now = clock.now()
     try:
-        claims = _claims(request.headers.get("Authorization", ""), now)
+        claims = _claims(request.META.get("HTTP_AUTHORIZATION", ""), now)
     except NotAuthenticated:
         limits.limit_address(request)
         raise

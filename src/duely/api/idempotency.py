@@ -62,7 +62,7 @@ def answer_once(request: ApiRequest, target: Sequence[str], answer: Callable[[],
     go otherwise the next time. Raises KeyReused (422), KeyInProgress (409; SQLite waits instead, since one transaction
     at a time writes there), BodyTooLarge (413) for an answer that is too large to be kept, ValidationFailed (400).
     """
-    key = request.headers.get(HEADER)
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         return answer()
     row_id = _row_id(request, key)
@@ -101,7 +101,7 @@ def _lock(row_id: UUID) -> None:
 
 def _asked(request: ApiRequest, target: Sequence[str]) -> bytes:
     """All that makes it another request."""
-    return msgspec.json.encode([*target, request.headers.get("If-Match")]) + request.body
+    return msgspec.json.encode([*target, request.META.get("HTTP_IF_MATCH")]) + request.body
 
 
 def _fingerprint(key: bytes, asked: bytes) -> str:

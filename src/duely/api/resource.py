@@ -14,10 +14,9 @@ import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.module_loading import import_string
-from dmr import Controller, HeaderSpec, Path, ResponseSpec, validate
-from dmr.components import ComponentParser
+from dmr import Controller, HeaderSpec, ResponseSpec, validate
+from dmr.components import ComponentParser, PathComponent
 from dmr.endpoint import Endpoint
-from dmr.negotiation import ResponseNegotiator
 from dmr.openapi.objects import (
     MediaType,
     OpenAPIFormat,
@@ -38,7 +37,7 @@ from duely.api import idempotency
 from duely.api.bodies import build, read_body, read_options
 from duely.api.lists import Listing, ListQuery
 from duely.api.problems import CONTENT_TYPE as PROBLEM_JSON
-from duely.api.problems import Problem, problem, refusal
+from duely.api.problems import Problem, problem
 from duely.api.request import ApiRequest
 from duely.api.types import describe
 from duely.api.versions import has_already, list_etag
@@ -171,7 +170,20 @@ class _OptionsComponent(ComponentParser):
         return []  # as for `Listed`
 
 
+class _IdsComponent(PathComponent):
+    """The ids in a path, as fields of a struct."""
+
+    __slots__ = ()
+
+    def provide_context_data(
+        self, endpoint: Endpoint, controller: Controller[Any], *, field_model: Any, default: Any = None
+    ) -> Any:
+        return field_model(**controller.kwargs)
+
+
 _Model = TypeVar("_Model")
+Path: TypeAlias = Annotated[_Model, _IdsComponent()]
+"""The ids in a path: `parsed_path: Path[TaskPath]`."""
 Options: TypeAlias = Annotated[_Model, _OptionsComponent()]
 """A few query parameters: `parsed_options: Options[Confirmation]`."""
 Body: TypeAlias = Annotated[_Model, _BodyComponent()]
@@ -187,23 +199,28 @@ class ProblemRenderer(MsgspecJsonRenderer):
         super().__init__(PROBLEM_JSON)
 
 
-class _NoNegotiation(ResponseNegotiator):
-    """We speak JSON, whatever `Accept` says, as GitHub and Stripe do."""
-
-    __slots__ = ()
-
-    def __call__(self, request: HttpRequest) -> Renderer:
-        return self._default
-
-
 class _Endpoint(Endpoint):
-    """One method of a resource; turns every exception into a problem document."""
+    """One method of a resource. The framework describes it; what happens when it is called is here."""
 
     __slots__ = ()
-    response_negotiator_cls = _NoNegotiation
 
-    def handle_error(self, controller: Controller[Any], exc: Exception) -> HttpResponseBase:
-        return problem(refusal(exc, controller.request), controller.request)
+    def __init__(self, func: Callable[..., Any], *, controller_cls: type[Controller[Any]]) -> None:
+        super().__init__(func, controller_cls=controller_cls)
+        self.func = self._called(func)
+
+    def _called(self, method: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
+        """Check who asks, read what the method takes, and call it. Of what is raised the guard makes a problem."""
+        [check] = cast("list[SyncAuth]", self.metadata.auth)
+        parts = [(spec.parser.context_name, spec.parser, spec.model) for spec in self.metadata.component_parsers]
+
+        def call(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
+            check(self, resource)
+            taken = {
+                name: parser.provide_context_data(self, resource, field_model=kind) for name, parser, kind in parts
+            }
+            return cast("HttpResponseBase", method(resource, **taken))
+
+        return call
 
 
 @cache

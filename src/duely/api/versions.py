@@ -97,7 +97,7 @@ def list_etag(request: ApiRequest) -> str | None:
 
 def has_already(request: HttpRequest, tag: str) -> bool:
     """Whether If-None-Match names this tag; weak comparison (section 13.1.2). Raises MalformedRequest (400)."""
-    header = request.headers.get("If-None-Match")
+    header = request.META.get("HTTP_IF_NONE_MATCH")
     if header is None:
         return False
     return header.strip() == ANY_TAG or tag in _tags(header, "If-None-Match")
@@ -113,7 +113,7 @@ def _tags(header: str, name: str) -> list[str]:
 def expected(request: HttpRequest, fields: dict[str, Any] | None = None) -> Expected:
     """What this request expects; takes `version` out of the fields of its body. Raises MalformedRequest (400)."""
     version = fields.pop("version", None) if fields else None
-    header = request.headers.get("If-Match")
+    header = request.META.get("HTTP_IF_MATCH")
     if header is None or header.strip() == ANY_TAG:
         return Expected(None, version)
     _tags(header, "If-Match")

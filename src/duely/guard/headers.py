@@ -1,6 +1,6 @@
 """What browsers are told with every answer: what a page may load, who may read it, and that it comes by TLS alone."""
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -32,23 +32,27 @@ EXPOSED = (
 PREFLIGHT_SECONDS = "600"
 
 
-def add(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Put them on an answer; what a view has set itself stays."""
-    for name, value in _headers(request):
-        response.headers.setdefault(name, value)
-    if is_api(request.path_info) and settings.CORS_ALLOWED_ORIGINS:
-        _share(request, response)
+Header = tuple[str, str]
 
 
-def _headers(request: HttpRequest) -> Iterator[tuple[str, str]]:
-    yield from SAME.items()
+def missing(request: HttpRequest, response: HttpResponseBase) -> list[Header]:
+    """Those that an answer does not have yet; what a view has set itself stays."""
     path = request.path_info
+    if is_api(path) and settings.CORS_ALLOWED_ORIGINS:
+        _share(request, response)
+    return [header for header in _of(_policy(path), settings.PUBLIC_URL) if not response.has_header(header[0])]
+
+
+def _policy(path: str) -> str:
     if is_document(path) or path.startswith("/admin/"):
-        yield "Content-Security-Policy", STYLED
-    else:
-        yield "Content-Security-Policy", DATA if is_api(path) else PAGE
-    if settings.PUBLIC_URL.startswith("https://"):
-        yield "Strict-Transport-Security", ONE_YEAR
+        return STYLED
+    return DATA if is_api(path) else PAGE
+
+
+@lru_cache(maxsize=8)
+def _of(policy: str, public_url: str) -> tuple[Header, ...]:
+    always = (*SAME.items(), ("Content-Security-Policy", policy))
+    return (*always, ("Strict-Transport-Security", ONE_YEAR)) if public_url.startswith("https://") else always
 
 
 def preflight(request: HttpRequest) -> HttpResponse | None:
@@ -56,7 +60,7 @@ def preflight(request: HttpRequest) -> HttpResponse | None:
 
     None for anything else. Costs neither a limit nor a query, and the request that follows is checked as any other.
     """
-    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    asks = request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.META
     if not asks or not _is_allowed(request):
         return None
     return HttpResponse(
@@ -74,9 +78,9 @@ def _share(request: HttpRequest, response: HttpResponseBase) -> None:
     vary = response.headers.get("Vary")
     response.headers["Vary"] = f"{vary}, Origin" if vary else "Origin"
     if _is_allowed(request):
-        response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+        response.headers["Access-Control-Allow-Origin"] = request.META["HTTP_ORIGIN"]
         response.headers["Access-Control-Expose-Headers"] = EXPOSED
 
 
 def _is_allowed(request: HttpRequest) -> bool:
-    return request.headers.get("Origin") in settings.CORS_ALLOWED_ORIGINS
+    return request.META.get("HTTP_ORIGIN") in settings.CORS_ALLOWED_ORIGINS

@@ -1,16 +1,16 @@
 """The outermost middleware: request id, address, bans, body limit, paths of the API, the access log."""
 
+import logging
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from duely.api.problems import problem, refusal
 from duely.api.routes import resolved
-from duely.core import errors
+from duely.core import clock, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.guard import bans, headers, rules
@@ -18,7 +18,7 @@ from duely.guard.rules import Scope, Standing
 
 MAX_BODY_BYTES = 1024 * 1024
 
-log = structlog.get_logger("duely.request")
+log = logging.getLogger("duely.request")
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -33,24 +33,31 @@ class GuardMiddleware:
         self.pages = pages
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        started = time.perf_counter()
-        origin = request_origin(request)
-        request.origin = origin  # type: ignore[attr-defined]
-        banned = bans.refusal(origin.ip)
-        if banned is not None:
-            response = turn_away(request, banned)
-        else:
-            response = answer_api(request) if rules.is_api(request.path_info) else self.pages(request)
-        headers.add(request, response)
-        standing: Standing | None = getattr(request, "standing", None)
-        if banned is None and is_unwelcome(request, response, standing):
-            bans.count_refusal(origin)
-        if standing is not None:
-            for name, value in standing.headers().items():
-                response.headers[name] = value
-        response.headers["X-Request-ID"] = origin.request_id
-        _log(request, response, origin, started)
+        response, more = guarded(request, self.pages)
+        for name, value in more:
+            response.headers[name] = value
         return response
+
+
+def guarded(request: HttpRequest, pages: Handler) -> tuple[HttpResponseBase, list[headers.Header]]:
+    """The answer to any request, and headers that are yet to be put on it. `pages` answers what is not the API's."""
+    started = time.perf_counter()
+    origin = request_origin(request)
+    request.origin = origin  # type: ignore[attr-defined]
+    banned = bans.refusal(origin.ip)
+    if banned is not None:
+        response = turn_away(request, banned)
+    else:
+        response = answer_api(request) if rules.is_api(request.path_info) else pages(request)
+    more = headers.missing(request, response)
+    standing: Standing | None = getattr(request, "standing", None)
+    if banned is None and is_unwelcome(request, response, standing):
+        bans.count_refusal(origin)
+    if standing is not None:
+        more += standing.headers()
+    more.append(("X-Request-ID", origin.request_id))
+    _log(request, response, origin, started)
+    return response, more
 
 
 def turn_away(request: HttpRequest, banned: errors.AddressBanned) -> HttpResponseBase:
@@ -109,7 +116,7 @@ def refuse_framing(request: HttpRequest) -> None:
 
     A proxy may see another end than we do, and take the rest for the next request (RFC 9112 sections 6.1 and 6.3).
     """
-    if "Transfer-Encoding" in request.headers:
+    if "HTTP_TRANSFER_ENCODING" in request.META:
         raise errors.MalformedRequest("Send a body with Content-Length, or with Transfer-Encoding: chunked alone.")
 
 
@@ -124,27 +131,38 @@ def refuse_body(length: str, most: int = MAX_BODY_BYTES) -> None:
 
 def request_origin(request: HttpRequest) -> Origin:
     """Where the request came from. The caller's own request id is kept when it is a sane one."""
-    sent = request.headers
+    sent = request.META
     address = rules.client_address(
-        request.META.get("REMOTE_ADDR", ""), sent.get("X-Forwarded-For", ""), settings.TRUSTED_PROXIES
+        sent.get("REMOTE_ADDR", ""), sent.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES
     )
-    request_id = sent.get("X-Request-ID", "")
+    request_id = sent.get("HTTP_X_REQUEST_ID", "")
     return Origin(
         ip=str(address) if address else None,
-        user_agent=rules.printable(sent.get("User-Agent", ""), 255),
+        user_agent=rules.printable(sent.get("HTTP_USER_AGENT", ""), 255),
         request_id=request_id if rules.sane_request_id(request_id) else str(new_id()),
     )
 
 
 def _log(request: HttpRequest, response: HttpResponseBase, origin: Origin, started: float) -> None:
+    """One line for each request. As structlog's loggers have it done, without the way through them."""
+    if not log.isEnabledFor(logging.INFO):
+        return
     actor = getattr(request, "actor", None)
-    log.info(
-        "request",
-        method=request.method,
-        path=request.path,
-        status=response.status_code,
-        milliseconds=round((time.perf_counter() - started) * 1000, 1),
-        request_id=origin.request_id,
-        ip=origin.ip,
-        user=str(actor.id) if actor and actor.id else None,
-    )
+    event = {
+        "event": "request",
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+        "request_id": origin.request_id,
+        "ip": origin.ip,
+        "user": str(actor.id) if actor and actor.id else None,
+        "level": "info",
+        "logger": log.name,
+        "timestamp": clock.rfc3339(clock.now()),
+    }
+    log.handle(log.makeRecord(log.name, logging.INFO, "", 0, event, (), None, extra=_STRUCTURED))
+
+
+_STRUCTURED = {"_logger": log, "_name": "info"}
+"""What tells the formatter that a record holds a dictionary."""

@@ -140,12 +140,12 @@ class Standing:
     remaining: int
     wait: float
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> list[tuple[str, str]]:
         """As draft-ietf-httpapi-ratelimit-headers-10 writes it (sections 3 and 4)."""
-        return {
-            "RateLimit-Policy": f'"{self.scope}";q={self.rate.limit};w={self.rate.seconds}',
-            "RateLimit": f'"{self.scope}";r={self.remaining};t={self.retry_after}',
-        }
+        return [
+            ("RateLimit-Policy", f'"{self.scope}";q={self.rate.limit};w={self.rate.seconds}'),
+            ("RateLimit", f'"{self.scope}";r={self.remaining};t={self.retry_after}'),
+        ]
 
     @property
     def retry_after(self) -> int:

@@ -1,11 +1,15 @@
-"""What must happen before Django sees a request."""
+"""What must happen before Django sees a request, and requests that it never sees."""
 
 import io
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from duely.guard.middleware import MAX_BODY_BYTES
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from duely.guard.middleware import MAX_BODY_BYTES, guarded
+from duely.guard.rules import is_api
 from duely.guard.watch import watch
 
 Application = Callable[..., Iterable[bytes]]
@@ -30,6 +34,27 @@ def with_length(application: Application) -> Application:
         return application(environ, start_response)
 
     return wrapped
+
+
+def api_first(application: Application) -> Application:
+    """Answer the API's requests, and leave others to the application, which is Django.
+
+    Around a request Django sends signals, walks through its middleware and closes the connection, all of which nothing
+    here needs: it costs as much as reading a list of tasks. `GuardMiddleware` gives the same answers, to tests.
+    """
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not is_api(environ["PATH_INFO"]):
+            return application(environ, start_response)
+        response, more = guarded(WSGIRequest(environ), _no_page)
+        start_response(f"{response.status_code} {response.reason_phrase}", [*response.items(), *more])
+        return [response.content] if isinstance(response, HttpResponse) else response
+
+    return wrapped
+
+
+def _no_page(request: HttpRequest) -> HttpResponseBase:
+    raise ValueError(request.path_info)
 
 
 def watched(application: Application) -> Application:
