@@ -13,7 +13,7 @@ from duely.accounts.models import User
 from duely.activity.models import Change
 from duely.core.clock import now
 from duely.core.ids import new_id
-from duely.tasks import actions
+from duely.tasks import actions, steps
 from duely.tasks.models import Category, Task
 from duely.tasks.rules import placed
 from races import together
@@ -305,4 +305,60 @@ def test_all_my_tasks_and_an_edit_of_one_at_once_leave_a_true_log(committed_db: 
         stored = Task.objects.get(pk=task["id"])
         assert stored.deleted_at is not None
         assert stored.version == (3 if edited == 200 else 2)
+    assert_log_is_whole(me.user)
+
+
+EDITS = [
+    ({"priority": "high"}, {"tags": ["a"]}),
+    ({"completed": True}, {"due_date": "2099-01-31T12:00:00.000Z"}),
+    ({"title": "Bread"}, {"priority": "low"}),
+]
+
+
+@pytest.mark.parametrize("one, other", EDITS)
+def test_edits_that_lock_nothing_are_both_there_whoever_is_first(
+    committed_db: None, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    me = Api(alice())
+    task = made(me)
+    path = f"tasks/{task['id']}/"
+    for number in range(1, ROUNDS + 1):
+        back = {"priority": "medium", "tags": [], "completed": False, "due_date": None, "title": "Milk"}
+        assert me.patch(path, back).status_code == 200
+        before = me.get(path).json()["version"]
+        assert together(*[lambda body=body: status(me.patch(path, body)) for body in (one, other)]) == [200, 200]
+        after = me.get(path).json()
+        wanted = {**one, **other}
+        assert {name: after[name] for name in wanted} == wanted
+        assert after["version"] == before + 2, number
+    assert_log_is_whole(me.user)
+
+
+MEANWHILE: list[tuple[Callable[[Api, str], Any], int]] = [
+    (lambda me, path: me.delete(path), 404),
+    (lambda me, path: me.patch(path, {"tags": ["b"]}), 200),
+    (lambda me, path: Task.objects.filter(pk=path[6:-1]).update(due_at=now()), 200),
+]
+
+
+@pytest.mark.parametrize("meanwhile, expected", MEANWHILE, ids=["deleted", "edited", "moved"])
+def test_an_edit_that_comes_second_starts_again_from_what_the_first_one_left(
+    committed_db: None, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Api, str], Any], expected: int
+) -> None:
+    me, plan = Api(alice()), steps.planned
+    path = f"tasks/{made(me)['id']}/"
+    pending = [meanwhile]
+
+    def planned(*args: Any, **kwargs: Any) -> Any:
+        found = plan(*args, **kwargs)
+        while pending:
+            pending.pop()(me, path)
+        return found
+
+    monkeypatch.setattr(steps, "planned", planned)
+    answer = me.patch(path, {"priority": "high"})
+    assert answer.status_code == expected
+    if expected == 200:
+        assert answer.json() == me.get(path).json()
+        assert answer.json()["priority"] == "high"
     assert_log_is_whole(me.user)

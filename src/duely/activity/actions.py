@@ -16,7 +16,7 @@ from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
 from duely.core.ids import new_id
-from duely.core.records import Statement, run_all, this_connection
+from duely.core.records import RowChanged, Statement, run_all, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -84,7 +84,8 @@ def record(
     """Write one entry of the change log, and with it `write`, the row's own statement, and what follows from it.
 
     actor: None for the system. changes: {field: [old, new]} as the API shows them. also: statements for rows of other
-    tables that hang on the row; none of them sees what another one writes. alone: nothing else belongs to the
+    tables that hang on the row; none of them sees what another one writes. With a conditional `write` there are none,
+    and RowChanged is raised when it finds its row changed. alone: nothing else belongs to the
     transaction, so the caller has opened none; on PostgreSQL the one statement is a transaction by itself.
     Else it runs in the caller's transaction; the owner's counter stays locked until it ends, which is
     what makes `seq` free of gaps and rise in commit order. Returns that `seq`.
@@ -103,14 +104,19 @@ def record(
     with prepared.cursor() as cursor:
         if connection.vendor == "postgresql":
             values = itertools.chain.from_iterable(each.params for each in writes)
-            cursor.execute(_one_statement(tuple(each.sql for each in writes)), (*values, _owner(entry), *row))
+            sql = _one_statement(tuple(each.sql for each in writes), bool(write and write.is_conditional))
+            cursor.execute(sql, (*values, _owner(entry), *row))
         else:
             for each in writes:
                 cursor.execute(each.sql, each.params)
+                if each.is_conditional and not cursor.rowcount:
+                    raise RowChanged
             cursor.execute(_COUNT + " RETURNING seq", (_owner(entry), 1, 1))
             cursor.execute(_insert_sql(1), (*row, cursor.fetchone()[0]))
-        seq = cursor.fetchone()[0]
-    return int(seq)
+        numbered = cursor.fetchone()
+    if numbered is None:
+        raise RowChanged
+    return int(numbered[0])
 
 
 def record_many(
@@ -176,13 +182,17 @@ def _names() -> str:
 
 
 @lru_cache(maxsize=256)
-def _one_statement(writes: tuple[str, ...]) -> str:
-    """The row's own statement and its followers, the counter and the log row as one statement (PostgreSQL)."""
+def _one_statement(writes: tuple[str, ...], is_conditional: bool) -> str:
+    """The row's own statement and its followers, the counter and the log row as one statement (PostgreSQL).
+
+    is_conditional: nothing is counted and logged unless the first one has written.
+    """
     written = "".join(f"written{number} AS ({sql} RETURNING 1), " for number, sql in enumerate(writes))
     values = ", ".join(f"%s::{column.db_type(connection)}" for column in _columns()[:-1])
+    number = "SELECT %s::uuid, 1 FROM written0" if is_conditional else "VALUES (%s, 1)"
     return (
         f"WITH {written}counted AS ("  # noqa: S608
-        "INSERT INTO activity_counter (owner_id, seq) VALUES (%s, 1)"
+        f"INSERT INTO activity_counter (owner_id, seq) {number}"
         " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + 1 RETURNING seq)"
         f" INSERT INTO activity_change ({_names()}) SELECT {values}, counted.seq FROM counted RETURNING seq"
     )

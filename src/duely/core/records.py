@@ -15,12 +15,20 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
+class RowChanged(Exception):
+    """Someone else was first: a conditional statement has written nothing, and neither has what goes with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One SQL statement that writes one row, with its values as the database driver takes them."""
+    """One SQL statement that writes one row, with its values as the database driver takes them.
+
+    is_conditional: writes nothing when the row is not any more what the statement was made from.
+    """
 
     sql: str
     params: tuple[Any, ...]
+    is_conditional: bool = False
 
     def run(self) -> int:
         """Execute it alone; returns the number of rows written."""
@@ -47,19 +55,31 @@ def insertions(rows: Sequence[models.Model], *, otherwise: str = "") -> Statemen
     return Statement(sql, tuple(value for one in each for value in one.params))
 
 
-def update(row: models.Model, columns: Mapping[str, Any]) -> Statement:
+def update(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Sequence[str] = ()) -> Statement:
     """The UPDATE of these columns of one row; sets them on `row` too.
 
     columns: by attribute name, foreign keys as their ids. A full-row `save()` would undo what another request
-    changed meanwhile.
+    changed meanwhile. unless_changed: columns that must still be as `row` has them; for a row that is not locked.
     """
+    database = this_connection()
+    key = row._meta.pk
+    seen = {name: _stored(row, name) for name in unless_changed}
     for name, value in columns.items():
         setattr(row, name, value)
-    fields: list[Any] = [row._meta.get_field(name) for name in columns]
-    sql = _update_sql(row._meta.db_table, tuple(field.column for field in fields), str(row._meta.pk.column))
-    database = this_connection()
-    params = [field.get_db_prep_save(value, database) for field, value in zip(fields, columns.values(), strict=True)]
-    return Statement(sql, (*params, row._meta.pk.get_db_prep_save(row.pk, database)))
+    sql = _update_sql(
+        row._meta.db_table,
+        tuple(str(row._meta.get_field(name).column) for name in columns),  # type: ignore[union-attr]
+        str(key.column),
+        tuple((str(row._meta.get_field(name).column), value is None) for name, value in seen.items()),  # type: ignore[union-attr]
+    )
+    params = [_stored(row, name) for name in columns]
+    as_seen = [value for value in seen.values() if value is not None]
+    return Statement(sql, (*params, key.get_db_prep_save(row.pk, database), *as_seen), is_conditional=bool(seen))
+
+
+def _stored(row: models.Model, name: str) -> Any:
+    field: Any = row._meta.get_field(name)
+    return field.get_db_prep_save(getattr(row, name), this_connection())
 
 
 def deletion(row: models.Model) -> Statement:
@@ -86,9 +106,11 @@ def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=512)
-def _update_sql(table: str, columns: tuple[str, ...], key: str) -> str:
+def _update_sql(table: str, columns: tuple[str, ...], key: str, seen: tuple[tuple[str, bool], ...]) -> str:
+    """seen: the columns that must be as they were, each with whether that is null."""
     values = ", ".join(f"{_quoted(column)} = %s" for column in columns)
-    return f"UPDATE {_quoted(table)} SET {values} WHERE {_quoted(key)} = %s"  # noqa: S608
+    same = "".join(f" AND {_quoted(column)} {'IS NULL' if is_null else '= %s'}" for column, is_null in seen)
+    return f"UPDATE {_quoted(table)} SET {values} WHERE {_quoted(key)} = %s{same}"  # noqa: S608
 
 
 def _quoted(name: str) -> str:

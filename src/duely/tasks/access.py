@@ -22,6 +22,7 @@ from duely.tasks.queries import (
     seen_task,
     seen_tasks,
     seen_trash,
+    unlocked_task,
     with_locked_zone,
 )
 
@@ -32,6 +33,15 @@ def task_for(actor: Actor, task_id: UUID) -> Row:
     if task is None:
         raise NotFound("There is no such task.")
     require(actor, Permission.TASK_VIEW)
+    return task
+
+
+def unlocked_task_for(actor: Actor, task_id: UUID) -> Task:
+    """A task to change, if nobody else does meanwhile. Raises NotFound (404), Forbidden (403)."""
+    task = unlocked_task(actor, task_id)
+    if task is None:
+        raise NotFound("There is no such task.")
+    require(actor, Permission.TASK_EDIT)
     return task
 
 

@@ -76,23 +76,37 @@ def _columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
     return tasks.values_list(*TASK_COLUMNS)  # allow: user_text_in_query because the names are above
 
 
+def unlocked_task(actor: Actor, task_id: UUID) -> Task | None:
+    """One of the tasks that this actor may see, which others may change meanwhile."""
+    found = seen_tasks(actor).select((Q(pk=task_id),), "unlocked", _all_columns)
+    return _task_of(found[0]) if found else None
+
+
 def locked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, with `zone`, its owner's time zone: the task and its owner locked."""
     found = seen_tasks(actor).select((Q(pk=task_id),), "locked", _locked_columns)
     if not found:
         return None
     *values, zone = found[0]
-    columns = dict(zip(_COLUMNS, values, strict=True))
-    columns |= {name: UUID(columns[name]) for name in ("id", "owner_id", "category_id") if columns[name]}
-    task = Task.from_db(DEFAULT_DB_ALIAS, list(columns), list(columns.values()))
+    task = _task_of(values)
     task.zone = zone  # type: ignore[attr-defined]
     return task
+
+
+def _task_of(values: Sequence[Any]) -> Task:
+    columns = dict(zip(_COLUMNS, values, strict=True))
+    columns |= {name: UUID(columns[name]) for name in ("id", "owner_id", "category_id") if columns[name]}
+    return Task.from_db(DEFAULT_DB_ALIAS, list(columns), list(columns.values()))
 
 
 def with_locked_zone(tasks: QuerySet[Task]) -> QuerySet[Any]:
     """Adds `zone`, the time zone of each one's owner: the tasks and their owners are locked."""
     owner = User.objects.select_for_update(no_key=True).filter(pk=OuterRef("owner_id")).values("time_zone")
     return tasks.annotate(zone=Subquery(owner)).select_for_update(no_key=True)
+
+
+def _all_columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
+    return tasks.values_list(*_COLUMNS)  # allow: user_text_in_query because the names are the model's
 
 
 def _locked_columns(tasks: QuerySet[Task]) -> QuerySet[Any]:

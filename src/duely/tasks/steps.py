@@ -76,12 +76,14 @@ def planned(
     return changes, {name: value for name, value in columns.items() if getattr(task, name) != value}
 
 
-def edit(row: Task | Category, columns: Mapping[str, Any], now: datetime) -> Statement | None:
+def edit(
+    row: Task | Category, columns: Mapping[str, Any], now: datetime, *, unless_changed: Sequence[str] = ()
+) -> Statement | None:
     """The statement for those columns that change, with the version; None when none does."""
     changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
     if not changed:
         return None
-    return update(row, {**changed, "version": row.version + 1, "updated_at": now})
+    return update(row, {**changed, "version": row.version + 1, "updated_at": now}, unless_changed=unless_changed)
 
 
 def writes_of(made: Sequence[Task], changed: Iterable[tuple[Task, Task]], searched: Iterable[Task]) -> list[Statement]:

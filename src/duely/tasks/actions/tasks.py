@@ -5,14 +5,14 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from duely.activity.actions import record
+from duely.activity.actions import Changes, record
 from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import Refused
-from duely.core.records import insertion
+from duely.core.records import RowChanged, insertion
 from duely.tasks import steps
-from duely.tasks.access import locked_task_for, owner_for, trashed_task_for
+from duely.tasks.access import locked_task_for, owner_for, trashed_task_for, unlocked_task_for
 from duely.tasks.models import Task
 from duely.tasks.steps import TASK_DEFAULTS, Fields
 
@@ -57,13 +57,50 @@ def _record_new(actor: Actor, task: Task, now: datetime, *, alone: bool = False)
     record(actor, "task.created", task, at=now, changes=changes, write=insertion(task), also=[words], alone=alone)
 
 
-@transaction.atomic
 def update_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expected = NOTHING, now: datetime) -> Task:
     """Change these fields of a task. An edit that changes nothing leaves no trace.
 
     Raises NotFound (404), Forbidden (403), VersionConflict (412), ValidationFailed (400), EditConflict (409).
     Records task.status_changed when the status changes, else task.updated.
     """
+    task = _update_unlocked(actor, task_id, fields, expected, now)
+    return task or _update_locked(actor, task_id, fields, expected, now)
+
+
+def _update_unlocked(actor: Actor, task_id: UUID, fields: Fields, expected: Expected, now: datetime) -> Task | None:
+    """For an edit of the task's row alone: one statement, which writes nothing when someone else was first.
+
+    None when that happened, and for what hangs on other rows: a category, a day in the owner's time zone, reminders,
+    the words that a search finds.
+    """
+    due = fields.get("due_date")
+    is_a_day = due is not None and not isinstance(due, datetime)
+    if is_a_day or fields.get("category") or fields.keys() & steps.SEARCHED:
+        return None
+    task = unlocked_task_for(actor, task_id)
+    expected.refuse_other(task)
+    changes, columns = steps.planned(task, fields, expected, actor.zone, now)
+    if (task.reminders or columns.get("reminders")) and columns.keys() & {"due_at", "reminders"}:
+        return None
+    statement = steps.edit(task, columns, now, unless_changed=_AS_SEEN)
+    if statement is not None:
+        try:
+            record(actor, _action_of(changes), task, at=now, changes=changes, write=statement, alone=True)
+        except RowChanged:
+            return None
+    return task
+
+
+_AS_SEEN = ("version", "due_at", "category_id")
+"""What must still be so when an edit is written. A new time zone and the end of a category change no version."""
+
+
+def _action_of(changes: Changes) -> str:
+    return "task.status_changed" if "status" in changes else "task.updated"
+
+
+@transaction.atomic
+def _update_locked(actor: Actor, task_id: UUID, fields: Fields, expected: Expected, now: datetime) -> Task:
     task = locked_task_for(actor, task_id, category_id=fields.get("category"))
     expected.refuse_other(task)
     zone: str = task.zone  # type: ignore[attr-defined]
@@ -74,8 +111,7 @@ def update_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expect
         if (task.due_at, task.reminders) != (due_at, texts):
             steps.place_reminders([(task, zone, texts)], now)
         words = [steps.index_words([task])] if changes.keys() & steps.SEARCHED else []
-        action = "task.status_changed" if "status" in changes else "task.updated"
-        record(actor, action, task, at=now, changes=changes, write=statement, also=words)
+        record(actor, _action_of(changes), task, at=now, changes=changes, write=statement, also=words)
     return task
 
 
