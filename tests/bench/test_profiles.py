@@ -1,0 +1,31 @@
+"""What a sample of a profile counts for."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "bench"))
+
+from profiles import OTHER, part_of
+
+OUTER = "_runner (granian/wsgi.py:57)"
+ENDPOINT = "OneTask.get (duely/tasks/endpoints.py:184)"
+
+
+@pytest.mark.parametrize(
+    "inner, part",
+    [
+        ("PreparedStatements.execute (duely/core/postgresql/base.py:73)", "the database's driver and its cursors"),
+        ("show_task (duely/tasks/schemas.py:461)", "rows to JSON"),
+        ("seen_task (duely/tasks/queries.py:71)", "querysets, models, SQL"),
+        ("_leave (duely/guard/turns.py:49)", "whose turn it is"),
+        ("<lambda> (<string>:1)", "what a task is"),
+    ],
+)
+def test_a_sample_counts_for_the_innermost_file_that_is_known(inner: str, part: str) -> None:
+    assert part_of([OUTER, ENDPOINT, inner]) == part
+
+
+def test_a_sample_of_nothing_known_counts_for_the_rest() -> None:
+    assert part_of(["Thread._bootstrap (threading.py:1002)"]) == OTHER
