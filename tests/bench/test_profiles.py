@@ -7,7 +7,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
-from profiles import OTHER, part_of
+from profiles import OTHER, PARTS, part_of
 
 OUTER = "_runner (granian/wsgi.py:57)"
 ENDPOINT = "OneTask.get (duely/tasks/endpoints.py:184)"
@@ -29,3 +29,9 @@ def test_a_sample_counts_for_the_innermost_file_that_is_known(inner: str, part: 
 
 def test_a_sample_of_nothing_known_counts_for_the_rest() -> None:
     assert part_of(["Thread._bootstrap (threading.py:1002)"]) == OTHER
+
+
+def test_the_page_about_performance_names_the_parts_that_the_profile_has() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "performance.md").read_text()
+    for part in (*PARTS, OTHER):
+        assert page.count(f"| {part} |") == 2, part

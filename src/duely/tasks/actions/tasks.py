@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from duely.activity.actions import Changes, record
+from duely.activity.actions import record
 from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
@@ -84,8 +84,9 @@ def _update_unlocked(actor: Actor, task_id: UUID, fields: Fields, expected: Expe
         return None
     statement = steps.edit(task, columns, now, unless_changed=_AS_SEEN)
     if statement is not None:
+        action = "task.status_changed" if "status" in changes else "task.updated"
         try:
-            record(actor, _action_of(changes), task, at=now, changes=changes, write=statement, alone=True)
+            record(actor, action, task, at=now, changes=changes, write=statement, alone=True)
         except RowChanged:
             return None
     return task
@@ -93,10 +94,6 @@ def _update_unlocked(actor: Actor, task_id: UUID, fields: Fields, expected: Expe
 
 _AS_SEEN = ("version", "due_at", "category_id")
 """What must still be so when an edit is written. A new time zone and the end of a category change no version."""
-
-
-def _action_of(changes: Changes) -> str:
-    return "task.status_changed" if "status" in changes else "task.updated"
 
 
 @transaction.atomic
@@ -111,7 +108,8 @@ def _update_locked(actor: Actor, task_id: UUID, fields: Fields, expected: Expect
         if (task.due_at, task.reminders) != (due_at, texts):
             steps.place_reminders([(task, zone, texts)], now)
         words = [steps.index_words([task])] if changes.keys() & steps.SEARCHED else []
-        record(actor, _action_of(changes), task, at=now, changes=changes, write=statement, also=words)
+        action = "task.status_changed" if "status" in changes else "task.updated"
+        record(actor, action, task, at=now, changes=changes, write=statement, also=words)
     return task
 
 
