@@ -28,7 +28,8 @@ def database_now() -> datetime:
 
 def due_jobs(*, urgent: bool, names: Sequence[str]) -> QuerySet[Job]:
     """Jobs of these names whose time has come, the longest waiting first. Each of the two halves is one index range."""
-    return Job.objects.filter(WAITING, urgent=urgent, run_at__lte=Now(), name__in=names).order_by("run_at", "id")
+    # `urgent=True` would become a condition without a comparison, which is not what SQLite looks for in an index.
+    return Job.objects.filter(WAITING, urgent__in=[urgent], run_at__lte=Now(), name__in=names).order_by("run_at", "id")
 
 
 def expired_jobs() -> QuerySet[Job]:
@@ -40,8 +41,8 @@ def time_to_next(names: Sequence[str]) -> timedelta | None:
     """How long until the next job of these names that is not due yet; None when there is none."""
     later = Job.objects.filter(WAITING, run_at__gt=Now(), name__in=names).order_by("run_at")
     firsts = [
-        *later.filter(urgent=True).values_list("run_at", flat=True)[:1],
-        *later.filter(urgent=False).values_list("run_at", flat=True)[:1],
+        *later.filter(urgent__in=[True]).values_list("run_at", flat=True)[:1],
+        *later.filter(urgent__in=[False]).values_list("run_at", flat=True)[:1],
     ]
     return min(firsts) - database_now() if firsts else None
 
