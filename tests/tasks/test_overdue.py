@@ -17,7 +17,6 @@ from duely.core.ids import new_id
 from duely.tasks import steps
 from duely.tasks.actions import SWEEP, create_task, mark_overdue
 from duely.tasks.models import Reminder, Task
-from duely.tasks.queries import late_tasks
 
 pytestmark = pytest.mark.django_db
 
@@ -231,17 +230,6 @@ def test_a_call_costs_the_same_few_statements_for_any_number_of_tasks(tasks: int
     with CaptureQueriesContext(connection) as queries:
         assert mark_overdue(now=now()) == 0
     assert len(queries) == 3
-
-
-def test_the_sweep_finds_late_tasks_by_their_index() -> None:
-    """Without an index of its own it would read every task of everyone each minute."""
-    late = Task.objects.get(pk=made(Api(alice())).split("/")[1])
-    columns = {field.attname: getattr(late, field.attname) for field in Task._meta.concrete_fields}
-    later = columns | {"due_at": now() + timedelta(days=1)}
-    Task.objects.bulk_create(Task(**later | {"id": new_id()}) for _ in range(2000))
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE tasks_task")
-    assert "tasks_task_open" in late_tasks(now(), SWEEP).explain()
 
 
 def test_a_task_that_is_made_late_is_overdue_after_the_next_sweep() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection, transaction
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, alice, bob, log_of, person
@@ -202,18 +202,6 @@ def test_those_that_have_passed_are_not_due_any_more() -> None:
     assert Reminder.objects.get(pk=first.id).passed_at == later
     assert due_reminders(later, 10) == []
     assert pass_reminders(reminders=[], now=later) == 0
-
-
-def test_what_is_due_is_found_by_its_index() -> None:
-    made(Api(alice()), reminders=["2099-01-01T00:00:00Z"])
-    with transaction.atomic(), connection.cursor() as cursor, CaptureQueriesContext(connection) as queries:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET LOCAL enable_seqscan = off")
-        due_reminders(now(), 10)
-        cursor.execute(
-            ("EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN ") + queries[-1]["sql"]
-        )
-        assert "tasks_reminder_due" in str(cursor.fetchall())
 
 
 def writes(api: Api, path: str, body: dict[str, Any]) -> list[str]:

@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection, transaction
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, adam, alice, bob, log_of
 from duely.core.clock import now, rfc3339
 from duely.core.ids import new_id
-from duely.tasks.actions import SWEEP, mark_overdue, purge_trash
+from duely.tasks.actions import mark_overdue, purge_trash
 from duely.tasks.models import Category, Reminder, Task
-from duely.tasks.queries import old_trash
 from duely.tasks.rules import TRASH_DAYS
 
 pytestmark = pytest.mark.django_db
@@ -86,14 +85,6 @@ def test_a_call_costs_the_same_few_statements_for_any_number_of_tasks(tasks: int
     with CaptureQueriesContext(connection) as queries:
         assert purge_trash(now=now() + timedelta(days=31)) == tasks
     assert len(queries) == 8, [query["sql"][:80] for query in queries]
-
-
-def test_the_sweep_finds_old_trash_by_its_index() -> None:
-    trashed(Api(alice()))
-    with transaction.atomic(), connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET LOCAL enable_seqscan = off")
-        assert "tasks_task_trash" in old_trash(now(), SWEEP).explain()
 
 
 def test_what_is_in_the_trash_does_not_become_overdue() -> None:
