@@ -1,6 +1,7 @@
 """What each hot operation costs must not grow with what there is: no plan of it reads a whole table or sorts it.
 
-What has no index of its own must be allowed below, with the reason; an allowance that is not needed fails.
+A new filter or ordering of the task list is looked at by itself. What has no index of its own must be
+allowed below, with the reason; an allowance that is not needed fails.
 """
 
 import itertools
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
@@ -17,6 +19,7 @@ from pytest_django import DjangoDbBlocker
 from cast import Api, adam, alice, for_a_module, person, undone
 from duely.accounts.models import Session, User
 from duely.activity.models import Change, Counter
+from duely.api.lists import Listing
 from duely.core.clock import now
 from duely.core.ids import new_id
 from duely.jobs.models import Job
@@ -26,8 +29,9 @@ from duely.jobs.registry import known
 from duely.tasks.actions import mark_overdue, purge_trash
 from duely.tasks.models import Category, Reminder, Task, TaskWords
 from duely.tasks.queries import due_reminders
+from duely.tasks.schemas import TASKS
 from duely.tasks.search import indexed_words, scope_of, tsvector
-from plans import KEY, WHEN, faults
+from plans import ANYWHERE, KEY, WHEN, faults
 
 ALICES, OTHERS, OF_EACH = 1500, 500, 27
 STATUSES = ("pending", "in_progress", "completed", "cancelled", "overdue")
@@ -187,6 +191,18 @@ def filled(world: Filled, django_db_blocker: DjangoDbBlocker) -> Iterator[Filled
         yield world
 
 
+def pages(api: Api, path: str) -> Callable[[], None]:
+    """A call for the first page of a list and, where there is one, for the one behind it."""
+
+    def call() -> None:
+        first = api.get(path)
+        assert first.status_code == 200, first.content
+        if cursor := first.json()["pagination"]["next_cursor"]:
+            assert api.get(f"{path}&cursor={quote(cursor)}").status_code == 200
+
+    return call
+
+
 def assert_no_faults(call: Callable[[], object], allowed: dict[str, str], *, by: str = KEY) -> None:
     found = faults(call, by=by)
     wrong = {fault: plan for fault, plan in found.items() if fault not in allowed}
@@ -194,16 +210,88 @@ def assert_no_faults(call: Callable[[], object], allowed: dict[str, str], *, by:
     assert found.keys() == allowed.keys(), "allowed and not needed"
 
 
+# Lists
+
+EXAMPLES = {
+    "status": "pending",
+    "completed": "false",
+    "priority": "medium",
+    "category": "{category}",
+    "owner": "{me}",
+    "tag": "home",
+    "due_date": "2026-01-01",
+    "completed_at": "2026-01-01",
+    "created_at": "2026-01-01",
+    "updated_at": "2026-01-01",
+}
+MORE = (
+    "tasks/?status=pending,in_progress",
+    "tasks/?completed=false&ordering=due_date",
+    "tasks/?due_date__gte=2026-01-01&ordering=due_date",
+    "categories/?",
+)
+SEARCHES = ("buy", "first", "nothing", "mend 46", '"first thing"', "buy -mend", "-buy")
+
+
+def every(path: str, listing: Listing) -> Iterator[str]:
+    """All that a list offers, one by one."""
+    for name in listing.orderings:
+        yield from (f"{path}?ordering={name}", f"{path}?ordering=-{name}")
+    for declared in listing.filters:
+        for name, _, _ in declared.parameters():
+            yield f"{path}?{name}={'true' if name.endswith('__isnull') else EXAMPLES[declared.name]}"
+
+
+LISTS = [*every("tasks/", TASKS), *MORE]
+RARE_ORDER = "another index for each such order would make every write dearer than these lists are worth"
 IN_HAND = "those that run are as many as workers have in hand"
-ALLOWED_ON: dict[str, dict[str, dict[str, str]]] = {
-    "sqlite": {"recover": dict.fromkeys(("walks through jobs_job_finished", "sorts"), IN_HAND)},
-    "postgresql": {},
+FEW_FOUND = "those that the index of words has found, 400 at most"
+MOST_HAVE_IT = "planned for what most tasks have, and not executed then: the newest have told so"
+NO_STATISTICS = "SQLite has no statistics, and takes a range for narrow"
+ALLOWED = {
+    **{
+        f"tasks/?ordering={sign}{name}": {"sorts": RARE_ORDER}
+        for name in ("updated_at", "completed_at", "priority", "title", "status", "id")
+        for sign in ("", "-")
+    },
+}
+ALLOWED_ON = {
+    "sqlite": {
+        **{
+            f"tasks/?due_date{suffix}=2026-01-01": {"sorts": NO_STATISTICS}
+            for suffix in ("", "__gte", "__gt", "__lte", "__lt")
+        },
+        **{f"{who}: {words}": {"sorts": FEW_FOUND} for who in ("me", "boss") for words in ("nothing", "mend 46")},
+        "recover": dict.fromkeys(("walks through jobs_job_finished", "sorts"), IN_HAND),
+    },
+    "postgresql": {
+        **{f"tasks/?ordering={sign}id": {"walks through tasks_task_pkey": RARE_ORDER} for sign in ("", "-")},
+        "tasks/?ordering=-due_date": {"sorts": "an index has tasks without a due date at one end alone"},
+        **{f"boss: {words}": {"reads all of tasks_words": MOST_HAVE_IT} for words in ("first", '"first thing"')},
+    },
 }
 
 
 def allowed(name: str) -> dict[str, str]:
     """Faults that are known, each with the reason why nothing is done."""
-    return ALLOWED_ON[connection.vendor].get(name, {})
+    return ALLOWED_ON[connection.vendor].get(name) or ALLOWED.get(name, {})
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_is_read_in_its_order_and_no_further_than_its_page(filled: Filled, path: str) -> None:
+    assert_no_faults(pages(filled.me, path.format(**filled.names)), allowed(path))
+
+
+@pytest.mark.parametrize("path", ["tasks/?", "tasks/?ordering=created_at", "tasks/trash/?", "activity-logs/?"])
+def test_so_is_a_list_of_everyones(filled: Filled, path: str) -> None:
+    assert_no_faults(pages(filled.boss, path), {}, by=ANYWHERE)
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+@pytest.mark.parametrize("who", ["me", "boss"])
+def test_a_search_looks_up_a_few_or_asks_one_by_one(filled: Filled, who: str, words: str) -> None:
+    call = pages(getattr(filled, who), f"tasks/?search={quote(words)}")
+    assert_no_faults(call, allowed(f"{who}: {words}"), by=KEY if who == "me" else ANYWHERE)
 
 
 # One task, and what the clock does
