@@ -1,6 +1,6 @@
 """What each hot operation costs must not grow with what there is: no plan of it reads a whole table or sorts it.
 
-A new filter or ordering of the task list is looked at by itself. What has no index of its own must be
+A new filter or ordering of the task list or of the log is looked at by itself. What has no index of its own must be
 allowed below, with the reason; an allowance that is not needed fails.
 """
 
@@ -19,6 +19,7 @@ from pytest_django import DjangoDbBlocker
 from cast import Api, adam, alice, for_a_module, person, undone
 from duely.accounts.models import Session, User
 from duely.activity.models import Change, Counter
+from duely.activity.schemas import ACTIVITY
 from duely.api.lists import Listing
 from duely.core.clock import now
 from duely.core.ids import new_id
@@ -223,11 +224,19 @@ EXAMPLES = {
     "completed_at": "2026-01-01",
     "created_at": "2026-01-01",
     "updated_at": "2026-01-01",
+    "action": "task.created",
+    "target": "task",
+    "target_id": "{task}",
+    "actor": "{me}",
+    "seq": "7",
+    "at": "2026-01-01",
 }
 MORE = (
     "tasks/?status=pending,in_progress",
     "tasks/?completed=false&ordering=due_date",
     "tasks/?due_date__gte=2026-01-01&ordering=due_date",
+    "activity-logs/?seq__gt=7&ordering=seq",
+    "activity-logs/?target_id={task}&ordering=seq",
     "categories/?",
 )
 SEARCHES = ("buy", "first", "nothing", "mend 46", '"first thing"', "buy -mend", "-buy")
@@ -242,7 +251,7 @@ def every(path: str, listing: Listing) -> Iterator[str]:
             yield f"{path}?{name}={'true' if name.endswith('__isnull') else EXAMPLES[declared.name]}"
 
 
-LISTS = [*every("tasks/", TASKS), *MORE]
+LISTS = [*every("tasks/", TASKS), *every("activity-logs/", ACTIVITY), *MORE]
 RARE_ORDER = "another index for each such order would make every write dearer than these lists are worth"
 IN_HAND = "those that run are as many as workers have in hand"
 FEW_FOUND = "those that the index of words has found, 400 at most"
@@ -261,6 +270,7 @@ ALLOWED_ON = {
             f"tasks/?due_date{suffix}=2026-01-01": {"sorts": NO_STATISTICS}
             for suffix in ("", "__gte", "__gt", "__lte", "__lt")
         },
+        **{f"activity-logs/?seq{suffix}=7": {"sorts": NO_STATISTICS} for suffix in ("__gte", "__gt", "__lte", "__lt")},
         **{f"{who}: {words}": {"sorts": FEW_FOUND} for who in ("me", "boss") for words in ("nothing", "mend 46")},
         "recover": dict.fromkeys(("walks through jobs_job_finished", "sorts"), IN_HAND),
     },

@@ -64,6 +64,7 @@ class Change(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["owner_id", "target_id", "seq"], name="activity_change_target"),
+            models.Index(fields=["owner_id", "at", "seq"], name="activity_change_owner_at"),
             models.Index(fields=["at", "id"], name="activity_change_at"),
         ]
 
