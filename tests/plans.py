@@ -53,10 +53,11 @@ def faults(call: Callable[[], object], *, by: str = KEY) -> dict[str, Plan]:
     values too. by: what takes an index to where rows are, as a pattern of columns.
     """
     find = _postgresql_faults if connection.vendor == "postgresql" else _sqlite_faults
-    return {fault: plan for plan in _plans(call) for fault in find(plan, by)}
+    return {fault: plan for plan in plans_of(call) for fault in find(plan, by)}
 
 
-def _plans(call: Callable[[], object]) -> list[Plan]:
+def plans_of(call: Callable[[], object]) -> list[Plan]:
+    """Those of all statements of a call."""
     executed: list[Executed] = []
 
     def note(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:

@@ -32,7 +32,7 @@ from duely.tasks.models import Category, Reminder, Task, TaskWords
 from duely.tasks.queries import due_reminders
 from duely.tasks.schemas import TASKS
 from duely.tasks.search import indexed_words, scope_of, tsvector
-from plans import ANYWHERE, KEY, WHEN, faults
+from plans import ANYWHERE, KEY, WHEN, faults, plans_of
 
 ALICES, OTHERS, OF_EACH = 1500, 500, 27
 STATUSES = ("pending", "in_progress", "completed", "cancelled", "overdue")
@@ -233,8 +233,11 @@ EXAMPLES = {
 }
 MORE = (
     "tasks/?status=pending,in_progress",
+    "tasks/?status=pending&ordering=due_date",
     "tasks/?completed=false&ordering=due_date",
     "tasks/?due_date__gte=2026-01-01&ordering=due_date",
+    "tasks/trash/?",
+    "tasks/trash/?ordering=deleted_at",
     "activity-logs/?seq__gt=7&ordering=seq",
     "activity-logs/?target_id={task}&ordering=seq",
     "categories/?",
@@ -295,6 +298,14 @@ def test_a_list_is_read_in_its_order_and_no_further_than_its_page(filled: Filled
 @pytest.mark.parametrize("path", ["tasks/?", "tasks/?ordering=created_at", "tasks/trash/?", "activity-logs/?"])
 def test_so_is_a_list_of_everyones(filled: Filled, path: str) -> None:
     assert_no_faults(pages(filled.boss, path), {}, by=ANYWHERE)
+
+
+def test_the_tasks_of_categories_are_counted_in_an_index_alone(filled: Filled) -> None:
+    """With many in them it would read the pages of all."""
+    way = "Index Only Scan" if connection.vendor == "postgresql" else "COVERING INDEX tasks_task_in_category"
+    lists = [plan for plan in plans_of(lambda: filled.me.get("categories/")) if "task_count" in plan.sql]
+    assert lists
+    assert all(way in str(plan) for plan in lists)
 
 
 @pytest.mark.parametrize("words", SEARCHES)

@@ -146,9 +146,11 @@ class Task(Owned, models.Model):
         indexes: ClassVar = [
             models.Index(fields=["owner", "created_at", "id"], name="tasks_task_created", condition=LIVE),
             models.Index(fields=["owner", "due_at", "id"], name="tasks_task_due_at", condition=LIVE),
+            models.Index(fields=["owner", "status", "due_at", "id"], name="tasks_task_status_due_at", condition=LIVE),
             models.Index(fields=["created_at", "id"], name="tasks_task_all_created", condition=LIVE),
-            models.Index(fields=["category"], name="tasks_task_category"),
+            models.Index(fields=["category", "deleted_at"], name="tasks_task_in_category"),
             models.Index(fields=["due_at", "id"], name="tasks_task_open", condition=OPEN_TASKS),
+            models.Index(fields=["owner", "deleted_at", "id"], name="tasks_task_own_trash", condition=IN_TRASH),
             models.Index(fields=["deleted_at", "id"], name="tasks_task_trash", condition=IN_TRASH),
             models.Index(
                 fields=["owner", "due_on"], name="tasks_task_due_on", condition=models.Q(due_on__isnull=False)

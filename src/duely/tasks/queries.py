@@ -213,7 +213,7 @@ def seen_categories(actor: Actor) -> Seen:
 def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:
     """Adds `task_count`: the tasks in each that are not in the trash."""
     inside = Task.objects.filter(LIVE, category=OuterRef("pk")).order_by().values("category")
-    counted = inside.annotate(number=Count("pk")).values("number")
+    counted = inside.annotate(number=Count("*")).values("number")
     return categories.annotate(task_count=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
 
 
