@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -239,7 +239,7 @@ class Listing:
             selected = _selected(rows, query)
             total = selected.count()
             start = (query.page - 1) * query.limit
-            shown = list(self._ordered(selected, query)[start : start + query.limit])
+            shown = list(self._ordered(selected, query, query.order)[start : start + query.limit])
             where = NumberedPage(
                 query.page, query.limit, total, -(-total // query.limit), start + query.limit < total, len(shown)
             )
@@ -250,21 +250,32 @@ class Listing:
         return msgspec.json.encode({"data": items, "pagination": where, "meta": Meta()})
 
     def _after_cursor(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> Sequence[tuple[Any, ...]]:
-        """The rows of a page, and one more if there is."""
+        """The rows of a page and, where there are more, one or some that are too many."""
+        if not isinstance(rows, Seen) or query.search is not None:
+            rows = _selected(rows, query)
+        found: list[tuple[Any, ...]] = []
+        for where, order in _parts(query.order, query.after):
+            found += self._part(rows, query, where, order)
+            if len(found) > query.limit:
+                break
+        return found
 
+    def _part(
+        self, rows: Seen | QuerySet[Any, Any], query: ListQuery, where: Q, order: tuple[OrderTerm, ...]
+    ) -> Sequence[tuple[Any, ...]]:
         def finish(selected: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
-            return self._ordered(selected, query)[: query.limit + 1]
+            return self._ordered(selected, query, order)[: query.limit + 1]
 
-        behind = () if query.after is None else (_after(query.order, query.after),)
-        if isinstance(rows, Seen) and query.search is None:
+        if isinstance(rows, Seen):
             with suppress(Unprepared):
-                key = (self.name, self._unread(query), query.order, query.limit)
-                return rows.select((*query.where, *behind), key, finish)
-        return list(finish(_selected(rows, query).filter(*behind)))
+                key = (self.name, self._unread(query), query.order, order, query.limit)
+                return rows.select((*query.where, where), key, finish)
+            rows = _selected(rows, query)
+        return list(finish(rows.filter(where)))
 
-    def _ordered(self, rows: QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
+    def _ordered(self, rows: QuerySet[Any, Any], query: ListQuery, order: tuple[OrderTerm, ...]) -> QuerySet[Any, Any]:
         columns = (*self.read(self._unread(query)), *(term.column for term in query.order))
-        return rows.order_by(*map(_order_by, query.order)).values_list(*columns)
+        return rows.order_by(*map(_order_by, order)).values_list(*columns)
 
 
 def _selected(rows: Seen | QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
@@ -299,6 +310,23 @@ def _bounded(raw: str, highest: int) -> int:
 def _order_by(term: OrderTerm) -> OrderBy:
     nulls = {"nulls_last": True} if term.nullable else {}
     return F(term.column).desc(**nulls) if term.descending else F(term.column).asc(**nulls)
+
+
+def _parts(order: tuple[OrderTerm, ...], after: tuple[Any, ...] | None) -> Iterator[tuple[Q, tuple[OrderTerm, ...]]]:
+    """The rows behind the one with these values, as parts that follow each other: of each a condition and its order.
+
+    An index keeps the rows without a value at one end. So they are a part of their own, but for the first page in
+    ascending order: just as an index has it.
+    """
+    first, *rest = order
+    if not first.nullable or (after is None and not first.descending):
+        yield (Q() if after is None else _after(order, after)), order
+        return
+    if after is None or after[0] is not None:
+        order = (first._replace(nullable=False), *rest)
+        yield Q((f"{first.column}__isnull", False)) & (Q() if after is None else _after(order, after)), order
+    behind = _after(rest, after[1:]) if after is not None and after[0] is None else Q()
+    yield Q((f"{first.column}__isnull", True)) & behind, tuple(rest)
 
 
 def _after(order: Sequence[OrderTerm], values: Sequence[Any]) -> Q:
