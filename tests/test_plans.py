@@ -300,8 +300,16 @@ def test_so_is_a_list_of_everyones(filled: Filled, path: str) -> None:
     assert_no_faults(pages(filled.boss, path), {}, by=ANYWHERE)
 
 
+def test_one_status_by_due_date_is_a_range_of_an_index(filled: Filled) -> None:
+    """With many tasks of other statuses before it, it would read those."""
+    plans = plans_of(lambda: filled.me.get("tasks/?status=pending&ordering=due_date"))
+    lists = [plan for plan in plans if "tasks_task" in plan.sql]
+    assert lists
+    assert all("tasks_task_status_due_at" in str(plan) for plan in lists)
+
+
 def test_the_tasks_of_categories_are_counted_in_an_index_alone(filled: Filled) -> None:
-    """With many in them it would read the pages of all."""
+    """With many in them, it would read the pages of all."""
     way = "Index Only Scan" if connection.vendor == "postgresql" else "COVERING INDEX tasks_task_in_category"
     lists = [plan for plan in plans_of(lambda: filled.me.get("categories/")) if "task_count" in plan.sql]
     assert lists
