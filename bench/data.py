@@ -15,12 +15,14 @@ from uuid import UUID
 import psycopg
 from search import vocabulary
 
-OPTIONS = "-c TimeZone=UTC -c maintenance_work_mem=256MB"
+OPTIONS = "-c TimeZone=UTC -c maintenance_work_mem=1GB -c synchronous_commit=off"
 BATCH = 10_000
 DAYS = 400
 TEXTS = 20_000
 CATEGORIES = 5
 SAMPLE = 20_000
+ANY_SCOPE = "?"
+STATUSES = (*["pending"] * 6, *["in_progress"] * 2, *["completed"] * 11, "cancelled")
 LABELS = ("home", "work", "Errand", "phone", "money", "garden", "later", "family")
 TASK = (
     "id, owner_id, title, description, status, completed_at, priority, due_on, due_at, category_id,"
@@ -90,26 +92,45 @@ class Loader:
         self.connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
         self.connection.execute("COMMIT")
 
-    def without_indexes(self, *tables: str) -> list[str]:
-        """Drop the indexes that no constraint needs; returns what makes them again. PostgreSQL alone."""
-        if not self.is_postgres:
-            return []
-        found = self.connection.execute(
-            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY (%s)"
-            " AND indexname NOT IN (SELECT conname FROM pg_constraint)",
-            [list(tables)],
-        ).fetchall()
-        for name, _ in found:
-            self.connection.execute(f'DROP INDEX "{name}"')
-        return [definition for _, definition in found]
+    def bare(self, *tables: str) -> list[str]:
+        """Drop indexes, keys and foreign keys; returns what makes them again. Of SQLite's only indexes.
 
-    def finish(self, indexes: Sequence[str] = ()) -> None:
-        """Make the indexes again, and let the database learn what it has."""
-        for definition in indexes:
-            self.connection.execute(definition)
-        self.connection.execute("VACUUM ANALYZE" if self.is_postgres else "ANALYZE")
+        Made after the rows, all of them take a fraction of the time.
+        """
         if not self.is_postgres:
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return self._without_indexes(tables)
+        named = [list(tables)]
+        keys = self.connection.execute(
+            "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid), contype = 'f' AS is_foreign"
+            " FROM pg_constraint WHERE contype IN ('p', 'u', 'f')"
+            " AND (conrelid = ANY (%s::regclass[]) OR confrelid = ANY (%s::regclass[])) ORDER BY is_foreign",
+            named * 2,
+        ).fetchall()
+        again = [f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}' for table, name, definition, _ in keys]
+        for table, name, _, _ in reversed(keys):
+            self.connection.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
+        indexes = self.connection.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY (%s)", named
+        ).fetchall()
+        for name, _ in indexes:
+            self.connection.execute(f'DROP INDEX "{name}"')
+        return [*again, *(definition for _, definition in indexes)]
+
+    def _without_indexes(self, tables: Sequence[str]) -> list[str]:
+        marks = ", ".join("?" * len(tables))
+        indexes = self.connection.execute(
+            f"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql > '' AND tbl_name IN ({marks})", tables
+        ).fetchall()
+        for name, _ in indexes:
+            self.connection.execute(f'DROP INDEX "{name}"')
+        return [definition for _, definition in indexes]
+
+    def finish(self, again: Sequence[str] = ()) -> None:
+        """Make what `bare` dropped, and let the database learn what it has."""
+        for statement in again:
+            self.connection.execute(statement)
+        # On SQLite nobody lets it learn anything: neither does Duely.
+        self.connection.execute("VACUUM ANALYZE" if self.is_postgres else "PRAGMA wal_checkpoint(TRUNCATE)")
         self.connection.close()
 
 
@@ -117,23 +138,32 @@ def _copied(value: Any) -> str:
     return "\\N" if value is None else str(value)
 
 
-def load(url: str, users: int, tasks_each: int) -> World:
-    """Fill an empty database whose tables are there. The tasks of all people come in the order of their time."""
+def load(url: str, users: int, tasks_each: int, *, first: int = 1) -> World:
+    """Fill an empty database whose tables are there. The tasks of all people come in the order of their time.
+
+    first: the first of the people has so many times as many tasks as each of the others.
+    """
     chance = random.Random(5)
     loader = Loader(url)
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS)
     people = [_person(number, start, chance) for number in range(users)]
     _put_people(loader, people, start)
-    world = World(people, [], vocabulary(random.Random(1))[0])
-    indexes = loader.without_indexes(*TABLES)
-    for batch in _batches(Maker(loader, world, start, tasks_each, chance).rows()):
+    world = World(people, [], words())
+    again = loader.bare(*TABLES)
+    for batch in _batches(Maker(loader, world, start, tasks_each, first, chance).rows()):
         for (table, columns), rows in zip(TABLES.items(), zip(*batch, strict=True), strict=True):
             loader.put(table, columns, rows)
-    loader.put("activity_counter", "owner_id, seq", [(person.id.hex, tasks_each) for person in people])
-    loader.finish(indexes)
+    counters = [(person.id.hex, tasks_each * (first if person is people[0] else 1)) for person in people]
+    loader.put("activity_counter", "owner_id, seq", counters)
+    loader.finish(again)
     chance.shuffle(world.sample)
     del world.sample[SAMPLE:]
     return world
+
+
+def words() -> list[str]:
+    """Those that texts are made of, the commonest first."""
+    return vocabulary(random.Random(1))[0]
 
 
 def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
@@ -147,15 +177,19 @@ def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
         yield batch
 
 
-def _id(at: datetime, chance: random.Random) -> UUID:
-    """A UUIDv7 of that time."""
+def _key(at: datetime, chance: random.Random) -> str:
+    """A UUIDv7 of that time, as both databases take it."""
     value = int(at.timestamp() * 1000) << 80 | chance.getrandbits(80)
-    return UUID(int=value & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)
+    return f"{value & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62:032x}"
 
 
-def _shown(at: datetime) -> str:
+def _id(at: datetime, chance: random.Random) -> UUID:
+    return UUID(_key(at, chance))
+
+
+def shown(at: datetime) -> str:
     """An instant as both databases take it."""
-    return at.strftime("%Y-%m-%d %H:%M:%S.%f")
+    return at.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _person(number: int, at: datetime, chance: random.Random) -> Person:
@@ -166,7 +200,7 @@ def _person(number: int, at: datetime, chance: random.Random) -> Person:
 
 
 def _put_people(loader: Loader, people: Sequence[Person], start: datetime) -> None:
-    at, end = _shown(start), _shown(start + timedelta(days=DAYS + 7))
+    at, end = shown(start), shown(start + timedelta(days=DAYS + 7))
     rows, sessions, categories = [], [], []
     for person in people:
         name, mail = person.name, f"{person.name}@example.org"
@@ -183,61 +217,71 @@ def _put_people(loader: Loader, people: Sequence[Person], start: datetime) -> No
 
 
 class Maker:
-    """Makes the tasks of all people, in the order of their time: each turn, everyone gets one."""
+    """Makes the tasks of all people, in the order of their time: in each turn everyone gets one, the first `first`."""
 
-    def __init__(self, loader: Loader, world: World, start: datetime, tasks_each: int, chance: random.Random) -> None:
+    def __init__(
+        self, loader: Loader, world: World, start: datetime, tasks_each: int, first: int, chance: random.Random
+    ) -> None:
         from duely.tasks import search
 
         self.search, self.is_postgres, self.chance = search, loader.is_postgres, chance
         self.world, self.start, self.tasks_each = world, start, tasks_each
-        self.scopes = [search.scope_of(person.id) for person in world.people]
+        self.turn = [*range(len(world.people)), *[0] * (first - 1)]
+        if first > 1:
+            chance.shuffle(self.turn)
+        self.owners = [
+            (each.id.hex, each.name, search.scope_of(each.id), (None, *(category.hex for category in each.categories)))
+            for each in world.people
+        ]
         self.texts = self.made_texts()
+        self.labels = [json.dumps(chance.sample(LABELS, k=number)) for number in (0, 0, 1, 2) * len(LABELS)]
 
-    def made_texts(self) -> list[tuple[str, str, list[str]]]:
-        """Titles and descriptions, with the words that a search finds in them. The first words come most often."""
+    def made_texts(self) -> list[tuple[str, str, str]]:
+        """Titles and descriptions, with their words as the database takes them, in ANY_SCOPE.
+
+        The first words come most often.
+        """
         found, totals = [], [*itertools.accumulate(1 / (rank + 3) for rank in range(len(self.world.words)))]
         for _ in range(TEXTS):
             number = self.chance.choice((3, 4, 5, 6, 14, 30))
             drawn = self.chance.choices(self.world.words, cum_weights=totals, k=number)
             title, description = " ".join(drawn[:6]).capitalize(), " ".join(drawn[6:])
-            found.append((title, description, self.search.indexed_words(title, description)))
+            words = self.search.indexed_words(title, description)
+            indexed = self.search.tsvector(words, ANY_SCOPE) if self.is_postgres else " ".join(words)
+            found.append((title, description, indexed))
         return found
 
     def rows(self) -> Iterator[tuple[Row, Row, Row]]:
         """The rows of each task, of its words and of its entry in the log. Fills `world.sample`."""
-        step = timedelta(days=DAYS - 1) / self.tasks_each
-        every = max(1, len(self.world.people) * self.tasks_each // (2 * SAMPLE))
-        for number in range(self.tasks_each):
-            for place in range(len(self.world.people)):
-                at = self.start + number * step + timedelta(milliseconds=1 + self.chance.randrange(900))
-                task_id, is_deleted = _id(at, self.chance), self.chance.random() < 0.03
-                if not is_deleted and self.chance.randrange(every) == 0:
-                    self.world.sample.append((place, task_id))
-                yield self.of_one(place, task_id, at, number, is_deleted)
+        number = self.tasks_each * len(self.turn)
+        step = timedelta(days=DAYS - 1) / number
+        every = max(1, number // (2 * SAMPLE))
+        made = [0] * len(self.world.people)
+        for index, place in enumerate(itertools.chain.from_iterable(itertools.repeat(self.turn, self.tasks_each))):
+            # Django would write an instant of a whole second without a fraction.
+            at = (self.start + index * step).replace(microsecond=1000 * (1 + self.chance.randrange(900)))
+            key, is_deleted = _key(at, self.chance), self.chance.random() < 0.03
+            if not is_deleted and self.chance.randrange(every) == 0:
+                self.world.sample.append((place, UUID(key)))
+            yield self.of_one(place, key, at, made[place], is_deleted)
+            made[place] += 1
 
-    def of_one(self, place: int, task_id: UUID, at: datetime, number: int, is_deleted: bool) -> tuple[Row, Row, Row]:
+    def of_one(self, place: int, key: str, at: datetime, number: int, is_deleted: bool) -> tuple[Row, Row, Row]:
         """The three rows of one task."""
-        chance, person, scope = self.chance, self.world.people[place], self.scopes[place]
-        title, description, words = self.texts[chance.randrange(TEXTS)]
-        status = chance.choices(("pending", "in_progress", "completed", "cancelled"), (30, 10, 55, 5))[0]
-        labels, category = (
-            chance.sample(LABELS, k=chance.choice((0, 0, 1, 2))),
-            chance.choice((None, *person.categories)),
-        )
-        key, owner, created = task_id.hex, person.id.hex, _shown(at)
+        chance, (owner, name, scope, categories) = self.chance, self.owners[place]
+        title, description, indexed = chance.choice(self.texts)
+        status, labels, created = chance.choice(STATUSES), chance.choice(self.labels), shown(at)
         task = (
             *(key, owner, title, description, status, created if status == "completed" else None, 1 + number % 4),
-            *(*self.due(status, at), category.hex if category else None),
-            *(json.dumps(labels), json.dumps([label.lower() for label in labels]), "[]", 1, created, created),
-            created if is_deleted else None,
+            *(*self.due(status, at), chance.choice(categories)),
+            *(labels, labels.lower(), "[]", 1, created, created, created if is_deleted else None),
         )
-        found = (key, scope, self.search.tsvector(words, scope) if self.is_postgres else " ".join(words))
-        changes = json.dumps({"title": [None, title], "status": [None, status], "tags": [None, labels]})
+        changes = f'{{"title": [null, "{title}"], "status": [null, "{status}"], "tags": [null, {labels}]}}'
         change = (
-            *(_id(at, chance).hex, owner, number + 1, created, owner, person.name, "task.created", "task"),
+            *(_key(at, chance), owner, number + 1, created, owner, name, "task.created", "task"),
             *(key, title, changes, "wrk", f"bench-{number}-{place}"),
         )
-        return task, found, change
+        return task, (key, scope, indexed.replace(ANY_SCOPE, scope)), change
 
     def due(self, status: str, at: datetime) -> tuple[str | None, str | None]:
         """Day and instant.
@@ -251,9 +295,9 @@ class Maker:
         if due.microsecond == 0:  # Django would write it without a fraction
             due += timedelta(milliseconds=1)
         if status == "pending" or self.chance.random() < 0.7:
-            return None, _shown(due)
+            return None, shown(due)
         end = due.replace(hour=23, minute=59, second=59, microsecond=999_000)
-        return end.date().isoformat(), _shown(end)
+        return end.date().isoformat(), shown(end)
 
 
 def make_tables(url: str, folder: str) -> None:
@@ -267,10 +311,15 @@ def make_tables(url: str, folder: str) -> None:
     connections.close_all()
 
 
-def count(url: str, statement: str, *values: Any) -> int:
-    """The one number that a statement (with `%s`) gives."""
+def rows(url: str, statement: str, *values: Any) -> list[Row]:
+    """What a statement (with `%s`) finds."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-            return int(connection.execute(statement.replace("%s", "?"), values).fetchone()[0])
+            return connection.execute(statement.replace("%s", "?"), values).fetchall()
     with psycopg.connect(url) as connection:
-        return int(connection.execute(statement, values).fetchone()[0])
+        return connection.execute(statement, values).fetchall()
+
+
+def count(url: str, statement: str, *values: Any) -> int:
+    """The one number that a statement gives."""
+    return int(rows(url, statement, *values)[0][0])
