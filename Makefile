@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --group build
 
-.PHONY: run test lint types bench docs clean lock audit
+.PHONY: run test lint types bench bench-growth docs clean lock audit
 
 run: .venv/.base
 	$(BIN)/duely serve
@@ -24,6 +24,9 @@ audit: .venv/.dev
 
 bench: .venv/.bench
 	$(BIN)/python bench/compare.py $(BENCH_FLAGS)
+
+bench-growth: .venv/.bench
+	$(BIN)/python bench/growth.py $(BENCH_FLAGS)
 
 docs: .venv/.base
 	$(BIN)/python -m duely.cli.reference

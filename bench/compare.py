@@ -19,7 +19,6 @@ import sys
 import tarfile
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ import agreement
 import contenders
 import data
 import machine
-import postgres
 import probes
 import report
 import wrk
 from contenders import Contender
+from databases import Databases
 from report import Check, Measurement
 from workload import OPERATIONS, Workload
 
@@ -48,39 +47,6 @@ SHOWN = 5
 STALL_MILLISECONDS = 100
 SQLITE_MILLISECONDS = 30
 NAMES = ("duely", "baseline", "floor")
-
-
-class Databases:
-    """A database that was filled once, and copies of it. All are gone afterwards."""
-
-    def __init__(self, kind: str, folder: Path, stack: ExitStack) -> None:
-        self.folder = folder
-        self.server = stack.enter_context(postgres.running()) if kind == "postgres" else None
-        self.prefix = f"duely_bench_{uuid.uuid4().hex[:8]}"
-        self.pid = self.server.pid if self.server else None
-        self.source = self.url("source")
-        if self.server:
-            self.server.run(f"CREATE DATABASE {self.prefix}_source")
-            stack.callback(self.drop, "source")
-        self.stack = stack
-
-    def url(self, name: str) -> str:
-        """The address of a copy."""
-        return self.server.url(f"{self.prefix}_{name}") if self.server else f"sqlite:///{self.folder}/{name}.sqlite3"
-
-    def copy(self, name: str) -> str:
-        """Make a copy; returns its address."""
-        if self.server:
-            self.server.run(f"CREATE DATABASE {self.prefix}_{name} TEMPLATE {self.prefix}_source STRATEGY FILE_COPY")
-            self.stack.callback(self.drop, name)
-        else:
-            shutil.copy(self.folder / "source.sqlite3", self.folder / f"{name}.sqlite3")
-        return self.url(name)
-
-    def drop(self, name: str) -> None:
-        """Remove a copy."""
-        assert self.server
-        self.server.run(f"DROP DATABASE IF EXISTS {self.prefix}_{name} WITH (FORCE)")
 
 
 @dataclass

@@ -47,15 +47,17 @@ class Contender:
 
 
 @contextmanager
-def duely(name: str, source: Path, url: str, people: list[Person], folder: Path) -> Iterator[Contender]:
+def duely(
+    name: str, source: Path, url: str, people: list[Person], folder: Path, workers: int = WORKERS
+) -> Iterator[Contender]:
     """`duely web` as users start it, from this source: rates that nobody meets, tokens that last."""
     port = free_port()
     env = {
-        **_environment(url, source),
+        **environment(url, source),
         **FAR_LIMITS,
         "DATA_DIR": str(folder),
         "PORT": str(port),
-        "WEB_CONCURRENCY": str(WORKERS),
+        "WEB_CONCURRENCY": str(workers),
         "ACCESS_TOKEN_MINUTES": str(HOURS * 60),
         "DJANGO_SETTINGS_MODULE": "duely.config.settings",
     }
@@ -70,7 +72,7 @@ def duely(name: str, source: Path, url: str, people: list[Person], folder: Path)
 def baseline(url: str, people: list[Person], folder: Path) -> Iterator[Contender]:
     """The textbook: `bench/baseline` on gunicorn. Its data: a copy of Duely's tables, which it takes over."""
     port = free_port()
-    env = {**_environment(url, HERE), "DJANGO_SETTINGS_MODULE": "baseline.settings"}
+    env = {**environment(url, HERE), "DJANGO_SETTINGS_MODULE": "baseline.settings"}
     subprocess.run([sys.executable, "-m", "baseline.fill"], env=env, check=True)
     claims = {"token_type": "access", "exp": _end(), "iat": int(time.time())}
     tokens = [_signed({**claims, "jti": f"{number:032x}", "user_id": str(number)}) for number in _numbers(people)]
@@ -86,11 +88,12 @@ def floor(url: str, people: list[Person], folder: Path) -> Iterator[Contender]:
     tokens = [_signed({"sub": str(person.id), "name": person.name, "exp": _end()}) for person in people]
     options = ["--interface=rsgi", f"--port={port}", f"--workers={WORKERS}", "--log-level=warning", "--loop=uvloop"]
     command = [sys.executable, "-m", "granian", *options, "floor:application"]
-    with _running(command, _environment(url, HERE), folder / "log", folder) as pid:
+    with _running(command, environment(url, HERE), folder / "log", folder) as pid:
         yield _ready(Contender("floor", url, port, pid, tokens, "activity_change"))
 
 
-def _environment(url: str, python_path: Path) -> dict[str, str]:
+def environment(url: str, python_path: Path) -> dict[str, str]:
+    """For a process with this database and these modules."""
     return {**os.environ, "DATABASE_URL": url, "SECRET_KEY": SECRET, "PYTHONPATH": str(python_path)}
 
 

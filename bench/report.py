@@ -153,31 +153,33 @@ BAR, GAP, LEFT, WIDE, RIGHT = 14, 10, 190, 520, 90
 
 def chart(rows: Sequence[Row], names: Sequence[str], title: str) -> str:
     """Requests per second as bars, as SVG."""
-    most = max((row.per_second for row in rows), default=1.0) or 1.0
+    groups: dict[str, list[tuple[str, float]]] = {}
+    for row in rows:
+        label = f"{row.operation}, {row.connections} connections"
+        groups.setdefault(label, []).append((row.contender, row.per_second))
+    return bars(title, names, groups)
+
+
+def bars(title: str, names: Sequence[str], groups: dict[str, list[tuple[str, float]]], digits: int = 0) -> str:
+    """Groups of values, each with the name of what has it, as SVG."""
+    most = max((value for group in groups.values() for _, value in group), default=1.0) or 1.0
     parts, y = [_text(12, 24, title, size=15)], 44
     for place, name in enumerate(names):
         x = 12 + place * 130
         parts += [_bar(x, y, 12, COLORS[place % len(COLORS)]), _text(x + 18, y + 11, name)]
     y += 34
-    for (connections, operation), group in _groups(rows).items():
-        parts.append(_text(12, y + 12, f"{operation}, {connections} connections"))
-        for row in group:
-            length = max(1, round(row.per_second / most * WIDE))
-            parts.append(_bar(LEFT, y, length, COLORS[names.index(row.contender) % len(COLORS)]))
-            parts.append(_text(LEFT + length + 6, y + 11, f"{row.per_second:,.0f}"))
+    for label, group in groups.items():
+        parts.append(_text(12, y + 12, label))
+        for name, value in group:
+            length = max(1, round(value / most * WIDE))
+            parts.append(_bar(LEFT, y, length, COLORS[names.index(name) % len(COLORS)]))
+            parts.append(_text(LEFT + length + 6, y + 11, f"{value:,.{digits}f}"))
             y += BAR
         y += GAP
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDE + RIGHT}" height="{y}" font-family="sans-serif">'
     )
     return "\n".join([head, '<rect width="100%" height="100%" fill="#ffffff"/>', *parts, "</svg>", ""])
-
-
-def _groups(rows: Sequence[Row]) -> dict[tuple[int, str], list[Row]]:
-    found: dict[tuple[int, str], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row.connections, row.operation), []).append(row)
-    return found
 
 
 def _bar(x: int, y: int, length: int, color: str) -> str:

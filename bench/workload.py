@@ -22,6 +22,8 @@ OPERATIONS: dict[str, tuple[str, frozenset[int]]] = {
     "M": ("70 % reads, 20 % patches, 10 % creates", frozenset({200, 201})),
 }
 """What each is, and the statuses that are right."""
+SINGLE = ("L", "L2", "G", "C", "U", "S")
+"""The operations that consist of one kind of request."""
 BY_DUE = "tasks/?status=pending&ordering=due_date"
 MANY, SOME, READERS = 20_000, 2_000, 200
 PRIORITIES = ("low", "medium", "high", "urgent")
@@ -29,27 +31,17 @@ WORDS = slice(20, 400)
 """Which words are searched for: neither the commonest nor those that hardly anyone has."""
 
 
-class Workload:
-    """The requests of one contender, in files. Each contender gets the same ones, but for tokens and cursors."""
+class Requests:
+    """Makes the requests to one contender. Each contender gets the same ones, but for tokens and cursors."""
 
-    def __init__(self, contender: Contender, world: World, folder: Path) -> None:
-        self.contender, self.world, self.folder = contender, world, folder
+    def __init__(self, contender: Contender, world: World) -> None:
+        self.contender, self.world = contender, world
         self.chance = random.Random(7)
-        made = {"L": self.lists, "L2": self.by_due, "G": self.gets, "C": self.creates, "U": self.patches}
-        for name, make in {**made, "S": self.searches, "M": self.mix}.items():
-            self.write(name, make())
 
-    def file(self, operation: str) -> Path:
-        """Its requests. Those of N are made now: their entity tags are of now."""
-        if operation == "N":
-            self.write("N", self.unchanged())
-        return self.folder / f"{operation}.tsv"
-
-    def write(self, name: str, requests: Iterable[Request]) -> Path:
-        """A file of requests."""
-        path = self.folder / f"{name}.tsv"
-        path.write_text("".join(request.line() for request in requests))
-        return path
+    def made(self, operation: str) -> list[Request]:
+        """Those of an operation that consists of one kind of request."""
+        make = {"L": self.lists, "L2": self.by_due, "G": self.gets, "C": self.creates, "U": self.patches}
+        return {**make, "S": self.searches}[operation]()
 
     def someone(self) -> int:
         """Anyone's place."""
@@ -130,14 +122,37 @@ class Workload:
             answer.close()
         return found
 
+
+class Workload(Requests):
+    """The requests to one contender, in files."""
+
+    def __init__(self, contender: Contender, world: World, folder: Path) -> None:
+        super().__init__(contender, world)
+        self.folder = folder
+        for name in SINGLE:
+            self.write(name, self.made(name))
+        self.write("M", self.mix())
+
+    def file(self, operation: str) -> Path:
+        """Its requests. Those of N are made now: their entity tags are of now."""
+        if operation == "N":
+            self.write("N", self.unchanged())
+        return self.folder / f"{operation}.tsv"
+
+    def write(self, name: str, requests: Iterable[Request]) -> Path:
+        """A file of requests."""
+        path = self.folder / f"{name}.tsv"
+        path.write_text("".join(request.line() for request in requests))
+        return path
+
     def mix(self) -> list[Request]:
         """Everything at once."""
         parts = {"L": 30, "L2": 15, "G": 25, "U": 20, "C": 10}
-        pools = {name: self.made(name) for name in parts}
+        pools = {name: self.written(name) for name in parts}
         names = self.chance.choices(list(parts), list(parts.values()), k=MANY)
         return [self.chance.choice(pools[name]) for name in names]
 
-    def made(self, name: str) -> list[Request]:
+    def written(self, name: str) -> list[Request]:
         """The requests of another operation, as they are in its file."""
         lines = (self.folder / f"{name}.tsv").read_text().splitlines()
         rows = (line.split("\t") for line in lines)
