@@ -58,7 +58,7 @@ def run(
 
 def web_memory_mib() -> float:
     """The peak resident memory of all `duely web` processes of this machine."""
-    pids = subprocess.run(["pgrep", "-f", "duely web"], capture_output=True, text=True, check=False).stdout.split()
+    pids = subprocess.run(["pgrep", "-x", "duely web"], capture_output=True, text=True, check=False).stdout.split()
     peaks = [re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in pids]
     return sum(int(peak[1]) for peak in peaks if peak) / 1024
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def test_an_empty_directory_becomes_a_running_service_that_stops_when_asked(star
     assert server.stop() == 0
     assert not [pid for pid in processes if alive(pid)]
     assert "Traceback" not in server.out.read_text() + server.err.read_text()
+
+
+def test_all_processes_share_what_the_first_one_has_loaded(start: Start) -> None:
+    server = start(PYTHONPROFILEIMPORTTIME="1")
+    server.wait_until_it_answers()
+    until(lambda: "duely is ready" in server.out.read_text() and "worker started" in server.out.read_text())
+    assert server.get("/readyz") == 200
+    assert len(server.descendants()) == 4
+    imports = [line for line in server.err.read_text().splitlines() if line.startswith("import time:")]
+    times = Counter(line.rpartition("|")[2].strip() for line in imports)
+    assert times["duely.tasks.endpoints"] == times["duely.jobs.worker"] == times["granian"] == 1
+    assert not {name: count for name, count in times.items() if count > 1 and name.startswith(("duely", "django.db"))}
+    # With another thread it could not fork safely. Making the first admin takes one.
+    assert made_up_password(server.err.read_text())
+    assert [path.name for path in Path(f"/proc/{server.pid}/task").iterdir()] == [str(server.pid)]
 
 
 def test_killed_processes_come_back(start: Start) -> None:

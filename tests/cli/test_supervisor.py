@@ -21,12 +21,11 @@ from pathlib import Path
 from duely.cli.supervisor import ChildCannotStart, Command, Supervisor
 
 script, directory, ready, drain = sys.argv[1:]
-started = Path(directory, "started")
+sys.argv[1:] = [directory]
 supervisor = Supervisor(
-    [Command("child", [sys.executable, "-c", script, directory], ready=lambda: Path(directory, ready).exists())],
+    [Command("child", lambda: exec(script, {}), ready=lambda: Path(directory, ready).exists())],
     on_ready=lambda: Path(directory, "announced").open("a").write("announced\\n"),
     drain_seconds=float(drain),
-    environment={"FROM_SUPERVISOR": "yes"},
 )
 try:
     supervisor.run()
@@ -171,7 +170,25 @@ def test_what_a_killed_child_leaves_behind_is_ended(start: Start, tmp_path: Path
     until(lambda: not alive(grandchild))
 
 
-def test_children_get_the_supervisors_environment(start: Start, tmp_path: Path) -> None:
-    start(NOTE + "Path(sys.argv[1], 'seen').write_text(os.environ['FROM_SUPERVISOR']); time.sleep(60)")
-    file = tmp_path / "seen"
-    until(lambda: file.exists() and file.read_text() == "yes")
+def test_a_child_has_none_of_the_supervisors_handlers(start: Start, tmp_path: Path) -> None:
+    """It would swallow what is meant for it, and tell the supervisor to stop."""
+    start(
+        NOTE
+        + """
+kept = signal.set_wakeup_fd(-1), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD)
+blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+Path(sys.argv[1], "kept").write_text(str((kept, blocked)))
+time.sleep(60)
+"""
+    )
+    file = tmp_path / "kept"
+    until(lambda: file.exists() and file.read_text())
+    assert file.read_text() == str(((-1, signal.SIG_DFL, signal.SIG_DFL), set()))
+
+
+def test_a_child_has_a_name_and_a_group_of_its_own(start: Start, tmp_path: Path) -> None:
+    start(SLEEP)
+    until(lambda: pids(tmp_path))
+    (pid,) = pids(tmp_path)
+    assert os.getpgid(pid) == pid
+    assert Path(f"/proc/{pid}/comm").read_text() == "duely child\n"

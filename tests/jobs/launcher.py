@@ -26,13 +26,14 @@ def main() -> None:
 
         sys.argv = program
         sys.exit(celery())
+    from duely.cli.main import main as duely
+
     if program[0] == "supervise":
         from duely.cli.supervisor import Command, Supervisor
 
-        Supervisor([Command("worker", [sys.executable, "-P", __file__, text, *program[1:]])]).run()
+        sys.argv = ["duely", *program[1:]]
+        Supervisor([Command("worker", duely)]).run()
         return
-    from duely.cli.main import main as duely
-
     sys.argv = ["duely", *program]
     duely()
 

@@ -41,6 +41,7 @@ class Process:
     pid: int
     parent: int
     session: int
+    name: str
     command: str
 
 
@@ -113,7 +114,7 @@ class Service:
         everything = processes()
         listening = listening_sockets(self.port)
         for main in everything:
-            if main.parent == self._process.pid and main.command.endswith(" web"):
+            if main.parent == self._process.pid and main.name == "duely web":
                 children = [item.pid for item in everything if item.parent == main.pid]
                 workers = [("worker", pid) for pid in children if listening & sockets_of(pid)]
                 return [("main", main.pid), *workers] if workers else []
@@ -123,7 +124,7 @@ class Service:
         """The process that runs jobs; None while there is none."""
         assert self._process is not None
         for process in processes():
-            if process.parent == self._process.pid and process.command.endswith(" worker --scheduler"):
+            if process.parent == self._process.pid and process.name == "duely worker":
                 return process.pid
         return None
 
@@ -144,7 +145,11 @@ class Service:
         if log:
             shutil.copyfile(self.log, log)
         ended = [f"duely serve ended with exit code {code}"] * bool(code)
-        return ended + [f"left behind: {process.pid} {process.command}" for process in left] + self._logged_faults()
+        return (
+            ended
+            + [f"left behind: {process.pid} {process.name}: {process.command}" for process in left]
+            + self._logged_faults()
+        )
 
     def last_lines(self, number: int = 10) -> str:
         """The end of its log, long lines cut."""
@@ -181,11 +186,12 @@ def is_alive(pid: int) -> bool:
 def _process(pid: int) -> Process | None:
     directory = Path(f"/proc/{pid}")
     try:
+        name = (directory / "comm").read_text().strip()
         state, parent, _, session, *_ = (directory / "stat").read_text().rpartition(")")[2].split()
         command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         return None
-    return None if state in {"Z", "X"} else Process(pid, int(parent), int(session), command)
+    return None if state in {"Z", "X"} else Process(pid, int(parent), int(session), name, command)
 
 
 def listening_sockets(port: int) -> set[str]:

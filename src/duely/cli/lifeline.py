@@ -1,16 +1,31 @@
-"""A process that ends when its parent does, even when the parent is killed. Linux only; elsewhere it does nothing."""
+"""Child processes: how they are made, end with their parent, and are called."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TypeVar
 
+from duely.cli.exits import Failure, told_plainly
+
+T = TypeVar("T")
+
+# A fork has, and shares, what its parent has loaded. The parent must have no other thread, and nothing open that is
+# not to be shared. macOS has threads of its own in many a process: there a child is a new interpreter.
+PROCESSES = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
 PR_SET_PDEATHSIG = 1
-SUPERVISOR = "DUELY_SUPERVISOR_PID"
+PR_SET_NAME = 15
 
 
 def end_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGTERM when `parent` dies; ends at once when it is dead already."""
+    """Ask the kernel for SIGTERM when `parent` dies, killed or not; ends at once when it is dead already.
+
+    On Linux; elsewhere it does nothing, as `show_as`.
+    """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -18,6 +33,34 @@ def end_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def is_supervised() -> bool:
-    """Whether `duely serve` started this process, and should end it."""
-    return os.environ.get(SUPERVISOR) == str(os.getppid())  # allow: environment because serve sets it, no operator
+def show_as(name: str) -> None:
+    """Let `top` and `ps -e` show this process by a name of at most 15 characters; its arguments stay as they are."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
+
+
+def apart(run: Callable[[], T]) -> T:
+    """What `run` returns, run in a child that is gone afterwards with its threads and connections.
+
+    When it fails, the child says why, and this process ends with the same exit code.
+    """
+    ours, theirs = PROCESSES.Pipe(duplex=False)
+    child = PROCESSES.Process(target=_answer, args=(run, theirs, os.getpid()), daemon=True)
+    child.start()
+    theirs.close()
+    with ours, suppress(EOFError):
+        answer: T = ours.recv()
+        child.join()
+        return answer
+    child.join()
+    code = child.exitcode or 0
+    if code < 0:
+        raise Failure(f"{run.__name__} was ended by signal {-code}.")
+    raise SystemExit(code)
+
+
+def _answer(run: Callable[[], T], answer: Connection, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
+    end_with_parent(parent)
+    with told_plainly():
+        answer.send(run())

@@ -9,6 +9,7 @@ import typer
 
 from duely import __version__
 from duely.cli.exits import told_plainly
+from duely.cli.lifeline import show_as
 
 app = typer.Typer(
     name="duely",
@@ -23,6 +24,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; expected failures end with a sentence and an exit code, not with a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
+    show_as(" ".join(["duely", *sys.argv[1:2]]))
     with told_plainly():
         app()
 

@@ -1,46 +1,79 @@
 """`duely serve`: everything on one machine, in one command."""
 
+import gc
 import os
 import sys
 
 from duely.cli.address import answers, refuse_taken
 from duely.cli.exits import Failure
-from duely.cli.lifeline import SUPERVISOR
+from duely.cli.lifeline import apart
 from duely.cli.migrate import apply, only_one_at_a_time, setup
 from duely.cli.screen import NewAdmin, Start, show_start
 from duely.cli.supervisor import ChildCannotStart, Command, Supervisor
+from duely.cli.web import serve_web
 
 
 def serve() -> None:
     """Prepare the installation, then keep its processes running until SIGTERM or Ctrl-C."""
+    import django
     from django.conf import settings
-    from django.db import connections
 
-    setup()
+    os.umask(0o077)  # of the children as well: what they create is for this user alone
+    django.setup()
     refuse_taken(settings.HOST, settings.PORT)
-    with only_one_at_a_time():
-        apply()
-        admin = make_first_admin()
-    connections.close_all()
-    start = Start(url=settings.PUBLIC_URL, database=describe_database(), admin=admin, notes=notes())
-    supervisor = Supervisor(
-        commands=commands(),
-        on_ready=lambda: show_start(start),
-        environment={SUPERVISOR: str(os.getpid())},
-    )
+    load_for_children()
+    advice = notes()
+    admin = apart(prepare)
+    start = Start(url=settings.PUBLIC_URL, database=describe_database(), admin=admin, notes=advice)
+    supervisor = Supervisor(commands=commands(), on_ready=lambda: show_start(start))
     try:
         supervisor.run()
     except ChildCannotStart as error:
         raise Failure(f"{error} The lines above say why.") from None
 
 
+def load_for_children() -> None:
+    """Import what they run, once for all of them."""
+    import granian.server  # noqa: F401 - for the children
+    from django.conf import settings
+    from django.db.migrations.loader import MigrationLoader
+    from django.utils.module_loading import import_string
+
+    from duely.jobs import registry, worker  # noqa: F401 - for the children
+
+    import_string(settings.WSGI_APPLICATION)
+    registry.known()
+    MigrationLoader(None)
+    # What is frozen is not looked at for garbage: to look is to write, which gives each child a copy of its own.
+    gc.freeze()
+
+
+def prepare() -> NewAdmin | None:
+    """Bring the database up to date; returns the first administrator if there was none."""
+    from django.db import connection
+
+    setup()
+    with only_one_at_a_time():
+        apply()
+        admin = make_first_admin()
+    connection.close()
+    return admin
+
+
 def commands() -> list[Command]:
     """The processes of an installation on one machine; with Celery its jobs run elsewhere."""
     from django.conf import settings
 
-    web = Command("web", [*duely_command(), "web"], ready=lambda: answers(settings.HOST, settings.PORT))
-    worker = Command("worker", [*duely_command(), "worker", "--scheduler"])
+    web = Command("web", serve_web, ready=lambda: answers(settings.HOST, settings.PORT))
+    worker = Command("worker", run_jobs)
     return [web] if settings.CELERY_BROKER_URL else [web, worker]
+
+
+def run_jobs() -> None:
+    """`duely worker --scheduler`."""
+    from duely.cli.worker import worker
+
+    worker(with_schedules=True)
 
 
 def notes() -> list[str]:

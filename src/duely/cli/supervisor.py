@@ -3,18 +3,22 @@
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 
 import structlog
+
+from duely.cli.exits import told_plainly
+from duely.cli.lifeline import PROCESSES, end_with_parent, show_as
 
 log = structlog.get_logger("duely.supervisor")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+NOTED_SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 FIRST_DELAY_SECONDS = 0.1
 # A child that has worked comes back soon; one that does not even start may be waiting for something slow.
 LONGEST_DELAY_SECONDS = {True: 1.0, False: 5.0}
@@ -29,10 +33,13 @@ TO_ORPHANS = 0 if sys.platform == "linux" else signal.SIGTERM
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One program to keep running. `ready` tells whether it works by now; it is asked until it says yes."""
+    """What one child runs, and goes on running. `ready` tells whether it works by now; it is asked until it says yes.
+
+    run: a function of a module. It may raise Failure.
+    """
 
     name: str
-    arguments: Sequence[str]
+    run: Callable[[], None]
     ready: Callable[[], bool] = lambda: True
 
 
@@ -41,7 +48,7 @@ class Child:
     """One command's process through its restarts."""
 
     command: Command
-    process: subprocess.Popen[bytes] | None = None
+    process: BaseProcess | None = None
     ready_at: float | None = None
     due_at: float = 0.0
     short_lives: int = 0
@@ -68,7 +75,6 @@ class Supervisor:
     commands: Sequence[Command]
     on_ready: Callable[[], None] = lambda: None
     drain_seconds: float = 30.0
-    environment: Mapping[str, str] = field(default_factory=dict)
     _children: list[Child] = field(default_factory=list)
     _orphans: dict[int, float] = field(default_factory=dict)
     _announced: bool = False
@@ -91,7 +97,7 @@ class Supervisor:
         self._wakeup, write = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(write, False)
-        before = {number: signal.signal(number, _noted) for number in (*STOP_SIGNALS, signal.SIGCHLD)}
+        before = {number: signal.signal(number, _noted) for number in NOTED_SIGNALS}
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         fd_before = signal.set_wakeup_fd(write)
         try:
@@ -125,8 +131,8 @@ class Supervisor:
         for child in self._children:
             if child.process is None:
                 self._start_when_due(child)
-            elif (code := child.process.poll()) is not None:
-                self._bury(child, child.process.pid, code)
+            elif (code := child.process.exitcode) is not None:
+                self._bury(child, _pid(child.process), code)
             elif child.ready_at is None and child.command.ready():
                 self._note_ready(child)
         self._kill_late_orphans()
@@ -137,13 +143,14 @@ class Supervisor:
     def _start_when_due(self, child: Child) -> None:
         if time.monotonic() < child.due_at:
             return
-        child.process = subprocess.Popen(
-            child.command.arguments,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **self.environment},
-            # A group of its own: Ctrl-C reaches the supervisor alone, and what a killed child leaves can be ended.
-            process_group=0,
-        )
+        child.process = PROCESSES.Process(target=_begin, args=(child.command.name, child.command.run, os.getpid()))
+        # No signal until the child has let go of our handlers and our pipe: it would miss it, and tell us to stop.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, NOTED_SIGNALS)
+        try:
+            child.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _lead_a_group(_pid(child.process))
         child.ready_at = None
 
     def _note_ready(self, child: Child) -> None:
@@ -183,19 +190,47 @@ class Supervisor:
         log.info("stopping, running requests finish first")
         for process in running:
             process.terminate()
-        while any(process.poll() is None for process in running):
+        while any(process.exitcode is None for process in running):
             left = deadline - time.monotonic()
             if left <= 0 or self._stop_requested(self._wait(left)):
                 log.warning("children did not finish in time and are killed")
                 break
-        for group in [process.pid for process in running] + list(self._orphans):
+        for group in [*map(_pid, running), *self._orphans]:
             _signal_group(group, signal.SIGKILL)
         for process in running:
-            process.wait()
+            process.join()
 
 
 def _noted(number: int, frame: object) -> None:
     """A handler must exist for the wakeup pipe to be written; it has nothing to do."""
+
+
+def _begin(name: str, run: Callable[[], None], supervisor: int) -> None:
+    """The life of a child."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    _lead_a_group(os.getpid())
+    end_with_parent(supervisor)
+    show_as(f"duely {name}")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NOTED_SIGNALS)
+    with told_plainly():
+        run()
+
+
+def _lead_a_group(pid: int) -> None:
+    """A group of its own: Ctrl-C reaches the supervisor alone, and what a killed child leaves can be ended.
+
+    Both the child and the supervisor see to it, because neither can wait for the other.
+    """
+    with suppress(ProcessLookupError, PermissionError):  # it has ended; it is a new interpreter by now
+        os.setpgid(pid, pid)
+
+
+def _pid(process: BaseProcess) -> int:
+    assert process.pid is not None  # noqa: S101 - only those that were started are kept
+    return process.pid
 
 
 def _signal_group(group: int, number: int) -> bool:

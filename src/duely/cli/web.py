@@ -1,13 +1,16 @@
 """`duely web`: granian's processes around the WSGI application."""
 
+import gc
 import logging
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from duely.cli.address import refuse_taken
-from duely.cli.lifeline import end_with_parent, is_supervised
+from duely.cli.lifeline import end_with_parent
 
 # One open connection, idle ones included, takes one place in a worker.
 CONNECTIONS_PER_WORKER = 1024
@@ -20,7 +23,15 @@ MAX_HEAD_BYTES = 16 * 1024
 
 
 def web() -> None:
-    """Serve until SIGTERM or SIGINT; running requests finish first."""
+    """Serve until SIGTERM or SIGINT; running requests finish first. Raises Failure when the port is not free."""
+    from django.conf import settings
+
+    refuse_taken(settings.HOST, settings.PORT)
+    serve_web()
+
+
+def serve_web() -> None:
+    """As `web`, on a port that is known to be free."""
     from django.conf import settings
     from django.utils.module_loading import import_string
     from granian.constants import HTTPModes, Interfaces
@@ -28,14 +39,14 @@ def web() -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
-    if is_supervised():
-        end_with_parent(os.getppid())
-    else:
-        refuse_taken(settings.HOST, settings.PORT)
     # Most of the threads wait for clients; two work (duely.guard.turns).
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
     import_string(settings.WSGI_APPLICATION)
+    gc.freeze()  # as in serve
+    if sys.platform == "linux":
+        # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
+        multiprocessing.set_start_method("fork", force=True)
     server = Server(
         settings.WSGI_APPLICATION,
         address=settings.HOST,

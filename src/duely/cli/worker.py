@@ -1,6 +1,5 @@
 """`duely worker` and `duely scheduler`."""
 
-import os
 import queue as queues
 import signal
 from uuid import UUID
@@ -8,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from duely.cli.exits import Exit, Failure
-from duely.cli.lifeline import end_with_parent, is_supervised
+from duely.cli.lifeline import end_with_parent
 from duely.cli.serve import duely_command
 
 log = structlog.get_logger("duely.scheduler")
@@ -81,8 +80,6 @@ def _told_within(stop: "queues.SimpleQueue[None]", seconds: float) -> bool:
 def _setup() -> None:
     import django
 
-    if is_supervised():
-        end_with_parent(os.getppid())
     django.setup()
     refuse_old_database()
 

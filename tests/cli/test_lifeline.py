@@ -1,0 +1,64 @@
+"""What a child is to its parent, in processes of their own: the one of the tests has threads, and must not fork."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+PROGRAM = """
+import os, signal, threading, time
+from duely.cli.exits import Exit, Failure, told_plainly
+from duely.cli.lifeline import apart
+
+def thread():
+    threading.Thread(target=time.sleep, args=[0.01]).start()
+    return os.getpid()
+
+def refused():
+    raise Failure("the disk is full.", Exit.DATABASE)
+
+def broken():
+    raise LookupError("nobody expected this")
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+"""
+
+
+def run(program: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", PROGRAM + program]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_what_ran_apart_gives_its_answer_and_leaves_nothing_behind() -> None:
+    done = run(
+        """
+child = apart(thread)
+assert child != os.getpid()
+assert len(os.listdir("/proc/self/task")) == 1
+try:
+    os.kill(child, 0)
+except ProcessLookupError:
+    print("gone")
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "gone\n", "")
+
+
+def test_what_fails_apart_says_why_and_ends_its_parent_in_the_same_way() -> None:
+    done = run("apart(refused)\nprint('never')")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "duely: the disk is full.\n")
+
+
+def test_a_fault_apart_has_its_traceback() -> None:
+    done = run("apart(broken)\nprint('never')")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.rstrip().endswith("LookupError: nobody expected this")
+
+
+def test_what_is_killed_apart_is_told_of() -> None:
+    done = run("with told_plainly():\n    apart(killed)\n    print('never')")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "duely: killed was ended by signal 9.\n")
