@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, wraps
 from typing import Any
 
-import yaml
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from dmr.routing import Router
@@ -71,6 +70,8 @@ class Document:
     @cached_property
     def as_yaml(self) -> bytes:
         """The document as it is sent, which takes a second to make."""
+        import yaml  # needed by the few who ask for it, and a fiftieth of the start
+
         return yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True).encode()
 
     @_read_only
