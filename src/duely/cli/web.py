@@ -42,8 +42,10 @@ def serve_web() -> None:
     # Most of the threads wait for clients; two work (duely.guard.turns).
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
+    gc.disable()  # as in serve
     import_string(settings.WSGI_APPLICATION)
-    gc.freeze()  # as in serve
+    gc.freeze()
+    gc.enable()
     if sys.platform == "linux":
         # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
         multiprocessing.set_start_method("fork", force=True)
