@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, ProgrammingError, connection, transaction
+from django.db import NotSupportedError, OperationalError, ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, alice
@@ -152,3 +152,29 @@ def test_what_is_prepared_outlives_a_rollback_and_is_let_go_when_it_is_too_much(
 
 def test_a_percent_sign_is_written_twice(me: Api) -> None:
     assert prepared.rows_of("SELECT '5 %%' || %s::text", ("s",)) == [("5 %s",)]
+
+
+def test_a_statement_that_is_not_what_was_prepared_any_more_is_prepared_again(me: Api) -> None:
+    def execute(sql: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    execute("CREATE TEMPORARY TABLE changing (a int)")
+    execute("INSERT INTO changing VALUES (1)")
+    ask = "SELECT a FROM changing WHERE a = %s"
+    assert prepared.rows_of(ask, (1,)) == [(1,)]
+    execute("ALTER TABLE changing ALTER a TYPE text USING a || '!'")
+    with pytest.raises(NotSupportedError), transaction.atomic():
+        prepared.rows_of("SELECT a FROM changing", ())
+        execute("ALTER TABLE changing ADD b int, ALTER a TYPE varchar(9)")
+        prepared.rows_of("SELECT a FROM changing", ())
+    execute("ALTER TABLE changing ALTER a TYPE int USING 2")
+    assert prepared.rows_of("SELECT a FROM changing", ()) == [(2,)]
+    assert prepared.rows_of(ask, (2,)) == [(2,)]
+    execute("DEALLOCATE ALL")
+    assert prepared.rows_of(ask, (2,)) == [(2,)]
+
+
+def test_a_result_is_not_kept_when_it_was_read(me: Api) -> None:
+    prepared.rows_of("SELECT repeat('x', 1000000)", ())
+    assert connection.connection.prepared_statements._transformer.pgresult is None

@@ -17,7 +17,7 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.string import TextLoader
@@ -27,6 +27,8 @@ django: Any = base
 """Its type hints leave out what is to be changed here."""
 PREPARED_AT_MOST = 200
 """Statements that the server keeps for one connection."""
+STALE = frozenset({b"0A000", b"26000"})
+"""What PostgreSQL says of a statement whose columns have another type since, and of one that it does not have."""
 TRUSTED_SECONDS = 1.0
 TAKEN_SECONDS = 600.0
 """For how long a connection goes from one to the next before the pool sees it again, which replaces old ones."""
@@ -70,12 +72,20 @@ class PreparedStatements:
         values: Any = transformer.dump_sequence(params, _as_they_are(len(params)))
         types = transformer.types or ()
         name = self._names.get((sql, types)) or self._prepare(sql, types)
-        return self._checked(self._pgconn.exec_prepared(name, values, transformer.formats))
+        result = self._pgconn.exec_prepared(name, values, transformer.formats)
+        if result.error_field(DiagnosticField.SQLSTATE) in STALE:
+            del self._names[sql, types]
+            if self._pgconn.transaction_status == TransactionStatus.IDLE:
+                result = self._pgconn.exec_prepared(self._prepare(sql, types), values, transformer.formats)
+        return self._checked(result)
 
     def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
         """All rows of a result."""
         self._transformer.set_pgresult(result)
-        return self._transformer.load_rows(0, result.ntuples, tuple)
+        try:
+            return self._transformer.load_rows(0, result.ntuples, tuple)
+        finally:
+            self._transformer.set_pgresult(None)  # else it would be kept until the next one comes
 
     def _prepare(self, sql: str, types: tuple[int, ...]) -> bytes:
         name = b"duely_%d" % next(self._numbers)
