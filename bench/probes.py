@@ -15,6 +15,7 @@ from workload import BY_DUE
 from wrk import Request
 
 LOCKED_SECONDS = 2.0
+REST_SECONDS = 3.0
 STALLS = 5
 READERS = 8
 PAUSE_SECONDS = 0.02
@@ -26,6 +27,7 @@ def stall(contender: Contender, world: World) -> tuple[float, int]:
 
     Tried several times, with new connections: whether both PATCHes meet the same worker process is chance.
     """
+    time.sleep(REST_SECONDS)  # until what wrk has left behind is answered: it may be PATCHes of the same task
     taken = [milliseconds for _ in range(STALLS) for milliseconds in _reads_beside_a_lock(contender, world)]
     return max(taken), len(taken)
 

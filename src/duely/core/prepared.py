@@ -27,6 +27,10 @@ MOST = 1000
 """Shapes kept: orderings, page sizes and filters may be combined at will."""
 
 
+REPLACED_AT_MOST = 3
+"""Connections, for one statement."""
+
+
 class Unprepared(Exception):
     """This condition has something in it that is not only values: run its queryset as it is."""
 
@@ -103,17 +107,18 @@ def cursor() -> Any:
 def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
     """What a statement that only reads finds.
 
-    A connection that was closed since it was last looked at is replaced: to ask again does no harm, but for what a
-    transaction did before.
+    A connection that was closed since it was last looked at is replaced, by one that may be closing just now: so that
+    is done a few times. To ask again does no harm, but for what a transaction did before.
     """
     database: Any = this_connection()
-    try:
-        return _fetched(database, sql, params)
-    except OperationalError:
-        if database.connection is None or database.in_atomic_block or database.is_usable():
-            raise
-        database.close()
-        return _fetched(database, sql, params)
+    for _ in range(REPLACED_AT_MOST):
+        try:
+            return _fetched(database, sql, params)
+        except OperationalError:
+            if database.connection is None or database.in_atomic_block or database.is_usable():
+                raise
+            database.close()
+    return _fetched(database, sql, params)
 
 
 def _fetched(database: Any, sql: str, params: Sequence[Any]) -> list[Row]:
