@@ -62,3 +62,25 @@ def test_a_fault_apart_has_its_traceback() -> None:
 def test_what_is_killed_apart_is_told_of() -> None:
     done = run("with told_plainly():\n    apart(killed)\n    print('never')")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "duely: killed was ended by signal 9.\n")
+
+
+FORKS = """
+import os, signal, sys, time
+from duely.cli.lifeline import begin_forks_anew
+
+begin_forks_anew()
+signal.signal(signal.SIGTERM, lambda *_: print("in vain", flush=True))
+for _ in range(30):
+    if (child := os.fork()) == 0:
+        time.sleep(20)
+        os._exit(0)
+    os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_fork_that_is_told_to_stop_at_once_does() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "in vain\n", "")

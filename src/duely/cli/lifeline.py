@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -19,6 +20,28 @@ T = TypeVar("T")
 PROCESSES = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+
+@cache
+def begin_forks_anew() -> None:
+    """From now on each fork of this process, and each of theirs, begins with the usual handlers for signals.
+
+    Those of its parent do nothing in it: what it is told would be lost, or be told to the parent, by its pipe. Signals
+    wait meanwhile.
+    """
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED),
+        after_in_child=_forget_handlers,
+    )
+
+
+def _forget_handlers() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in HANDLED:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 def end_with_parent(parent: int) -> None:

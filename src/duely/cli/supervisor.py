@@ -13,12 +13,11 @@ from multiprocessing.process import BaseProcess
 import structlog
 
 from duely.cli.exits import told_plainly
-from duely.cli.lifeline import PROCESSES, end_with_parent, show_as
+from duely.cli.lifeline import HANDLED, PROCESSES, begin_forks_anew, end_with_parent, show_as
 
 log = structlog.get_logger("duely.supervisor")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-NOTED_SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 FIRST_DELAY_SECONDS = 0.1
 # A child that has worked comes back soon; one that does not even start may be waiting for something slow.
 LONGEST_DELAY_SECONDS = {True: 1.0, False: 5.0}
@@ -82,6 +81,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Return after a requested stop. Raises ChildCannotStart when a child never gets ready."""
+        begin_forks_anew()
         with self._signals():
             self._children = [Child(command) for command in self.commands]
             try:
@@ -97,7 +97,7 @@ class Supervisor:
         self._wakeup, write = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(write, False)
-        before = {number: signal.signal(number, _noted) for number in NOTED_SIGNALS}
+        before = {number: signal.signal(number, _noted) for number in HANDLED}
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         fd_before = signal.set_wakeup_fd(write)
         try:
@@ -143,15 +143,10 @@ class Supervisor:
     def _start_when_due(self, child: Child) -> None:
         if time.monotonic() < child.due_at:
             return
-        child.process = PROCESSES.Process(target=_begin, args=(child.command.name, child.command.run, os.getpid()))
-        # No signal until the child has let go of our handlers and our pipe: it would miss it, and tell us to stop.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, NOTED_SIGNALS)
-        try:
-            child.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _lead_a_group(_pid(child.process))
-        child.ready_at = None
+        process = PROCESSES.Process(target=_begin, args=(child.command.name, child.command.run, os.getpid()))
+        process.start()
+        _lead_a_group(_pid(process))
+        child.process, child.ready_at = process, None
 
     def _note_ready(self, child: Child) -> None:
         child.ready_at = time.monotonic()
@@ -207,14 +202,9 @@ def _noted(number: int, frame: object) -> None:
 
 def _begin(name: str, run: Callable[[], None], supervisor: int) -> None:
     """The life of a child."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     _lead_a_group(os.getpid())
     end_with_parent(supervisor)
     show_as(f"duely {name}")
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, NOTED_SIGNALS)
     with told_plainly():
         run()
 

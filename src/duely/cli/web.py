@@ -4,13 +4,12 @@ import gc
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from duely.cli.address import refuse_taken
-from duely.cli.lifeline import end_with_parent
+from duely.cli.lifeline import begin_forks_anew, end_with_parent
 
 # One open connection, idle ones included, takes one place in a worker.
 CONNECTIONS_PER_WORKER = 1024
@@ -46,6 +45,8 @@ def serve_web() -> None:
     import_string(settings.WSGI_APPLICATION)
     gc.freeze()
     gc.enable()
+    # A worker would be killed in the midst of requests for a SIGTERM that came before it had handlers of its own.
+    begin_forks_anew()
     if sys.platform == "linux":
         # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
         multiprocessing.set_start_method("fork", force=True)
@@ -70,14 +71,9 @@ def serve_web() -> None:
 
 
 def load_application(target: str) -> Callable[..., Any]:
-    """Runs in each worker: tie it to granian's main process, then import the application.
-
-    Until granian sets its own handlers, a worker has those of the main process it was forked from, which do nothing in
-    it: a SIGTERM would be lost, and the worker killed in the midst of requests when the time to drain is over.
-    """
+    """Runs in each worker: tie it to granian's main process, then import the application."""
     from django.utils.module_loading import import_string
 
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(os.getppid())
     application: Callable[..., Any] = import_string(target)
     return application
