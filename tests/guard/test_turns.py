@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from duely.core.errors import Unavailable
 from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.turns import Few, aside, in_turn, let_others
+from duely.guard.turns import Few, Places, aside, in_turn, let_others
 from programs import Server, until
 
 PATIENCE = 20
@@ -101,6 +101,26 @@ def test_who_waits_aside_lets_others_work() -> None:
         crowd.come()
     until(lambda: crowd.entered == 10)
     crowd.leave()
+
+
+def test_places_are_given_in_the_order_in_which_they_were_asked_for() -> None:
+    places, came = Places(1), []
+    places.take()
+
+    def come(number: int) -> None:
+        places.take()
+        came.append(number)
+        places.give(None)
+
+    threads = []
+    for number in range(6):
+        threads.append(threading.Thread(target=come, args=[number], daemon=True))
+        threads[-1].start()
+        until(lambda number=number: len(places._waiting) == number + 1)
+    places.give(None)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert came == list(range(6))
 
 
 def test_a_slow_body_takes_nobodys_turn() -> None:

@@ -5,10 +5,10 @@ other down, but one that waits for a slow client, or for a password to be hashed
 """
 
 import io
-import queue
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,55 @@ Application = Callable[..., Iterable[bytes]]
 
 _LENGTH = re.compile(r"[1-9][0-9]{0,6}")
 _mine = threading.local()
-_places: "queue.SimpleQueue[Lent | None]" = queue.SimpleQueue()
-"""Those that are free. Each has the database connection of who had it before."""
-for _ in range(settings.WEB_AT_ONCE):
-    _places.put(None)
+
+
+class Places:
+    """So many may be taken at once, in the order in which they are asked for.
+
+    A semaphore or a queue of Python's lets whoever comes at the right moment go first, and who waited waits again.
+    Each place has the database connection of who had it before.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free: list[Lent | None] = [None] * number
+        self._waiting: deque[_Waiting] = deque()
+        self._mutex = threading.Lock()
+
+    def take(self) -> "Lent | None":
+        """Wait for one. Returns its connection, if it has one."""
+        with self._mutex:
+            if self._free:
+                return self._free.pop()
+            place = _Waiting()
+            self._waiting.append(place)
+        place.called.acquire()
+        return place.lent
+
+    def give(self, lent: "Lent | None") -> None:
+        """Give it to the next one, with this connection."""
+        with self._mutex:
+            if not self._waiting:
+                self._free.append(lent)
+                return
+            place = self._waiting.popleft()
+        place.lent = lent
+        place.called.release()
+
+
+class _Waiting:
+    __slots__ = ("called", "lent")
+
+    def __init__(self) -> None:
+        self.lent: Lent | None = None
+        self.called = threading.Lock()
+        self.called.acquire()
+
+
+_places = Places(settings.WEB_AT_ONCE)
 
 
 def _enter() -> None:
-    lent = _places.get()
+    lent = _places.take()
     _mine.is_held = True
     if lent is not None:
         connection.adopt(lent)  # type: ignore[attr-defined]
@@ -46,7 +87,7 @@ def _leave() -> None:
         lent = connection.lend()  # type: ignore[attr-defined]
     elif connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()
-    _places.put(lent)
+    _places.give(lent)
 
 
 def in_turn(application: Application) -> Application:
