@@ -40,7 +40,7 @@ def setup() -> None:
     # A pool would only hide why the server cannot be reached.
     database["OPTIONS"].pop("pool", None)
     django.setup()
-    if database["ENGINE"].endswith("sqlite3"):
+    if database["ENGINE"].endswith("sqlite"):
         _make_directory(Path(database["NAME"]).parent)
 
 

@@ -103,7 +103,7 @@ def describe_database() -> str:
     from django.conf import settings
 
     database = settings.DATABASES["default"]
-    if database["ENGINE"].endswith("sqlite3"):
+    if database["ENGINE"].endswith("sqlite"):
         return str(database["NAME"])
     place = database["HOST"] or "localhost"
     return f"PostgreSQL {database['NAME']} on {place}" + (f":{database['PORT']}" if database["PORT"] else "")

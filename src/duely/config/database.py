@@ -44,7 +44,7 @@ def _sqlite(url: str) -> dict[str, Any]:
     if not rest.startswith("/") or not path or "?" in rest or path == ":memory:":
         raise SettingError(NAME, f"{ALLOWED}. An SQLite address names a file and takes no options.")
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "duely.core.sqlite",
         "NAME": str(Path(path).absolute()),
         # Opening costs more than a query: a thread keeps its connection.
         "CONN_MAX_AGE": None,

@@ -1,0 +1,442 @@
+"""Who wants to write to SQLite stands in line, and nothing stays locked, whatever goes wrong."""
+
+import gc
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from pytest_django import DjangoDbBlocker
+
+from cast import Api, alice
+from duely.core.sqlite import line as lines
+from duely.core.sqlite.base import DatabaseWrapper
+from programs import until
+
+PATIENCE = 20
+SETTINGS = {
+    "ENGINE": "duely.core.sqlite",
+    "AUTOCOMMIT": True,
+    "ATOMIC_REQUESTS": False,
+    "CONN_HEALTH_CHECKS": False,
+    "CONN_MAX_AGE": None,
+    "TIME_ZONE": None,
+    "TEST": {},
+}
+WRITER = """
+import sys, time
+import django
+from django.conf import settings
+settings.configure(USE_TZ=True)
+django.setup()
+from duely.core.sqlite.base import DatabaseWrapper
+from threading import Thread
+
+def connect():
+    return DatabaseWrapper({**%(settings)r, "NAME": sys.argv[1], "OPTIONS": %(options)r}, "default")
+"""
+"""What other processes begin with."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "a.sqlite3"
+    with closing(sqlite3.connect(found)) as made:
+        made.execute("PRAGMA journal_mode=WAL")
+        made.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, text TEXT)")
+    return found
+
+
+def options(seconds: float = PATIENCE) -> dict[str, Any]:
+    return {"timeout": seconds, "transaction_mode": "IMMEDIATE"}
+
+
+@pytest.fixture
+def connect(path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Callable[..., DatabaseWrapper]]:
+    """Makes connections. Those of other threads may be closed from here."""
+    made: list[DatabaseWrapper] = []
+
+    def new(seconds: float = PATIENCE, name: str | None = None) -> DatabaseWrapper:
+        found = DatabaseWrapper({**SETTINGS, "NAME": name or str(path), "OPTIONS": options(seconds)}, "default")
+        found.inc_thread_sharing()
+        made.append(found)
+        return found
+
+    with django_db_blocker.unblock():
+        yield new
+        for each in made:
+            each.close()
+
+
+def begin(database: DatabaseWrapper) -> None:
+    database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+
+
+def end(database: DatabaseWrapper) -> None:
+    database.commit()
+    database.set_autocommit(True)
+
+
+def write(database: DatabaseWrapper, text: str) -> None:
+    begin(database)
+    with database.cursor() as cursor:
+        cursor.execute("INSERT INTO entry (text) VALUES (%s)", [text])
+    end(database)
+
+
+def texts(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as opened:
+        return [text for (text,) in opened.execute("SELECT text FROM entry ORDER BY id")]
+
+
+def waiting(path: Path) -> int:
+    return len(lines.line_of(str(path))._waiting)
+
+
+def program(path: Path, source: str, seconds: float = PATIENCE) -> "subprocess.Popen[str]":
+    code = WRITER % {"settings": SETTINGS, "options": options(seconds)} + source
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def said(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+HOLDER = """
+database = connect()
+database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+print("holds", flush=True)
+sys.stdin.readline()
+database.commit()
+"""
+
+
+def in_background(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def joined(*threads: threading.Thread) -> None:
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_within_a_process_who_comes_first_writes_first(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    first = connect()
+    begin(first)
+    threads = []
+    for number in range(8):
+        database = connect()
+        database.ensure_connection()
+        threads.append(in_background(lambda database=database, number=number: write(database, str(number))))
+        until(lambda number=number: waiting(path) == number + 1)
+    end(first)
+    joined(*threads)
+    assert texts(path) == [str(number) for number in range(8)]
+
+
+def test_processes_with_many_threads_lose_nothing(path: Path) -> None:
+    source = """
+def work(name):
+    database = connect()
+    for number in range(20):
+        database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+        with database.cursor() as cursor:
+            cursor.execute("INSERT INTO entry (text) VALUES (%s)", [f"{sys.argv[1][-1]} {name} {number}"])
+        database.commit()
+        database.set_autocommit(True)
+    database.close()
+
+threads = [Thread(target=work, args=[name]) for name in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    programs = [program(path, source.replace("{sys.argv[1][-1]}", str(number))) for number in range(3)]
+    assert [each.wait(60) for each in programs] == [0, 0, 0]
+    for each in programs:
+        each.communicate()
+    found = texts(path)
+    assert len(found) == 3 * 6 * 20
+    for number in range(3):
+        for name in range(6):
+            mine = [text for text in found if text.startswith(f"{number} {name} ")]
+            assert mine == [f"{number} {name} {count}" for count in range(20)]
+
+
+def test_another_process_comes_between_two_that_came_later(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    first, second = connect(), connect()
+    second.ensure_connection()
+    begin(first)
+    source = 'database = connect(); database.ensure_connection(); print("ready", flush=True); sys.stdin.readline()\n'
+    source += """
+database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+with database.cursor() as cursor:
+    cursor.execute("INSERT INTO entry (text) VALUES ('other')")
+database.commit()
+"""
+    other = program(path, source)
+    assert said(other) == "ready"
+    other.stdin.write("\n")  # type: ignore[union-attr]
+    other.stdin.flush()  # type: ignore[union-attr]
+    baton = lines.line_of(str(path))._baton
+    assert baton
+    until(lambda: baton.awaited_since() < time.monotonic())
+    thread = in_background(lambda: write(second, "later"))
+    until(lambda: waiting(path) == 1)
+    end(first)
+    joined(thread)
+    assert other.wait(PATIENCE) == 0
+    other.communicate()
+    assert texts(path) == ["other", "later"]
+
+
+def test_a_killed_process_lets_go(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    holder = program(path, HOLDER)
+    assert said(holder) == "holds"
+    database = connect()
+    thread = in_background(lambda: write(database, "after"))
+    until(lambda: waiting(path) == 1)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait(PATIENCE)
+    holder.communicate()
+    joined(thread)
+    assert texts(path) == ["after"]
+
+
+def test_a_halted_process_that_is_next_keeps_nobody_out(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    first = connect()
+    begin(first)
+    halted = program(path, HOLDER)
+    baton = lines.line_of(str(path))._baton
+    assert baton
+    until(lambda: baton.awaited_since() < time.monotonic())
+    halted.send_signal(signal.SIGSTOP)
+    try:
+        end(first)
+        second = connect()
+        write(second, "meanwhile")
+        write(second, "and again")
+        assert texts(path) == ["meanwhile", "and again"]
+    finally:
+        halted.kill()
+        halted.communicate()
+    write(connect(), "after")
+
+
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["by another process", "by another thread"])
+def test_a_lock_that_is_held_for_too_long_is_an_error_as_ever(
+    connect: Callable[..., DatabaseWrapper], path: Path, elsewhere: bool
+) -> None:
+    late = connect(0.3)
+    if elsewhere:
+        holder = program(path, HOLDER)
+        assert said(holder) == "holds"
+    else:
+        other = connect()
+        begin(other)
+    with pytest.raises(OperationalError, match="database is locked"):
+        begin(late)
+    if elsewhere:
+        holder.communicate("\n")
+    else:
+        end(other)
+    write(late, "now")
+    assert texts(path) == ["now"]
+
+
+def test_a_lock_of_another_program_is_an_error_as_ever(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    late, later = connect(0.3), connect()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError, match="database is locked"):
+            begin(late)
+        thread = in_background(lambda: write(later, "later"))
+        until(lambda: lines.line_of(str(path))._writer is not None)
+        other.execute("ROLLBACK")
+    joined(thread)
+    write(late, "now")
+    assert texts(path) == ["later", "now"]
+
+
+def test_who_waited_long_in_line_has_the_rest_of_the_time(connect: Callable[..., DatabaseWrapper]) -> None:
+    database, first = connect(), connect()
+    database.ensure_connection()
+    begin(first)
+    told: list[str] = []
+    database.connection.set_trace_callback(told.append)
+    thread = in_background(lambda: write(database, "x"))
+    time.sleep(lines.SOON_SECONDS * 3)
+    end(first)
+    joined(thread)
+    patience = [int(text.rpartition(" ")[2]) for text in told if "busy_timeout" in text]
+    assert patience[0] < patience[1] == PATIENCE * 1000
+
+
+def commit_fails(database: DatabaseWrapper) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        cursor.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
+        cursor.execute("INSERT INTO child VALUES (1)")
+    with pytest.raises(Exception, match="FOREIGN KEY"):
+        database.commit()
+    database.rollback()
+    database.set_autocommit(True)
+
+
+def statement_fails(database: DatabaseWrapper) -> None:
+    with pytest.raises(OperationalError), database.cursor() as cursor:
+        cursor.execute("INSERT INTO nothing VALUES (1)")
+    database.rollback()
+    database.set_autocommit(True)
+
+
+def closed(database: DatabaseWrapper) -> None:
+    database.close()
+
+
+def begun_twice(database: DatabaseWrapper) -> None:
+    with pytest.raises(OperationalError, match="within a transaction"):
+        begin(database)
+    database.rollback()
+    database.set_autocommit(True)
+
+
+@pytest.mark.parametrize("how", [commit_fails, statement_fails, closed, begun_twice], ids=lambda how: how.__name__)
+def test_nothing_stays_locked(
+    connect: Callable[..., DatabaseWrapper], path: Path, how: Callable[[DatabaseWrapper], None]
+) -> None:
+    database = connect()
+    begin(database)
+    how(database)
+    write(connect(1), "next")
+    write(database, "again")
+    assert texts(path) == ["next", "again"]
+
+
+def test_a_transaction_that_could_not_be_ended_keeps_its_turn(
+    connect: Callable[..., DatabaseWrapper], path: Path
+) -> None:
+    database = connect()
+    begin(database)
+    with database.cursor() as cursor:
+        cursor.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        cursor.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
+        cursor.execute("INSERT INTO child VALUES (1)")
+    with pytest.raises(Exception, match="FOREIGN KEY"):
+        database.commit()
+    thread = in_background(lambda: write(connect(), "next"))
+    until(lambda: waiting(path) == 1)
+    database.rollback()
+    joined(thread)
+
+
+def test_a_thread_that_ends_in_a_transaction_lets_go(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    def vanish() -> None:
+        lost = DatabaseWrapper({**SETTINGS, "NAME": str(path), "OPTIONS": options()}, "default")
+        begin(lost)
+
+    joined(in_background(vanish))
+    gc.collect()  # as long as the connection is there, SQLite locks others out too
+    write(connect(), "after")
+    assert texts(path) == ["after"]
+
+
+def test_a_process_that_was_forked_has_a_line_of_its_own(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    database = connect()
+    begin(database)
+    child = os.fork()
+    if not child:  # pragma: no cover
+        found = 1
+        with suppress(BaseException):
+            mine = DatabaseWrapper({**SETTINGS, "NAME": str(path), "OPTIONS": options(0.3)}, "default")
+            try:
+                begin(mine)
+            except OperationalError:  # it is the parent's turn
+                found = 0
+        os._exit(found)
+    assert os.waitpid(child, 0)[1] == 0
+    elsewhere = program(path, HOLDER, 0.3)
+    assert elsewhere.wait(PATIENCE) == 1  # still
+    elsewhere.communicate()
+    end(database)
+    write(connect(), "after")
+
+
+@pytest.mark.parametrize("how", ["a folder is there", "no such locks"])
+def test_where_there_can_be_no_file_to_lock_writers_write_all_the_same(
+    connect: Callable[..., DatabaseWrapper], path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "no such locks":
+        monkeypatch.setattr("duely.core.sqlite.baton.fcntl", None)
+    else:
+        Path(f"{path}.turn.lock").mkdir()
+    databases = [connect() for _ in range(4)]
+    joined(*(in_background(lambda each=each: write(each, "x")) for each in databases))
+    assert texts(path) == ["x"] * 4
+
+
+def test_a_database_in_memory_has_no_line(connect: Callable[..., DatabaseWrapper]) -> None:
+    for name in (":memory:", "file:some?mode=memory&cache=shared"):
+        database = connect(name=name)
+        begin(database)
+        assert database._line is None
+        end(database)
+
+
+def test_the_files_belong_to_whom_the_database_belongs_to(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+    path.chmod(0o660)
+    write(connect(), "x")
+    for name in ("turn", "next"):
+        assert Path(f"{path}.{name}.lock").stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.usefixtures("committed_db")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite's backend")
+def test_blocks_within_blocks_have_one_turn() -> None:
+    with transaction.atomic(durable=True), transaction.atomic():
+        turn = connection._turn  # type: ignore[attr-defined]
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            _ = 1 / 0
+        assert turn is not None
+        assert connection._turn is turn  # type: ignore[attr-defined]
+    assert connection._turn is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("committed_db")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite's backend")
+def test_a_request_that_waits_too_long_is_told_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = Api(alice())
+    connection.close()
+    begun, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            begun.set()
+            done.wait(PATIENCE)
+        connection.close()
+
+    thread = in_background(hold)
+    assert begun.wait(PATIENCE)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.3)
+    try:
+        refused = me.post("tasks/", {"title": "x"})
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        assert me.get("tasks/").status_code == 200
+    finally:
+        done.set()
+    joined(thread)
+    assert me.post("tasks/", {"title": "x"}).status_code == 201
