@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from duely.core.errors import Unavailable
 from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.turns import Few, Places, aside, in_turn, let_others
+from duely.guard.turns import Few, Places, aside, in_turn, let_others, step_aside
 from programs import Server, until
 
 PATIENCE = 20
@@ -121,6 +121,56 @@ def test_places_are_given_in_the_order_in_which_they_were_asked_for() -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert came == list(range(6))
+
+
+def test_who_steps_aside_gives_one_place_and_no_more() -> None:
+    entered: list[int] = []
+    go_on = threading.Event()
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        step_aside()
+        step_aside()
+        with aside():
+            entered.append(1)
+        go_on.wait(PATIENCE)
+        return []
+
+    application = in_turn(answer)
+    threads = [
+        threading.Thread(target=application, args=({"wsgi.input": io.BytesIO()}, None), daemon=True) for _ in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(entered) == 10)
+    go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    test_so_many_are_worked_on_at_once_and_all_are_served()
+
+
+@pytest.mark.usefixtures("committed_db")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has many writers at once")
+def test_who_waits_to_write_keeps_no_reader_out() -> None:
+    wrote: list[int] = []
+
+    def write(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with transaction.atomic():
+            wrote.append(1)
+        connection.close()
+        return []
+
+    writers = [
+        threading.Thread(target=in_turn(write), args=({"wsgi.input": io.BytesIO()}, None), daemon=True)
+        for _ in range(settings.WEB_AT_ONCE + 2)
+    ]
+    with transaction.atomic():
+        for writer in writers:
+            writer.start()
+        in_turn(lambda environ, start_response: [b"read"])({"wsgi.input": io.BytesIO()}, None)
+        assert not wrote
+    for writer in writers:
+        writer.join(PATIENCE)
+    assert len(wrote) == len(writers)
 
 
 def test_a_slow_body_takes_nobodys_turn() -> None:

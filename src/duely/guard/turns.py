@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from duely.core.errors import Unavailable
+from duely.core.sqlite.line import when_it_takes_long
 from duely.guard.middleware import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -81,13 +82,24 @@ def _enter() -> None:
 
 
 def _leave() -> None:
-    _mine.is_held = False
     lent = None
     if connection.vendor == "postgresql":
         lent = connection.lend()  # type: ignore[attr-defined]
     elif connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()
-    _places.give(lent)
+    step_aside(lent)
+
+
+def step_aside(lent: "Lent | None" = None) -> None:
+    """Let others work from now on, with this connection: this request does for the rest of its time without a place."""
+    if getattr(_mine, "is_held", False):
+        _mine.is_held = False
+        _places.give(lent)
+
+
+# Who writes to SQLite after a long wait is the only one of its process, and soon done. Waiting for a place, it would
+# keep all the others waiting.
+when_it_takes_long(step_aside)
 
 
 def in_turn(application: Application) -> Application:
