@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
 from cast import Api, alice
 from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.wsgi import api_first, with_length
+from duely.guard.wsgi import Request, api_first, with_length
 
 PREFLIGHT = "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
 
@@ -36,6 +36,39 @@ def run(environ: dict[str, Any]) -> dict[str, Any]:
 
     assert list(with_length(application)(environ, lambda *_: None)) == [b"answer"]
     return seen
+
+
+ENVIRONS: list[dict[str, Any]] = [
+    {},
+    {"QUERY_STRING": "search=caf%C3%A9&search=&page=2"},
+    {"REQUEST_METHOD": "post", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "4"},
+    {"CONTENT_TYPE": "application/json; charset=latin-1", "CONTENT_LENGTH": "4"},
+    {"CONTENT_TYPE": "application/json; charset=none-such"},
+    *({"CONTENT_LENGTH": length} for length in ("", "0", "x", "-1", " 7 ", "9" * 5000)),
+    *({"PATH_INFO": path} for path in ("/api", "/api//tasks/", "/api/v1/caf\xc3\xa9/", "/api/\xff/", "/api/%2F/")),
+    {"SCRIPT_NAME": "/behind"},
+    {"HTTP_COOKIE": "a=b; c=d"},
+]
+
+
+@pytest.mark.parametrize("environ", ENVIRONS)
+def test_a_request_is_as_django_makes_it(environ: dict[str, Any]) -> None:
+    asked = {
+        "PATH_INFO": "/api/v1/tasks/",
+        "REQUEST_METHOD": "GET",
+        "wsgi.url_scheme": "http",
+        "HTTP_HOST": "localhost",
+    }
+    stream = io.BytesIO(b"body and more")
+    ours = Request({**asked, "wsgi.input": stream, **environ})
+    theirs = WSGIRequest({**asked, "wsgi.input": stream, **environ})
+    for name in ("GET", "COOKIES", "content_params"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert ours.get_full_path() == theirs.get_full_path()
+    assert ours._stream._pos == theirs._stream._pos  # type: ignore[attr-defined]
+    assert ours._stream.limit == theirs._stream.limit  # type: ignore[attr-defined]
+    del ours._stream, theirs._stream
+    assert vars(ours) == vars(theirs)
 
 
 def test_a_chunked_body_gets_a_length() -> None:

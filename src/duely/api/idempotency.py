@@ -14,6 +14,7 @@ import msgspec
 from django.db import connection, transaction
 from django.http import HttpResponse
 
+from duely.api.answers import Answer
 from duely.api.models import KeptAnswer
 from duely.api.problems import problem
 from duely.api.request import ApiRequest
@@ -141,4 +142,4 @@ _INSTEAD_OF_AN_OLD_ONE = (
 def _again(kept: KeptAnswer, asked: bytes) -> HttpResponse:
     if not any(hmac.compare_digest(kept.fingerprint, _fingerprint(key, asked)) for key in keys.accepted_keys(_PURPOSE)):
         raise KeyReused
-    return HttpResponse(bytes(kept.body), status=kept.status, headers={**kept.headers, REPLAYED: "true"})
+    return Answer(bytes(kept.body), status=kept.status, headers={**kept.headers, REPLAYED: "true"})

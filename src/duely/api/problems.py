@@ -8,6 +8,7 @@ from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 
+from duely.api.answers import Answer
 from duely.core import errors
 from duely.core.actor import Origin
 from duely.core.errors import Refused
@@ -46,7 +47,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
     """The answer that tells the caller of this refusal."""
-    return HttpResponse(
+    return Answer(
         msgspec.json.encode(problem_of(refused, request)),
         status=refused.status,
         content_type=CONTENT_TYPE,

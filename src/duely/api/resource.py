@@ -34,6 +34,7 @@ from dmr.renderers import Renderer
 from dmr.security import SyncAuth
 
 from duely.api import idempotency
+from duely.api.answers import Answer
 from duely.api.bodies import build, read_body, read_options
 from duely.api.lists import Listing, ListQuery
 from duely.api.problems import CONTENT_TYPE as PROBLEM_JSON
@@ -308,7 +309,7 @@ class Resource(Controller[Serializer]):
         """Serve HEAD by GET (RFC 9110 section 9.3.2) and OPTIONS by the list of methods."""
         method = request.method or ""
         if method == "OPTIONS":
-            return HttpResponse(status=HTTPStatus.NO_CONTENT, headers={"Allow": self._allowed()})
+            return Answer(status=HTTPStatus.NO_CONTENT, headers={"Allow": self._allowed()})
         endpoint = self.api_endpoints.get("GET" if method == "HEAD" else method)
         if endpoint is None:
             return problem(
@@ -327,7 +328,7 @@ class Resource(Controller[Serializer]):
     ) -> HttpResponse:
         """An answer with a body: a struct, or JSON that is encoded already."""
         body = content if isinstance(content, bytes) else msgspec.json.encode(content)
-        return HttpResponse(body, status=status, content_type=JSON, headers=headers)
+        return Answer(body, status=status, content_type=JSON, headers=headers)
 
     def tagged(self, content: Callable[[], msgspec.Struct | bytes], tag: str | None) -> HttpResponse:
         """An answer with its entity tag; 304 without a body for whoever has it already. No tag: as `show`."""
@@ -335,7 +336,7 @@ class Resource(Controller[Serializer]):
             return self.show(content())
         headers = {"ETag": tag, **REVALIDATED}
         if has_already(self.request, tag):
-            return HttpResponse(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+            return Answer(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         return self.show(content(), headers=headers)
 
     def listed(self, listing: Listing, seen: Seen, query: ListQuery) -> HttpResponse:
@@ -344,7 +345,7 @@ class Resource(Controller[Serializer]):
 
     def nothing(self) -> HttpResponse:
         """204: done, and nothing to say."""
-        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+        return Answer(status=HTTPStatus.NO_CONTENT)
 
 
 @cache

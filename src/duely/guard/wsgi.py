@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.core.handlers.wsgi import LimitedStream, WSGIRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 
 from duely.guard.middleware import MAX_BODY_BYTES, guarded
 from duely.guard.rules import is_api
@@ -36,6 +36,35 @@ def with_length(application: Application) -> Application:
     return wrapped
 
 
+class Request(WSGIRequest):
+    """Django's request, as it makes one itself: where nothing needs decoding, at a tenth of the cost."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        path, kind = environ["PATH_INFO"], environ.get("CONTENT_TYPE", "")
+        if environ.get("SCRIPT_NAME") or not path.isascii() or kind not in UNDECORATED:
+            super().__init__(environ)
+        else:
+            environ["SCRIPT_NAME"] = ""
+            self.environ = self.META = environ
+            self.path_info = self.path = path
+            self.method = environ["REQUEST_METHOD"].upper()
+            self.content_type, self.content_params = kind, {}
+            try:
+                length = int(environ.get("CONTENT_LENGTH") or 0)
+            except ValueError:
+                length = 0  # and the guard refuses it
+            self._stream = LimitedStream(environ["wsgi.input"], length)  # type: ignore[assignment]
+            self._read_started = False
+            self.resolver_match = None
+        if not environ.get("QUERY_STRING"):
+            self.__dict__["GET"] = NO_QUERY  # where its cached property would keep it
+
+
+UNDECORATED = frozenset({"", "application/json"})
+"""Media types without parameters."""
+NO_QUERY = QueryDict()
+
+
 def api_first(application: Application) -> Application:
     """Answer the API's requests, and leave others to the application, which is Django.
 
@@ -46,7 +75,7 @@ def api_first(application: Application) -> Application:
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not is_api(environ["PATH_INFO"]):
             return application(environ, start_response)
-        response, more = guarded(WSGIRequest(environ), _no_page)
+        response, more = guarded(Request(environ), _no_page)
         start_response(f"{response.status_code} {response.reason_phrase}", [*response.items(), *more])
         return [response.content] if isinstance(response, HttpResponse) else response
 
