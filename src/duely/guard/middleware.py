@@ -83,7 +83,7 @@ def is_unwelcome(request: HttpRequest, response: HttpResponseBase, standing: Sta
 def answer_api(request: HttpRequest) -> HttpResponseBase:
     """Run the endpoint of an API path; any exception becomes a problem document."""
     try:
-        request.get_host()
+        refuse_host(request)
         if (preflight := headers.preflight(request)) is not None:
             return preflight
         refuse_framing(request)
@@ -109,6 +109,12 @@ def finished(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBa
     elif isinstance(response, StreamingHttpResponse) and request.method == "HEAD":
         response.streaming_content = ()
     return response
+
+
+def refuse_host(request: HttpRequest) -> None:
+    """Refuse a Host that is not of ALLOWED_HOSTS. Raises DisallowedHost."""
+    if not rules.is_host(request.META.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)):
+        request.get_host()
 
 
 def refuse_framing(request: HttpRequest) -> None:

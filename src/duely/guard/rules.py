@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Final, Self
 from uuid import UUID
 
+from django.http.request import split_domain_port, validate_host
+
 from duely.core.actor import Origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -93,6 +95,13 @@ def api_path(path: str) -> str:
     if rest != "v1" and not rest.startswith("v1/"):
         rest = "v1/" + rest
     return f"/api/{rest}" if rest.endswith("/") else f"/api/{rest}/"
+
+
+@lru_cache(maxsize=256)
+def is_host(host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a Host header is certainly allowed. In the case of no header or no list, Django knows more."""
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, allowed)
 
 
 class Scope(StrEnum):

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from duely.core.errors import Unavailable
+from duely.core.records import this_connection
 from duely.core.sqlite.line import when_it_takes_long
 from duely.guard.middleware import MAX_BODY_BYTES
 
@@ -78,15 +79,15 @@ def _enter() -> None:
     lent = _places.take()
     _mine.is_held = True
     if lent is not None:
-        connection.adopt(lent)  # type: ignore[attr-defined]
+        this_connection().adopt(lent)  # type: ignore[attr-defined]
 
 
 def _leave() -> None:
-    lent = None
-    if connection.vendor == "postgresql":
-        lent = connection.lend()  # type: ignore[attr-defined]
-    elif connection.errors_occurred:
-        connection.close_if_unusable_or_obsolete()
+    lent, database = None, this_connection()
+    if database.vendor == "postgresql":
+        lent = database.lend()  # type: ignore[attr-defined]
+    elif database.errors_occurred:
+        database.close_if_unusable_or_obsolete()
     step_aside(lent)
 
 
