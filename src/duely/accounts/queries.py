@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q, QuerySet, Sum
 
 from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
@@ -12,6 +11,7 @@ from duely.accounts.rules import Permission, Purpose, Role, allows, clean_userna
 from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
+from duely.core.records import this_connection
 
 ADMINS = Q(role=Role.ADMIN.value, is_active=True)
 
@@ -37,10 +37,11 @@ WHERE s.id = %s AND s.user_id = %s AND s.ended_at IS NULL AND s.expires_at > %s 
 
 def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
     """The active user of a live session. None when either is not, or they do not belong together."""
+    database = this_connection()
     params = (
-        Session._meta.pk.get_db_prep_value(session_id, connection),
-        Session._meta.pk.get_db_prep_value(user_id, connection),
-        connection.ops.adapt_datetimefield_value(now),
+        Session._meta.pk.get_db_prep_value(session_id, database),
+        Session._meta.pk.get_db_prep_value(user_id, database),
+        database.ops.adapt_datetimefield_value(now),
     )
     rows = prepared.rows_of(_CALLER, params)
     return Caller(*rows[0]) if rows else None

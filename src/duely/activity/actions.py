@@ -16,7 +16,7 @@ from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
 from duely.core.ids import new_id
-from duely.core.records import RowChanged, Statement, run_all, this_connection
+from duely.core.records import RowChanged, Statement, run_all, stored, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -92,31 +92,31 @@ def record(
     On PostgreSQL all these writes are one statement, so one round trip.
     """
     entry = Entry(action, target, changes or {})
-    is_one = connection.vendor == "postgresql" and action not in _followers
-    if alone and not is_one and not connection.in_atomic_block:
+    database = this_connection()
+    is_one = database.vendor == "postgresql" and action not in _followers
+    if alone and not is_one and not database.in_atomic_block:
         with transaction.atomic():
             return record(actor, action, target, at=at, changes=changes, write=write, also=also)
-    if not alone and not connection.in_atomic_block:
+    if not alone and not database.in_atomic_block:
         raise transaction.TransactionManagementError("record() needs a transaction")
     _tell(entry)
     row = _row(_shared(actor, at), entry)
     writes = (write, *also) if write else tuple(also)
-    with prepared.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            values = itertools.chain.from_iterable(each.params for each in writes)
-            sql = _one_statement(tuple(each.sql for each in writes), bool(write and write.is_conditional))
-            cursor.execute(sql, (*values, _owner(entry), *row))
-        else:
-            for each in writes:
-                cursor.execute(each.sql, each.params)
-                if each.is_conditional and not cursor.rowcount:
-                    raise RowChanged
-            cursor.execute(_COUNT + " RETURNING seq", (_owner(entry), 1, 1))
-            cursor.execute(_insert_sql(1), (*row, cursor.fetchone()[0]))
-        numbered = cursor.fetchone()
-    if numbered is None:
-        raise RowChanged
-    return int(numbered[0])
+    if database.vendor == "postgresql":
+        values = itertools.chain.from_iterable([each.params for each in writes])
+        sql = _one_statement(tuple([each.sql for each in writes]), bool(write and write.is_conditional))
+        numbered = prepared.fetched(database, sql, (*values, _owner(entry), *row))
+        if not numbered:
+            raise RowChanged
+        return int(numbered[0][0])
+    with database.cursor() as cursor:
+        for each in writes:
+            cursor.execute(each.sql, each.params)
+            if each.is_conditional and not cursor.rowcount:
+                raise RowChanged
+        cursor.execute(_COUNT + " RETURNING seq", (_owner(entry), 1, 1))
+        cursor.execute(_insert_sql(1), (*row, cursor.fetchone()[0]))
+        return int(cursor.fetchone()[0])
 
 
 def record_many(
@@ -205,7 +205,7 @@ def _insert_sql(rows: int) -> str:
 
 
 def _owner(entry: Entry) -> Any:
-    return Change._meta.get_field("owner_id").get_db_prep_save(entry.target.change_owner_id, connection)
+    return stored(_fields()["owner_id"], entry.target.change_owner_id, this_connection())
 
 
 def _shared(actor: Actor | None, at: datetime) -> dict[str, Any]:
@@ -240,6 +240,10 @@ def _row(shared: Mapping[str, Any], entry: Entry) -> list[Any]:
 
 
 def _prepared(values: Mapping[str, Any]) -> dict[str, Any]:
-    fields: Any = Change._meta.get_field
-    database = this_connection()
-    return {name: fields(name).get_db_prep_save(value, database) for name, value in values.items()}
+    fields, database = _fields(), this_connection()
+    return {name: stored(fields[name], value, database) for name, value in values.items()}
+
+
+@lru_cache(maxsize=1)
+def _fields() -> dict[str, Any]:
+    return {column.name: column for column in _columns()}

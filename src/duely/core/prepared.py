@@ -113,16 +113,16 @@ def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
     database: Any = this_connection()
     for _ in range(REPLACED_AT_MOST):
         try:
-            return _fetched(database, sql, params)
+            return fetched(database, sql, params)
         except OperationalError:
             if database.connection is None or database.in_atomic_block or database.is_usable():
                 raise
             database.close()
-    return _fetched(database, sql, params)
+    return fetched(database, sql, params)
 
 
-def _fetched(database: Any, sql: str, params: Sequence[Any]) -> list[Row]:
-    """Directly, where the backend can, and nobody wants to see what is executed."""
+def fetched(database: Any, sql: str, params: Sequence[Any]) -> list[Row]:
+    """What a statement of fixed text gives. Directly, where the backend can, and nobody wants to see it executed."""
     if database.vendor == "postgresql" and not (database.queries_logged or database.execute_wrappers):
         return cast("list[Row]", database.prepared_rows(sql, params))
     with cursor() as executed:

@@ -6,10 +6,13 @@ So no row changes without its entry in the log, and on PostgreSQL both cost one 
 """
 
 import itertools
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -40,8 +43,8 @@ class Statement:
 def insertion(row: models.Model) -> Statement:
     """The INSERT of a new row, all columns."""
     fields, database = row._meta.local_concrete_fields, this_connection()
-    sql = _insert_sql(row._meta.db_table, tuple(str(field.column) for field in fields))
-    return Statement(sql, tuple(field.get_db_prep_save(getattr(row, field.attname), database) for field in fields))
+    sql = _insert_sql(row._meta.db_table, fields)
+    return Statement(sql, tuple([stored(field, getattr(row, field.attname), database) for field in fields]))
 
 
 def insertions(rows: Sequence[models.Model], *, otherwise: str = "") -> Statement:
@@ -74,12 +77,39 @@ def update(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Seq
     )
     params = [_stored(row, name) for name in columns]
     as_seen = [value for value in seen.values() if value is not None]
-    return Statement(sql, (*params, key.get_db_prep_save(row.pk, database), *as_seen), is_conditional=bool(seen))
+    return Statement(sql, (*params, stored(key, row.pk, database), *as_seen), is_conditional=bool(seen))
 
 
 def _stored(row: models.Model, name: str) -> Any:
-    field: Any = row._meta.get_field(name)
-    return field.get_db_prep_save(getattr(row, name), this_connection())
+    return stored(row._meta.get_field(name), getattr(row, name), this_connection())
+
+
+def stored(field: Any, value: Any, database: BaseDatabaseWrapper) -> Any:
+    """A value of a column as the database driver takes it: what its field makes of it, which often is the same."""
+    kinds = (field.__class__, value.__class__)
+    if kinds in _TEXT or (kinds in _AS_IT_IS and database.vendor == "postgresql" and not _is_naive(value)):
+        return value
+    return field.get_db_prep_save(value, database)
+
+
+def _is_naive(value: Any) -> bool:
+    return value.__class__ is datetime and value.tzinfo is None
+
+
+_TEXT = frozenset({(models.CharField, str), (models.TextField, str)})
+_AS_IT_IS = frozenset(
+    {
+        (models.UUIDField, UUID),
+        (models.ForeignKey, UUID),
+        (models.DateTimeField, datetime),
+        (models.DateField, date),
+        (models.UUIDField, type(None)),
+        (models.ForeignKey, type(None)),
+        (models.DateTimeField, type(None)),
+        (models.DateField, type(None)),
+    }
+)
+"""Kinds of fields and of values that PostgreSQL's driver takes as they are."""
 
 
 def deletion(row: models.Model) -> Statement:
@@ -100,9 +130,9 @@ def run_all(statements: Sequence[Statement]) -> None:
 
 
 @lru_cache(maxsize=64)
-def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
-    names = ", ".join(map(_quoted, columns))
-    return f"INSERT INTO {_quoted(table)} ({names}) VALUES ({', '.join(['%s'] * len(columns))})"  # noqa: S608
+def _insert_sql(table: str, fields: tuple[Any, ...]) -> str:
+    names = ", ".join(_quoted(field.column) for field in fields)
+    return f"INSERT INTO {_quoted(table)} ({names}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
 
 
 @lru_cache(maxsize=512)
@@ -119,5 +149,11 @@ def _quoted(name: str) -> str:
 
 
 def this_connection() -> BaseDatabaseWrapper:
-    """This thread's connection itself: every use of `django.db.connection` looks it up anew."""
-    return connections[DEFAULT_DB_ALIAS]
+    """This thread's connection itself: every use of `django.db.connection` looks it up anew, by five calls."""
+    found: BaseDatabaseWrapper | None = getattr(_mine, "connection", None)
+    if found is None:
+        found = _mine.connection = connections[DEFAULT_DB_ALIAS]
+    return found
+
+
+_mine = threading.local()

@@ -14,10 +14,11 @@ from duely.activity.actions import Changes
 from duely.activity.queries import fields_of_last
 from duely.api.lists import model_columns
 from duely.api.versions import EditConflict, Expected
+from duely.core import records
 from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import Statement, insertions, update
+from duely.core.records import Statement, insertions, this_connection, update
 from duely.tasks import search
 from duely.tasks.models import Category, Reminder, Task
 from duely.tasks.rules import PRIORITIES, RANKS, Priority, Standing, Status, folded, next_standing, placed, reminded_at
@@ -253,12 +254,12 @@ _KEEP_UNLESS_MOVED = (
 
 def index_words(tasks: Sequence[Task]) -> Statement:
     """The statement that makes a search find these tasks by their titles and descriptions, and by nothing else."""
-    as_vector = connection.vendor == "postgresql"
-    rows = []
+    database, rows = this_connection(), []
+    as_vector = database.vendor == "postgresql"
     for task in tasks:
         scope, words = search.scope_of(task.owner_id), search.indexed_words(task.title, task.description)
         text = search.tsvector(words, scope) if as_vector else " ".join(words)
-        rows.append((_TASK_KEY.get_db_prep_save(task.id, connection), scope, text))
+        rows.append((records.stored(_TASK_KEY, task.id, database), scope, text))
     marks = ", ".join(["(%s, %s, %s::tsvector)" if as_vector else "(%s, %s, %s)"] * len(rows))
     sql = (
         f"INSERT INTO tasks_words (task_id, scope, words) VALUES {marks}"  # noqa: S608
