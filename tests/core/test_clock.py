@@ -108,3 +108,8 @@ def test_instants_come_back_in_utc_cut_to_milliseconds(local: datetime, minutes:
 @given(st.datetimes(datetime(1, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_what_is_written_is_read_back_to_the_millisecond(instant: datetime) -> None:
     assert parse_instant(rfc3339(instant)) == instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+@given(st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29), timezones=st.timezones()))  # noqa: DTZ001
+def test_an_instant_is_shown_in_utc_with_milliseconds(instant: datetime) -> None:
+    assert rfc3339(instant) == instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

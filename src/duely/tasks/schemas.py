@@ -464,18 +464,21 @@ def show_task(row: tuple[Any, ...]) -> Task:
         title=title,
         description=description,
         status=status,
-        completed=status == Status.COMPLETED,
-        completed_at=_instant(completed_at),
+        completed=status == _COMPLETED,
+        completed_at=rfc3339(completed_at) if completed_at else None,
         priority=PRIORITIES[rank],
-        due_date=show_due(due_on, due_at),
+        due_date=show_due(due_on, due_at) if due_at else None,
         category=category_id,
         tags=tags,
         reminders=reminders,
         version=version,
         created_at=rfc3339(created_at),
         updated_at=rfc3339(updated_at),
-        deleted_at=_instant(deleted_at),
+        deleted_at=rfc3339(deleted_at) if deleted_at else None,
     )
+
+
+_COMPLETED = Status.COMPLETED.value
 
 
 def task_of(task: models.Task) -> Task:
