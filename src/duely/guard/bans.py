@@ -35,6 +35,10 @@ class Snapshot:
         self._lock = threading.Lock()
         self._tables: dict[int, dict[int, dict[int, datetime]]] = {4: {}, 6: {}}
 
+    def is_empty(self) -> bool:
+        """Whether nobody was ever banned."""
+        return not (self._tables[4] or self._tables[6])
+
     def end_of(self, address: Address, now: datetime) -> datetime | None:
         """When the last ban of this address ends, FOR_GOOD if never; None when none stands."""
         number, bits = int(address), address.max_prefixlen
@@ -86,7 +90,7 @@ _wanted: deque[Wanted] = deque()
 
 def refusal(ip: str | None) -> AddressBanned | None:
     """What to tell a caller from this address; None for those who are let in."""
-    address = rules.parse_address(ip or "")
+    address = None if standing.is_empty() else rules.parse_address(ip or "")
     if address is None:
         return None
     end = standing.end_of(address, clock.now())

@@ -40,13 +40,14 @@ def missing(request: HttpRequest, response: HttpResponseBase) -> list[Header]:
     path = request.path_info
     if is_api(path) and settings.CORS_ALLOWED_ORIGINS:
         _share(request, response)
-    return [header for header in _of(_policy(path), settings.PUBLIC_URL) if not response.has_header(header[0])]
+    present = response.headers
+    return [header for header in _of(_policy(path), settings.PUBLIC_URL) if header[0] not in present]
 
 
 def _policy(path: str) -> str:
-    if is_document(path) or path.startswith("/admin/"):
-        return STYLED
-    return DATA if is_api(path) else PAGE
+    if not is_api(path):
+        return STYLED if path.startswith("/admin/") else PAGE
+    return STYLED if is_document(path) else DATA
 
 
 @lru_cache(maxsize=8)

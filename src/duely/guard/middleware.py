@@ -138,12 +138,9 @@ def refuse_body(length: str, most: int = MAX_BODY_BYTES) -> None:
 def request_origin(request: HttpRequest) -> Origin:
     """Where the request came from. The caller's own request id is kept when it is a sane one."""
     sent = request.META
-    address = rules.client_address(
-        sent.get("REMOTE_ADDR", ""), sent.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES
-    )
     request_id = sent.get("HTTP_X_REQUEST_ID", "")
     return Origin(
-        ip=str(address) if address else None,
+        ip=rules.client_ip(sent.get("REMOTE_ADDR", ""), sent.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES),
         user_agent=rules.printable(sent.get("HTTP_USER_AGENT", ""), 255),
         request_id=request_id if rules.sane_request_id(request_id) else str(new_id()),
     )

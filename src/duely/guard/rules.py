@@ -61,6 +61,20 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     return address
 
 
+def client_ip(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
+    """As `client_address`, in the form that the log has."""
+    if not forwarded_for:
+        return _ip(peer)
+    address = client_address(peer, forwarded_for, trusted)
+    return str(address) if address else None
+
+
+@lru_cache(maxsize=1024)
+def _ip(text: str) -> str | None:
+    address = parse_address(text)
+    return str(address) if address else None
+
+
 def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted)
 
@@ -83,7 +97,7 @@ def is_api(path: str) -> bool:
 
 def is_document(path: str) -> bool:
     """Whether this is the page of the API's documents."""
-    return is_api(path) and api_path(path) == "/api/v1/docs/"
+    return path.rstrip("/").endswith("/docs") and is_api(path) and api_path(path) == "/api/v1/docs/"
 
 
 def api_path(path: str) -> str:
