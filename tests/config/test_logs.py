@@ -35,6 +35,10 @@ def test_a_json_line_is_one_line_whatever_is_logged() -> None:
     assert record["message"] == ('said GET /\\r\\n{"level": "info"} \\x1b[2J\\x00 \\u2028 \\u202e \\x9b')
 
 
+def test_all_that_is_unsafe_is_not_printable() -> None:
+    assert not [letter for letter in map(chr, range(0x110000)) if letter.isprintable() and logs.UNSAFE.match(letter)]
+
+
 def test_a_console_line_is_one_line_too() -> None:
     (line,) = lines("console", "said %s", HOSTILE)
     assert not logs.UNSAFE.search(line)

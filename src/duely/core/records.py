@@ -42,9 +42,9 @@ class Statement:
 
 def insertion(row: models.Model) -> Statement:
     """The INSERT of a new row, all columns."""
-    fields, database = row._meta.local_concrete_fields, this_connection()
-    sql = _insert_sql(row._meta.db_table, fields)
-    return Statement(sql, tuple([stored(field, getattr(row, field.attname), database) for field in fields]))
+    database = this_connection()
+    values = [stored(field, getattr(row, field.attname), database) for field in row._meta.local_concrete_fields]
+    return Statement(_insert_sql(row.__class__), tuple(values))
 
 
 def insertions(rows: Sequence[models.Model], *, otherwise: str = "") -> Statement:
@@ -96,7 +96,7 @@ def _is_naive(value: Any) -> bool:
     return value.__class__ is datetime and value.tzinfo is None
 
 
-_TEXT = frozenset({(models.CharField, str), (models.TextField, str)})
+_TEXT = frozenset({(models.CharField, str), (models.TextField, str), (models.CharField, type(None))})
 _AS_IT_IS = frozenset(
     {
         (models.UUIDField, UUID),
@@ -130,9 +130,10 @@ def run_all(statements: Sequence[Statement]) -> None:
 
 
 @lru_cache(maxsize=64)
-def _insert_sql(table: str, fields: tuple[Any, ...]) -> str:
-    names = ", ".join(_quoted(field.column) for field in fields)
-    return f"INSERT INTO {_quoted(table)} ({names}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
+def _insert_sql(model: type[models.Model]) -> str:
+    columns = [_quoted(str(field.column)) for field in model._meta.local_concrete_fields]
+    marks = ", ".join(["%s"] * len(columns))
+    return f"INSERT INTO {_quoted(model._meta.db_table)} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
 
 
 @lru_cache(maxsize=512)
