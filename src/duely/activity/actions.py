@@ -109,14 +109,13 @@ def record(
         if not numbered:
             raise RowChanged
         return int(numbered[0][0])
-    with database.cursor() as cursor:
-        for each in writes:
-            cursor.execute(each.sql, each.params)
-            if each.is_conditional and not cursor.rowcount:
-                raise RowChanged
-        cursor.execute(_COUNT + " RETURNING seq", (_owner(entry), 1, 1))
-        cursor.execute(_insert_sql(1), (*row, cursor.fetchone()[0]))
-        return int(cursor.fetchone()[0])
+    for each in writes:
+        sql = f"{each.sql} RETURNING 1" if each.is_conditional else each.sql
+        if not prepared.fetched(database, sql, each.params) and each.is_conditional:
+            raise RowChanged
+    [(seq,)] = prepared.fetched(database, _COUNT, (_owner(entry), 1, 1))
+    prepared.fetched(database, _insert_sql(1), (*row, seq))
+    return int(seq)
 
 
 def record_many(
@@ -161,7 +160,7 @@ BATCH = 500
 """Entries in one statement. With 14 values each that is far below the 32,766 that SQLite takes."""
 _COUNT = (
     "INSERT INTO activity_counter (owner_id, seq) VALUES (%s, %s)"
-    " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + %s"
+    " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + %s RETURNING seq"
 )
 
 

@@ -98,12 +98,6 @@ class _Query:
 _queries: OrderedDict[Hashable, _Query] = OrderedDict()
 
 
-def cursor() -> Any:
-    """A cursor for statements of fixed text, of few shapes."""
-    prepared = getattr(connection, "prepared_cursor", connection.cursor)
-    return prepared()
-
-
 def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
     """What a statement that only reads finds.
 
@@ -123,11 +117,11 @@ def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
 
 def fetched(database: Any, sql: str, params: Sequence[Any]) -> list[Row]:
     """What a statement of fixed text gives. Directly, where the backend can, and nobody wants to see it executed."""
-    if database.vendor == "postgresql" and not (database.queries_logged or database.execute_wrappers):
+    if not (database.queries_logged or database.execute_wrappers):
         return cast("list[Row]", database.prepared_rows(sql, params))
-    with cursor() as executed:
-        executed.execute(sql, params)
-        return cast("list[Row]", executed.fetchall())
+    with database.prepared_cursor() as cursor:
+        cursor.execute(sql, params)
+        return cast("list[Row]", cursor.fetchall())
 
 
 def _shape(condition: Q, values: list[Any]) -> Hashable:

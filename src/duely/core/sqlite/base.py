@@ -1,6 +1,8 @@
 """The connection, whose transactions begin when it is their turn (`line`)."""
 
 import time
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import OperationalError
@@ -32,6 +34,17 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         self._line = line_of(path) if has_line else None
         self._seconds = conn_params.get("timeout", 5.0)
         return super().get_new_connection(conn_params)
+
+    def prepared_cursor(self) -> Any:
+        """A cursor for statements of fixed text, as any: the driver keeps what it has prepared by the text."""
+        return self.cursor()
+
+    def prepared_rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a statement of fixed text, past Django's cursors, which log and wrap what they execute."""
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            rows: list[tuple[Any, ...]] = self.connection.execute(_with_question_marks(sql), params).fetchall()
+            return rows
 
     def _start_transaction_under_autocommit(self) -> None:
         """BEGIN, in one's turn. To wait for that and for others than Duely takes no longer than either may."""
@@ -90,3 +103,9 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         turn, self._turn = self._turn, None
         if self._line is not None and turn is not None:
             self._line.leave(turn)
+
+
+@lru_cache(maxsize=512)
+def _with_question_marks(sql: str) -> str:
+    """A statement as SQLite has it. Django makes that anew each time, by a regular expression."""
+    return str(django.FORMAT_QMARK_REGEX.sub("?", sql)).replace("%%", "%")
