@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from duely.cli.address import refuse_taken
+from duely.cli.cores import keep_to_one, lay_out
 from duely.cli.lifeline import begin_forks_anew, end_with_parent
 
 # One open connection, idle ones included, takes one place in a worker.
@@ -67,13 +69,16 @@ def serve_web() -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
     )
-    server.serve(target_loader=load_application, wrap_loader=True)
+    cores = lay_out(settings.WEB_CONCURRENCY)
+    server.serve(target_loader=partial(load_application, cores=cores), wrap_loader=True)
 
 
-def load_application(target: str) -> Callable[..., Any]:
-    """Runs in each worker: tie it to granian's main process, then import the application."""
+def load_application(target: str, cores: int | None) -> Callable[..., Any]:
+    """Runs in each worker: tie it to granian's main process and to a core, then import the application."""
     from django.utils.module_loading import import_string
 
     end_with_parent(os.getppid())
+    if cores is not None:
+        keep_to_one(cores)
     application: Callable[..., Any] = import_string(target)
     return application

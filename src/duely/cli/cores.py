@@ -1,0 +1,30 @@
+"""A core for each web process, where there are as many of one as of the other.
+
+One thread of a process runs Python at a time. Left to itself the system moves that from core to core with each thread
+whose turn comes, and what one core has in its caches the next one fetches anew.
+"""
+
+import os
+import sys
+
+if sys.platform == "linux":
+    import fcntl
+
+
+def lay_out(processes: int) -> int | None:
+    """Before they are forked: the file, in memory, of which each will lock a byte. None: they go where they like."""
+    if sys.platform != "linux" or processes != len(os.sched_getaffinity(0)):
+        return None
+    return os.memfd_create("duely-cores")
+
+
+def keep_to_one(cores: int) -> None:
+    """Have this process, and its threads to come, on a core that no other one has. It is free again when this ends."""
+    if sys.platform == "linux":
+        for place, core in enumerate(sorted(os.sched_getaffinity(0))):
+            try:
+                fcntl.lockf(cores, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            except OSError:
+                continue
+            os.sched_setaffinity(0, {core})
+            return
