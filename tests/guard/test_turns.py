@@ -25,7 +25,12 @@ def close_what_places_have() -> Iterator[None]:
     yield
     application = in_turn(lambda environ, start_response: connection.close() or [])
     for _ in range(settings.WEB_AT_ONCE):
-        application({"wsgi.input": io.BytesIO()}, None)
+        application(asked(), None)
+
+
+def asked(method: str = "GET") -> dict[str, Any]:
+    """A request without a body."""
+    return {"REQUEST_METHOD": method, "wsgi.input": io.BytesIO()}
 
 
 class Crowd:
@@ -57,7 +62,11 @@ class Crowd:
 
     def come(self, body: Any = b"", length: str | None = None) -> None:
         stream = io.BytesIO(body) if isinstance(body, bytes) else body
-        environ = {"wsgi.input": stream, "CONTENT_LENGTH": str(len(body)) if length is None else length}
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "wsgi.input": stream,
+            "CONTENT_LENGTH": str(len(body)) if length is None else length,
+        }
         thread = threading.Thread(target=lambda: self._application(environ, None), daemon=True)
         self.threads.append(thread)
         thread.start()
@@ -136,9 +145,7 @@ def test_who_steps_aside_gives_one_place_and_no_more() -> None:
         return []
 
     application = in_turn(answer)
-    threads = [
-        threading.Thread(target=application, args=({"wsgi.input": io.BytesIO()}, None), daemon=True) for _ in range(10)
-    ]
+    threads = [threading.Thread(target=application, args=(asked(), None), daemon=True) for _ in range(10)]
     for thread in threads:
         thread.start()
     until(lambda: len(entered) == 10)
@@ -160,17 +167,47 @@ def test_who_waits_to_write_keeps_no_reader_out() -> None:
         return []
 
     writers = [
-        threading.Thread(target=in_turn(write), args=({"wsgi.input": io.BytesIO()}, None), daemon=True)
+        threading.Thread(target=in_turn(write), args=(asked("POST"), None), daemon=True)
         for _ in range(settings.WEB_AT_ONCE + 2)
     ]
     with transaction.atomic():
         for writer in writers:
             writer.start()
-        in_turn(lambda environ, start_response: [b"read"])({"wsgi.input": io.BytesIO()}, None)
+        in_turn(lambda environ, start_response: [b"read"])(asked(), None)
         assert not wrote
     for writer in writers:
         writer.join(PATIENCE)
     assert len(wrote) == len(writers)
+
+
+def test_as_many_write_at_once_as_the_database_lets() -> None:
+    inside: list[str] = []
+    go_on = threading.Event()
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        inside.append(environ["REQUEST_METHOD"])
+        go_on.wait(PATIENCE)
+        return []
+
+    application = in_turn(answer)
+    writers = [
+        threading.Thread(target=application, args=(asked(method), None), daemon=True)
+        for method in ("POST", "PUT", "PATCH", "DELETE")
+    ]
+    for writer in writers:
+        writer.start()
+    most = 1 if connection.vendor == "sqlite" else settings.WEB_AT_ONCE
+    until(lambda: len(inside) == most)
+    if connection.vendor == "sqlite":
+        reader = threading.Thread(target=application, args=(asked(), None), daemon=True)
+        writers.append(reader)
+        reader.start()
+        until(lambda: "GET" in inside)
+        assert len(inside) == 2
+    go_on.set()
+    for writer in writers:
+        writer.join(PATIENCE)
+    assert len(inside) == len(writers)
 
 
 def test_a_slow_body_takes_nobodys_turn() -> None:
@@ -209,7 +246,7 @@ def test_a_turn_comes_back_after_a_fault() -> None:
     application = in_turn(broken)
     for _ in range(settings.WEB_AT_ONCE + 1):
         with pytest.raises(RuntimeError):
-            application({"wsgi.input": io.BytesIO()}, None)
+            application(asked(), None)
 
 
 def test_who_works_for_long_lets_others_in_between() -> None:
@@ -221,14 +258,13 @@ def test_who_works_for_long_lets_others_in_between() -> None:
 
     application = in_turn(long)
     threads = [
-        threading.Thread(target=application, args=({"wsgi.input": io.BytesIO()}, None), daemon=True)
-        for _ in range(settings.WEB_AT_ONCE)
+        threading.Thread(target=application, args=(asked(), None), daemon=True) for _ in range(settings.WEB_AT_ONCE)
     ]
     for thread in threads:
         thread.start()
     quick = in_turn(lambda environ, start_response: entered.append(1) or [])
     for _ in range(3):
-        quick({"wsgi.input": io.BytesIO()}, None)
+        quick(asked(), None)
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
@@ -269,8 +305,7 @@ def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
     assert entered.wait(PATIENCE)
     waiting = in_turn(lambda environ, start_response: _within(few))
     waiters = [
-        threading.Thread(target=waiting, args=({"wsgi.input": io.BytesIO()}, None), daemon=True)
-        for _ in range(settings.WEB_AT_ONCE + 1)
+        threading.Thread(target=waiting, args=(asked(), None), daemon=True) for _ in range(settings.WEB_AT_ONCE + 1)
     ]
     for waiter in waiters:
         waiter.start()
@@ -312,7 +347,7 @@ def test_who_waits_aside_keeps_no_connection_of_the_pool(in_transaction: bool) -
             wait()
         return []
 
-    in_turn(answer)({"wsgi.input": io.BytesIO()}, None)
+    in_turn(answer)(asked(), None)
     assert seen == [in_transaction or connection.vendor == "sqlite"]
 
 
@@ -327,10 +362,7 @@ def test_the_next_one_goes_on_with_the_connection_of_the_one_before() -> None:
         return []
 
     application = in_turn(answer)
-    threads = [
-        threading.Thread(target=application, args=({"wsgi.input": io.BytesIO()}, None))
-        for _ in range(settings.WEB_AT_ONCE * 2)
-    ]
+    threads = [threading.Thread(target=application, args=(asked(), None)) for _ in range(settings.WEB_AT_ONCE * 2)]
     for thread in threads:
         thread.start()
         thread.join(PATIENCE)

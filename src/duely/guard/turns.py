@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Application = Callable[..., Iterable[bytes]]
 
+WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LENGTH = re.compile(r"[1-9][0-9]{0,6}")
 _mine = threading.local()
 
@@ -73,11 +74,14 @@ class _Waiting:
 
 
 _places = Places(settings.WEB_AT_ONCE)
+# One at a time writes to SQLite. Others of this process that come to their transaction meanwhile would only take the
+# interpreter from the one that all wait for.
+_places_of_writers = Places(1) if connection.vendor == "sqlite" else _places
 
 
-def _enter() -> None:
-    lent = _places.take()
-    _mine.is_held = True
+def _enter(places: Places) -> None:
+    lent = places.take()
+    _mine.places = places
     if lent is not None:
         this_connection().adopt(lent)  # type: ignore[attr-defined]
 
@@ -93,13 +97,13 @@ def _leave() -> None:
 
 def step_aside(lent: "Lent | None" = None) -> None:
     """Let others work from now on, with this connection: this request does for the rest of its time without a place."""
-    if getattr(_mine, "is_held", False):
-        _mine.is_held = False
-        _places.give(lent)
+    places: Places | None = getattr(_mine, "places", None)
+    if places is not None:
+        _mine.places = None
+        places.give(lent)
 
 
-# Who writes to SQLite after a long wait is the only one of its process, and soon done. Waiting for a place, it would
-# keep all the others waiting.
+# Who waits long for others that write to SQLite keeps nobody waiting, and is soon done when its turn comes.
 when_it_takes_long(step_aside)
 
 
@@ -112,7 +116,7 @@ def in_turn(application: Application) -> Application:
         if _LENGTH.fullmatch(length) and int(length) <= MAX_BODY_BYTES:
             environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
         try:
-            _enter()
+            _enter(_places_of_writers if environ["REQUEST_METHOD"] in WRITING else _places)
             return application(environ, start_response)
         finally:
             _leave()
@@ -126,14 +130,15 @@ def aside() -> Iterator[None]:
 
     Outside of a request, and within a transaction, it does nothing.
     """
-    if not getattr(_mine, "is_held", False) or connection.in_atomic_block:
+    places: Places | None = getattr(_mine, "places", None)
+    if places is None or connection.in_atomic_block:
         yield
         return
     _leave()
     try:
         yield
     finally:
-        _enter()
+        _enter(places)
 
 
 def give_back() -> None:
