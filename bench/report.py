@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """What must hold."""
+    """What must hold, or a goal: what is to be reached."""
 
     name: str
     found: str
@@ -134,13 +134,20 @@ def _line(row: Row, width: int) -> str:
     return f"  {row.contender:{width}}" + "".join(f"{cell:>13}" for cell in cells) + between
 
 
-def write(path: Path, about: dict[str, Any], measurements: Sequence[Measurement], checks: Sequence[Check]) -> None:
+def write(
+    path: Path,
+    about: dict[str, Any],
+    measurements: Sequence[Measurement],
+    checks: Sequence[Check],
+    goals: Sequence[Check],
+) -> None:
     """Everything that was found, as JSON."""
     found = {
         **about,
         "medians": [asdict(row) for row in medians(measurements)],
         "measurements": [asdict(each) for each in measurements],
         "checks": [asdict(check) for check in checks],
+        "goals": [asdict(goal) for goal in goals],
     }
     path.write_text(json.dumps(found, indent=1) + "\n")
 

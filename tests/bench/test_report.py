@@ -8,6 +8,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
+import goals
 import machine
 import report
 import wrk
@@ -90,3 +91,26 @@ def test_processor_time_and_memory_of_a_process_are_read() -> None:
         pass
     assert machine.memory_mib(os.getpid()) > 1
     assert machine.busy_seconds() > 0
+
+
+def found_of(database: str, *measurements: Measurement) -> list[tuple[str, str, bool]]:
+    return [(each.name, each.found, each.is_met) for each in goals.goals(report.medians(measurements), database)]
+
+
+def test_goals_are_told_of_beside_what_was_found() -> None:
+    run = [
+        measurement("duely", 0, 700.0, p99=50.0),
+        measurement("baseline", 0, 100.0, p50=49.0),
+        measurement("floor", 0, 1400.0),
+        measurement("duely", 0, 1.0, connections=64),
+    ]
+    assert found_of("postgres", *run) == [
+        ("L: 7 times the baseline", "7.0 times", True),
+        ("L: p99 at most the baseline's p50, 49 ms", "50 ms", False),
+        ("L: 55% of the floor", "50%", False),
+    ]
+
+
+def test_on_sqlite_writes_have_a_goal_of_their_own() -> None:
+    run = [measurement("duely", 0, 100.0), measurement("duely", 0, 100.0, operation="C", p99=30.0)]
+    assert found_of("sqlite", *run) == [("C on SQLite: p99 30 ms", "30 ms", True)]
