@@ -2,8 +2,11 @@
 
 import ipaddress
 import random
+from typing import Any
 
 import pytest
+from django.core.exceptions import DisallowedHost
+from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from duely.guard.rules import (
     counted_address,
     is_api,
     is_document,
+    is_host,
     parse_address,
     printable,
     sane_request_id,
@@ -72,6 +76,21 @@ def test_addresses_are_read_as_proxies_write_them(text: str, expected: str) -> N
 )
 def test_other_text_is_no_address(text: str) -> None:
     assert parse_address(text) is None
+
+
+@pytest.mark.parametrize("allowed", [(), ("localhost", "[::1]"), (".example.com", "tasks.example.org"), ("*",)])
+@pytest.mark.parametrize(
+    "host",
+    ["", "localhost", "LOCALHOST:80", "[::1]:8000", "a.example.com", "example.com.", "tasks.example.org.evil", "a b"],
+)
+def test_a_host_is_allowed_where_django_allows_it(host: str, allowed: tuple[str, ...], settings: Any) -> None:
+    settings.ALLOWED_HOSTS, settings.DEBUG = list(allowed), False
+    try:
+        RequestFactory().get("/", headers={"host": host}).get_host()
+    except DisallowedHost:
+        assert not is_host(host, allowed)
+    else:
+        assert is_host(host, allowed)
 
 
 @given(st.text())

@@ -85,7 +85,9 @@ def _check(rows: Rows) -> _Checked:
     faults: list[FieldError] = []
     named: dict[str, str] = {}
     seen: set[int] = set()
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        if number % BATCH == 0:
+            let_others()
         match row:
             case Faulty():
                 faults.extend(row.faults)
