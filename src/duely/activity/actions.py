@@ -209,16 +209,17 @@ def _owner(entry: Entry) -> Any:
 
 def _shared(actor: Actor | None, at: datetime) -> dict[str, Any]:
     """What the rows of one actor at one time have in common."""
-    return _prepared(
+    shared = _prepared(
         {
             "at": at,
             "actor_id": actor.id if actor else None,
             "actor_name": actor.name if actor else "",
-            "ip": actor.origin.ip if actor else None,
             "user_agent": actor.origin.user_agent if actor else "",
             "request_id": actor.origin.request_id if actor else "",
         }
     )
+    # As text, in its usual form already: the field would read it, and the driver write it, for each entry.
+    return {**shared, "ip": actor.origin.ip if actor else None}
 
 
 def _row(shared: Mapping[str, Any], entry: Entry) -> list[Any]:

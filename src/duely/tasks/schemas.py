@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
@@ -483,7 +484,10 @@ _COMPLETED = Status.COMPLETED.value
 
 def task_of(task: models.Task) -> Task:
     """A stored task as clients see it."""
-    return show_task(tuple(getattr(task, column) for column in TASK_COLUMNS))
+    return show_task(_columns_of(task))
+
+
+_columns_of = attrgetter(*TASK_COLUMNS)
 
 
 def show_due(due_on: Any, due_at: datetime | None) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
 import psycopg
 from django.db.backends.postgresql import base
 from psycopg.adapt import AdaptersMap, PyFormat, Transformer
@@ -20,6 +21,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types.json import Jsonb
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool
 
@@ -165,6 +167,10 @@ class DatabaseOperations(django.DatabaseOperations):  # type: ignore[misc]
         if isinstance(cursor, PreparedCursor):
             return self.compose_sql(sql, params)
         return super().last_executed_query(cursor, sql, params)
+
+    def adapt_json_value(self, value: Any, encoder: Any) -> Any:
+        """JSON as the driver takes it."""
+        return super().adapt_json_value(value, encoder) if encoder else Jsonb(value, dumps=msgspec.json.encode)
 
 
 class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
