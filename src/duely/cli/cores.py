@@ -6,6 +6,7 @@ whose turn comes, and what one core has in its caches the next one fetches anew.
 
 import os
 import sys
+from contextlib import suppress
 
 if sys.platform == "linux":
     import fcntl
@@ -13,18 +14,17 @@ if sys.platform == "linux":
 
 def lay_out(processes: int) -> int | None:
     """Before they are forked: the file, in memory, of which each will lock a byte. None: they go where they like."""
-    if sys.platform != "linux" or processes != len(os.sched_getaffinity(0)):
-        return None
-    return os.memfd_create("duely-cores")
+    if sys.platform == "linux" and processes == len(os.sched_getaffinity(0)):
+        with suppress(OSError):  # where the system does not let us
+            return os.memfd_create("duely-cores")
+    return None
 
 
 def keep_to_one(cores: int) -> None:
     """Have this process, and its threads to come, on a core that no other one has. It is free again when this ends."""
     if sys.platform == "linux":
         for place, core in enumerate(sorted(os.sched_getaffinity(0))):
-            try:
+            with suppress(OSError):  # another one has it, or the system does not let us
                 fcntl.lockf(cores, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-            except OSError:
-                continue
-            os.sched_setaffinity(0, {core})
-            return
+                os.sched_setaffinity(0, {core})
+                return
