@@ -5,8 +5,10 @@ import logging
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 from typing import Any
 
 from duely.cli.address import refuse_taken
@@ -19,6 +21,7 @@ CONNECTIONS_PER_WORKER = 1024
 HEADER_TIMEOUT_MILLISECONDS = 65_000
 # Below the 30 seconds of the supervisor, so that it never has to kill a server that is stopping in order.
 DRAIN_SECONDS = 25
+TELL_AGAIN_SECONDS = 0.5
 # Of a request line with its headers; more gets 431 before it is in memory, as do more than a hundred of them.
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -40,6 +43,19 @@ def serve_web() -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
+    class PersistentServer(Server):  # type: ignore[valid-type, misc]
+        """One that tells its workers to stop until they do: one that has only just begun may miss it."""
+
+        def _stop_workers(self) -> None:
+            Thread(target=self._tell_again, daemon=True).start()
+            super()._stop_workers()
+
+        def _tell_again(self) -> None:
+            while self.wrks:  # until it has seen all of them end
+                time.sleep(TELL_AGAIN_SECONDS)
+                for worker in list(self.wrks):
+                    worker.terminate()
+
     # Most of the threads wait for clients; two work (duely.guard.turns).
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
@@ -52,7 +68,7 @@ def serve_web() -> None:
     if sys.platform == "linux":
         # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
         multiprocessing.set_start_method("fork", force=True)
-    server = Server(
+    server = PersistentServer(
         settings.WSGI_APPLICATION,
         address=settings.HOST,
         port=settings.PORT,
