@@ -113,7 +113,7 @@ def record(
         sql = f"{each.sql} RETURNING 1" if each.is_conditional else each.sql
         if not prepared.fetched(database, sql, each.params) and each.is_conditional:
             raise RowChanged
-    [(seq,)] = prepared.fetched(database, _COUNT, (_owner(entry), 1, 1))
+    [(_, seq)] = prepared.fetched(database, _counting("VALUES (%s, 1)"), (_owner(entry),))
     prepared.fetched(database, _insert_sql(1), (*row, seq))
     return int(seq)
 
@@ -147,21 +147,21 @@ def _numbers(cursor: CursorWrapper, owners: Sequence[Any]) -> Iterator[int]:
     """The next numbers in the logs of these owners, one for each time that an owner is named."""
     counted = Counter(owners)
     marks = ", ".join(["(%s, %s)"] * len(counted))
-    cursor.execute(
-        f"INSERT INTO activity_counter (owner_id, seq) VALUES {marks}"  # noqa: S608
-        " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + excluded.seq RETURNING owner_id, seq",
-        [value for pair in counted.items() for value in pair],
-    )
+    cursor.execute(_counting(f"VALUES {marks}"), [value for pair in counted.items() for value in pair])
     free = {owner: itertools.count(last - counted[owner] + 1) for owner, last in cursor.fetchall()}
     return (next(free[owner]) for owner in owners)
 
 
 BATCH = 500
 """Entries in one statement. With 14 values each that is far below the 32,766 that SQLite takes."""
-_COUNT = (
-    "INSERT INTO activity_counter (owner_id, seq) VALUES (%s, %s)"
-    " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + %s RETURNING seq"
-)
+
+
+def _counting(owners: str) -> str:
+    """The statement that raises counters. owners: SQL that gives each owner once, with by how much."""
+    return (
+        f"INSERT INTO activity_counter (owner_id, seq) {owners}"
+        " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + excluded.seq RETURNING owner_id, seq"
+    )
 
 
 def _tell(entry: Entry) -> None:
@@ -188,11 +188,9 @@ def _one_statement(writes: tuple[str, ...], is_conditional: bool) -> str:
     """
     written = "".join(f"written{number} AS ({sql} RETURNING 1), " for number, sql in enumerate(writes))
     values = ", ".join(f"%s::{column.db_type(connection)}" for column in _columns()[:-1])
-    number = "SELECT %s::uuid, 1 FROM written0" if is_conditional else "VALUES (%s, 1)"
+    counted = _counting("SELECT %s::uuid, 1 FROM written0" if is_conditional else "VALUES (%s, 1)")
     return (
-        f"WITH {written}counted AS ("  # noqa: S608
-        f"INSERT INTO activity_counter (owner_id, seq) {number}"
-        " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + 1 RETURNING seq)"
+        f"WITH {written}counted AS ({counted})"  # noqa: S608
         f" INSERT INTO activity_change ({_names()}) SELECT {values}, counted.seq FROM counted RETURNING seq"
     )
 
