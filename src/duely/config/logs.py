@@ -73,18 +73,11 @@ class JsonFormatter(structlog.stdlib.ProcessorFormatter):
         is_ours = hasattr(record, "_logger") and isinstance(event, dict)
         if not is_ours or not event.keys().isdisjoint(_WITH_TRACEBACK):
             return super().format(record)
-        told = {name: value if _is_plain(value) else _escape(value) for name, value in event.items()}
+        told = {name: _escape(value) for name, value in event.items()}
         told["message"] = told.pop("event")
         return json.dumps(_usual_order(self.logger, "", told))
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether there is certainly nothing to escape."""
-    kind = value.__class__
-    return (kind is str and value.isprintable()) or kind in _NEVER_ESCAPED
-
-
-_NEVER_ESCAPED = frozenset({int, float, bool, type(None)})
 _WITH_TRACEBACK = frozenset({"exc_info", "stack_info", *TRACEBACK_KEYS})
 
 
@@ -102,6 +95,8 @@ def formatter(wanted: str) -> logging.Formatter:
 
 def escaped(text: str) -> str:
     """`text` with every control character as a visible escape."""
+    if text.isprintable():  # as nothing is that is unsafe
+        return text
     return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
