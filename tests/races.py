@@ -27,3 +27,17 @@ def in_thread(work: Callable[[], Any]) -> Any:
         return work()
     finally:
         connection.close()
+
+
+def in_background(work: Callable[[], object]) -> threading.Thread:
+    """A thread that does the work, begun."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def joined(*threads: threading.Thread) -> None:
+    """Wait until all have ended."""
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()

@@ -21,6 +21,7 @@ from cast import Api, alice
 from duely.core.sqlite import line as lines
 from duely.core.sqlite.base import DatabaseWrapper
 from programs import until
+from races import in_background, joined
 
 PATIENCE = 20
 SETTINGS = {
@@ -121,18 +122,6 @@ print("holds", flush=True)
 sys.stdin.readline()
 database.commit()
 """
-
-
-def in_background(work: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
-def joined(*threads: threading.Thread) -> None:
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
 
 
 def test_within_a_process_who_comes_first_writes_first(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
@@ -286,13 +275,17 @@ def test_who_waited_long_in_line_has_the_rest_of_the_time(connect: Callable[...,
     assert patience[0] < patience[1] == PATIENCE * 1000
 
 
-def commit_fails(database: DatabaseWrapper) -> None:
+def fail_to_commit(database: DatabaseWrapper) -> None:
     with database.cursor() as cursor:
         cursor.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
         cursor.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
         cursor.execute("INSERT INTO child VALUES (1)")
     with pytest.raises(Exception, match="FOREIGN KEY"):
         database.commit()
+
+
+def commit_fails(database: DatabaseWrapper) -> None:
+    fail_to_commit(database)
     database.rollback()
     database.set_autocommit(True)
 
@@ -332,12 +325,7 @@ def test_a_transaction_that_could_not_be_ended_keeps_its_turn(
 ) -> None:
     database = connect()
     begin(database)
-    with database.cursor() as cursor:
-        cursor.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
-        cursor.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
-        cursor.execute("INSERT INTO child VALUES (1)")
-    with pytest.raises(Exception, match="FOREIGN KEY"):
-        database.commit()
+    fail_to_commit(database)
     thread = in_background(lambda: write(connect(), "next"))
     until(lambda: waiting(path) == 1)
     database.rollback()

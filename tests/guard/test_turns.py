@@ -16,6 +16,7 @@ from duely.core.errors import Unavailable
 from duely.guard.middleware import MAX_BODY_BYTES
 from duely.guard.turns import Few, Places, aside, in_turn, let_others, step_aside
 from programs import Server, until
+from races import in_background, joined
 
 PATIENCE = 20
 
@@ -123,12 +124,10 @@ def test_places_are_given_in_the_order_in_which_they_were_asked_for() -> None:
 
     threads = []
     for number in range(6):
-        threads.append(threading.Thread(target=come, args=[number], daemon=True))
-        threads[-1].start()
+        threads.append(in_background(lambda number=number: come(number)))
         until(lambda number=number: len(places._waiting) == number + 1)
     places.give(None)
-    for thread in threads:
-        thread.join(PATIENCE)
+    joined(*threads)
     assert came == list(range(6))
 
 
@@ -145,13 +144,10 @@ def test_who_steps_aside_gives_one_place_and_no_more() -> None:
         return []
 
     application = in_turn(answer)
-    threads = [threading.Thread(target=application, args=(asked(), None), daemon=True) for _ in range(10)]
-    for thread in threads:
-        thread.start()
+    threads = [in_background(lambda: application(asked(), None)) for _ in range(10)]
     until(lambda: len(entered) == 10)
     go_on.set()
-    for thread in threads:
-        thread.join(PATIENCE)
+    joined(*threads)
     test_so_many_are_worked_on_at_once_and_all_are_served()
 
 
@@ -166,17 +162,12 @@ def test_who_waits_to_write_keeps_no_reader_out() -> None:
         connection.close()
         return []
 
-    writers = [
-        threading.Thread(target=in_turn(write), args=(asked("POST"), None), daemon=True)
-        for _ in range(settings.WEB_AT_ONCE + 2)
-    ]
+    application = in_turn(write)
     with transaction.atomic():
-        for writer in writers:
-            writer.start()
+        writers = [in_background(lambda: application(asked("POST"), None)) for _ in range(settings.WEB_AT_ONCE + 2)]
         in_turn(lambda environ, start_response: [b"read"])(asked(), None)
         assert not wrote
-    for writer in writers:
-        writer.join(PATIENCE)
+    joined(*writers)
     assert len(wrote) == len(writers)
 
 
@@ -190,24 +181,19 @@ def test_as_many_write_at_once_as_the_database_lets() -> None:
         return []
 
     application = in_turn(answer)
-    writers = [
-        threading.Thread(target=application, args=(asked(method), None), daemon=True)
+    threads = [
+        in_background(lambda method=method: application(asked(method), None))
         for method in ("POST", "PUT", "PATCH", "DELETE")
     ]
-    for writer in writers:
-        writer.start()
     most = 1 if connection.vendor == "sqlite" else settings.WEB_AT_ONCE
     until(lambda: len(inside) == most)
     if connection.vendor == "sqlite":
-        reader = threading.Thread(target=application, args=(asked(), None), daemon=True)
-        writers.append(reader)
-        reader.start()
+        threads.append(in_background(lambda: application(asked(), None)))
         until(lambda: "GET" in inside)
         assert len(inside) == 2
     go_on.set()
-    for writer in writers:
-        writer.join(PATIENCE)
-    assert len(inside) == len(writers)
+    joined(*threads)
+    assert len(inside) == len(threads)
 
 
 def test_a_slow_body_takes_nobodys_turn() -> None:
