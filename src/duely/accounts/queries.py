@@ -11,7 +11,7 @@ from duely.accounts.rules import Permission, Purpose, Role, allows, clean_userna
 from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
-from duely.core.records import this_connection
+from duely.core.records import stored, this_connection
 
 ADMINS = Q(role=Role.ADMIN.value, is_active=True)
 
@@ -37,12 +37,8 @@ WHERE s.id = %s AND s.user_id = %s AND s.ended_at IS NULL AND s.expires_at > %s 
 
 def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
     """The active user of a live session. None when either is not, or they do not belong together."""
-    database = this_connection()
-    params = (
-        Session._meta.pk.get_db_prep_value(session_id, database),
-        Session._meta.pk.get_db_prep_value(user_id, database),
-        database.ops.adapt_datetimefield_value(now),
-    )
+    key, end, database = Session._meta.pk, Session._meta.get_field("expires_at"), this_connection()
+    params = (stored(key, session_id, database), stored(key, user_id, database), stored(end, now, database))
     rows = prepared.rows_of(_CALLER, params)
     return Caller(*rows[0]) if rows else None
 

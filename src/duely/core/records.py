@@ -115,7 +115,7 @@ _AS_IT_IS = frozenset(
 def deletion(row: models.Model) -> Statement:
     """The DELETE of one row."""
     sql = f"DELETE FROM {_quoted(row._meta.db_table)} WHERE {_quoted(str(row._meta.pk.column))} = %s"  # noqa: S608
-    return Statement(sql, (row._meta.pk.get_db_prep_save(row.pk, this_connection()),))
+    return Statement(sql, (stored(row._meta.pk, row.pk, this_connection()),))
 
 
 def run_all(statements: Sequence[Statement]) -> None:

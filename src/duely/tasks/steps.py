@@ -8,8 +8,6 @@ from operator import attrgetter
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection
-
 from duely.activity.actions import Changes
 from duely.activity.queries import fields_of_last
 from duely.api.lists import model_columns
@@ -21,7 +19,17 @@ from duely.core.ids import new_id
 from duely.core.records import Statement, insertions, this_connection, update
 from duely.tasks import search
 from duely.tasks.models import Category, Reminder, Task
-from duely.tasks.rules import PRIORITIES, RANKS, Priority, Standing, Status, folded, next_standing, placed, reminded_at
+from duely.tasks.rules import (
+    PRIORITIES,
+    RANKS,
+    Priority,
+    Standing,
+    Status,
+    folded,
+    next_standing,
+    placed,
+    reminded_at,
+)
 
 Fields = Mapping[str, Any]
 """Fields of a task or category by their names in the API, checked and parsed."""
@@ -229,7 +237,7 @@ def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _removal(reminders: Sequence[tuple[UUID, str]]) -> Statement:
     marks = ", ".join(["(%s, %s)"] * len(reminders))
-    params = ((_TASK_KEY.get_db_prep_save(task_id, connection), text) for task_id, text in reminders)
+    params = ((records.stored(_TASK_KEY, task_id, this_connection()), text) for task_id, text in reminders)
     sql = f"DELETE FROM tasks_reminder WHERE (task_id, text) IN (VALUES {marks})"  # noqa: S608
     return Statement(sql, tuple(chain.from_iterable(params)))
 
@@ -296,19 +304,19 @@ def move_days(owner_id: UUID, times: Sequence[tuple[date, datetime]]) -> list[St
         "WITH moved (day, at) AS (VALUES {moved}) UPDATE tasks_task SET due_at = moved.at"
         " FROM moved WHERE owner_id = %s AND due_on = moved.day RETURNING due_on, status, deleted_at"
     )
-    owner = Task._meta.get_field("owner").get_db_prep_save(owner_id, connection)
+    owner = records.stored(Task._meta.get_field("owner"), owner_id, this_connection())
     return _for_pairs(sql, times, Task._meta.get_field("due_on"), Task._meta.get_field("due_at"), owner)
 
 
 def _for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any, *more: Any) -> list[Statement]:
     """A statement with `{moved}` in it for as many pairs as it takes, of values of these columns."""
-    marks = "(%s, %s)"
-    if connection.vendor == "postgresql":  # nothing else tells it what they are
-        marks = f"(%s::{key.db_type(connection)}, %s::{value.db_type(connection)})"
+    marks, database = "(%s, %s)", this_connection()
+    if database.vendor == "postgresql":  # nothing else tells it what they are
+        marks = f"(%s::{key.db_type(database)}, %s::{value.db_type(database)})"
     statements = []
     for part in _parts(pairs):
         stored_pairs = (
-            (key.get_db_prep_save(one, connection), value.get_db_prep_save(other, connection)) for one, other in part
+            (records.stored(key, one, database), records.stored(value, other, database)) for one, other in part
         )
         text = sql.format(moved=", ".join([marks] * len(part)))
         statements.append(Statement(text, (*chain.from_iterable(stored_pairs), *more)))
@@ -317,12 +325,13 @@ def _for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any,
 
 def stored(at: datetime) -> Any:
     """An instant as the database driver takes it."""
-    return Task._meta.get_field("updated_at").get_db_prep_save(at, connection)
+    return records.stored(Task._meta.get_field("updated_at"), at, this_connection())
 
 
 def listed(tasks: Sequence[Task]) -> tuple[str, tuple[Any, ...]]:
     """Their ids for SQL: the marks, the values."""
-    return ", ".join(["%s"] * len(tasks)), tuple(_TASK_KEY.get_db_prep_save(task.pk, connection) for task in tasks)
+    database = this_connection()
+    return ", ".join(["%s"] * len(tasks)), tuple(records.stored(_TASK_KEY, task.pk, database) for task in tasks)
 
 
 def _past(at: datetime, now: datetime) -> datetime | None:
