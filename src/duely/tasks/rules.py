@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from duely.core.clock import parse_day, parse_instant
+from duely.core.clock import parse_day, parse_instant, rfc3339
 
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 50
@@ -105,6 +105,13 @@ def parse_due(text: str) -> date:
     if not EARLIEST <= due.year <= LATEST:
         raise ValueError(text)
     return due
+
+
+def show_due(due_on: date | None, due_at: datetime | None) -> str | None:
+    """A due date in the form it was given."""
+    if due_on is not None:
+        return due_on.isoformat()
+    return rfc3339(due_at) if due_at else None
 
 
 _OFFSET = re.compile(r"-P(?=.)(?:(\d{1,4})W|(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,5})H)?(?:(\d{1,6})M)?)?)", re.ASCII)

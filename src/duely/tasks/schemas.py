@@ -468,7 +468,7 @@ def show_task(row: tuple[Any, ...]) -> Task:
         completed=status == _COMPLETED,
         completed_at=rfc3339(completed_at) if completed_at else None,
         priority=PRIORITIES[rank],
-        due_date=show_due(due_on, due_at) if due_at else None,
+        due_date=rules.show_due(due_on, due_at),
         category=category_id,
         tags=tags,
         reminders=reminders,
@@ -488,15 +488,6 @@ def task_of(task: models.Task) -> Task:
 
 
 _columns_of = attrgetter(*TASK_COLUMNS)
-
-
-def show_due(due_on: Any, due_at: datetime | None) -> str | None:
-    """A due date in the form it was given."""
-    return due_on.isoformat() if due_on else _instant(due_at)
-
-
-def _instant(value: datetime | None) -> str | None:
-    return rfc3339(value) if value else None
 
 
 class TaskPage(msgspec.Struct, frozen=True):

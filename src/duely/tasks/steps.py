@@ -29,6 +29,7 @@ from duely.tasks.rules import (
     next_standing,
     placed,
     reminded_at,
+    show_due,
 )
 
 Fields = Mapping[str, Any]
@@ -346,7 +347,7 @@ def logged(task: Task) -> dict[str, Any]:
         "status": task.status,
         "completed_at": rfc3339(task.completed_at) if task.completed_at else None,
         "priority": PRIORITIES[task.priority].value,
-        "due_date": task.due_on.isoformat() if task.due_on else rfc3339(task.due_at) if task.due_at else None,
+        "due_date": show_due(task.due_on, task.due_at),
         "category": str(task.category_id) if task.category_id else None,
         "tags": task.tags,
         "reminders": task.reminders,

@@ -13,8 +13,7 @@ from duely.accounts.schemas import show_profile
 from duely.activity.schemas import ACTIVITY
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
-from duely.tasks.rules import PRIORITIES
-from duely.tasks.schemas import show_due
+from duely.tasks.rules import PRIORITIES, show_due
 from duely.transfer import queries
 from duely.transfer.files import temporary
 from duely.transfer.formats.duely import HEAD
