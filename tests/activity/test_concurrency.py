@@ -13,7 +13,7 @@ from cast import Api, alice, bob
 from duely.activity.actions import Entry, record, record_many
 from duely.activity.models import Change, Counter
 from duely.core.ids import new_id
-from duely.tasks.models import Task
+from duely.tasks.models import Category, Task
 from races import in_thread, together
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -171,3 +171,24 @@ def test_two_who_record_for_many_owners_never_wait_for_each_other_both_at_once(c
     together(lambda: write(owners), lambda: write(owners[::-1]), lambda: write(owners[20:] + owners[:20]))
     for owner in owners:
         assert seqs(owner) == list(range(1, 3 * rounds + 1))
+
+
+def test_who_waits_for_a_row_does_not_hold_the_counter_meanwhile(committed_db: None) -> None:
+    me = Api(alice())
+    is_written = threading.Event()
+
+    def many() -> None:
+        with transaction.atomic():
+            home = Category.objects.create(
+                id=new_id(), owner_id=me.user.id, name="Home", name_key="home", position=0, created_at=AT, updated_at=AT
+            )
+            is_written.set()
+            time.sleep(0.4)
+            record_many(None, [Entry("thing.moved", home, {})], at=AT)
+
+    def one() -> int:
+        is_written.wait(10)
+        return me.post("categories/", {"name": "Home"}).status_code
+
+    assert together(many, one) == [None, 409]
+    assert seqs(me.user.id) == [1]

@@ -184,11 +184,17 @@ def _names() -> str:
 def _one_statement(writes: tuple[str, ...], is_conditional: bool) -> str:
     """The row's own statement and its followers, the counter and the log row as one statement (PostgreSQL).
 
+    The counter looks at what was written, so as to be locked last: what nobody looks at PostgreSQL executes at the end.
     is_conditional: nothing is counted and logged unless the first one has written.
     """
     written = "".join(f"written{number} AS ({sql} RETURNING 1), " for number, sql in enumerate(writes))
     values = ", ".join(f"%s::{column.db_type(connection)}" for column in _columns()[:-1])
-    counted = _counting("SELECT %s::uuid, 1 FROM written0" if is_conditional else "VALUES (%s, 1)")
+    if is_conditional:
+        owner = "SELECT %s::uuid, 1 FROM written0"
+    else:
+        after = [f"(SELECT count(*) FROM written{number}) >= 0" for number in range(len(writes))]  # noqa: S608
+        owner = f"SELECT %s::uuid, 1 WHERE {' AND '.join(after) or 'true'}"
+    counted = _counting(owner)
     return (
         f"WITH {written}counted AS ({counted})"  # noqa: S608
         f" INSERT INTO activity_change ({_names()}) SELECT {values}, counted.seq FROM counted RETURNING seq"
