@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -19,6 +20,7 @@ from pytest_django import DjangoDbBlocker
 from cast import Api, adam, alice, for_a_module, person, undone
 from duely.accounts.models import Session, User
 from duely.activity.models import Change, Counter
+from duely.activity.queries import fields_of_last
 from duely.activity.schemas import ACTIVITY
 from duely.api.lists import Listing
 from duely.core.clock import now
@@ -306,6 +308,13 @@ def test_one_status_by_due_date_is_a_range_of_an_index(filled: Filled) -> None:
     lists = [plan for plan in plans if "tasks_task" in plan.sql]
     assert lists
     assert all("tasks_task_status_due_at" in str(plan) for plan in lists)
+
+
+def test_the_last_changes_of_one_thing_are_a_range_of_an_index(filled: Filled) -> None:
+    """By the owner's numbers it would read the changes of everything else too."""
+    plans = plans_of(lambda: fields_of_last(filled.me.user.id, UUID(filled.names["task"]), 1))
+    assert plans
+    assert all("activity_change_target" in str(plan) for plan in plans)
 
 
 def test_the_tasks_of_categories_are_counted_in_an_index_alone(filled: Filled) -> None:
