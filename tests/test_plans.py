@@ -213,6 +213,13 @@ def assert_no_faults(call: Callable[[], object], allowed: dict[str, str], *, by:
     assert found.keys() == allowed.keys(), "allowed and not needed"
 
 
+def assert_goes_by(way: str, call: Callable[[], object], *, about: str = "") -> None:
+    """All statements that have `about` in them, at least one, have `way` in their plans."""
+    plans = [plan for plan in plans_of(call) if about in plan.sql]
+    assert plans
+    assert all(way in str(plan) for plan in plans)
+
+
 # Lists
 
 EXAMPLES = {
@@ -304,25 +311,19 @@ def test_so_is_a_list_of_everyones(filled: Filled, path: str) -> None:
 
 def test_one_status_by_due_date_is_a_range_of_an_index(filled: Filled) -> None:
     """With many tasks of other statuses before it, it would read those."""
-    plans = plans_of(lambda: filled.me.get("tasks/?status=pending&ordering=due_date"))
-    lists = [plan for plan in plans if "tasks_task" in plan.sql]
-    assert lists
-    assert all("tasks_task_status_due_at" in str(plan) for plan in lists)
+    path = "tasks/?status=pending&ordering=due_date"
+    assert_goes_by("tasks_task_status_due_at", lambda: filled.me.get(path), about="tasks_task")
 
 
 def test_the_last_changes_of_one_thing_are_a_range_of_an_index(filled: Filled) -> None:
     """By the owner's numbers it would read the changes of everything else too."""
-    plans = plans_of(lambda: fields_of_last(filled.me.user.id, UUID(filled.names["task"]), 1))
-    assert plans
-    assert all("activity_change_target" in str(plan) for plan in plans)
+    assert_goes_by("activity_change_target", lambda: fields_of_last(filled.me.user.id, UUID(filled.names["task"]), 1))
 
 
 def test_the_tasks_of_categories_are_counted_in_an_index_alone(filled: Filled) -> None:
     """With many in them, it would read the pages of all."""
     way = "Index Only Scan" if connection.vendor == "postgresql" else "COVERING INDEX tasks_task_in_category"
-    lists = [plan for plan in plans_of(lambda: filled.me.get("categories/")) if "task_count" in plan.sql]
-    assert lists
-    assert all(way in str(plan) for plan in lists)
+    assert_goes_by(way, lambda: filled.me.get("categories/"), about="task_count")
 
 
 @pytest.mark.parametrize("words", SEARCHES)
