@@ -938,9 +938,9 @@ def grows_evenly(cost: Callable[[int], float]) -> bool:
     """Whether two of something cost no more than three times what one costs, the best of a few attempts each."""
     once = twice = float("inf")
     for _ in range(2 * ATTEMPTS):
-        # Before and after: else one slow moment makes once as dear as twice.
-        once, twice, again = min(once, cost(1)), min(twice, cost(2)), cost(1)
-        once = min(once, again)
+        once = min(once, cost(1))
+        twice = min(twice, cost(2))
+        once = min(once, cost(1))  # again: else one slow moment makes once as dear as twice
         if twice <= 2.2 * once:
             return True
     return twice <= 3 * once + UNITS / 20 * loop()
