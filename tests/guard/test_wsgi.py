@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import QueryDict
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from cast import Api, alice
 from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.wsgi import Request, api_first, with_length
+from duely.guard.wsgi import Request, api_first, plain_query, with_length
 
 PREFLIGHT = "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
 
@@ -69,6 +72,24 @@ def test_a_request_is_as_django_makes_it(environ: dict[str, Any]) -> None:
     assert ours._stream.limit == theirs._stream.limit  # type: ignore[attr-defined]
     del ours._stream, theirs._stream
     assert vars(ours) == vars(theirs)
+
+
+@given(st.text("ab1=&&_.,:-+%2; é", max_size=40))
+@example("status=pending&status=done&ordering=-due_date,id&limit=20&cursor=&due_date__gte=2026-01-31T09:30:00Z")
+@example("&".join(["a=1"] * 21))
+@example("a=1\n")
+def test_a_query_string_is_read_as_django_reads_it(text: str) -> None:
+    ours = Request({"PATH_INFO": "/", "REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "QUERY_STRING": text}).GET
+    theirs = QueryDict(text.encode("latin-1"))
+    assert list(ours.lists()) == list(theirs.lists())
+    assert vars(ours) == vars(theirs)
+    with pytest.raises(AttributeError):
+        ours["a"] = "b"
+
+
+def test_a_plain_query_string_is_read_without_django() -> None:
+    assert plain_query("status=pending,done&ordering=-due_date&limit=20&cursor=AbZ-_09") is not None
+    assert plain_query("search=a+b") is None
 
 
 def test_a_chunked_body_gets_a_length() -> None:

@@ -1,12 +1,14 @@
 """What must happen before Django sees a request, and requests that it never sees."""
 
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.handlers.wsgi import LimitedStream, WSGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.utils.datastructures import MultiValueDict
 
 from duely.guard.middleware import MAX_BODY_BYTES, guarded
 from duely.guard.rules import is_api
@@ -56,13 +58,32 @@ class Request(WSGIRequest):
             self._stream = LimitedStream(environ["wsgi.input"], length)  # type: ignore[assignment]
             self._read_started = False
             self.resolver_match = None
-        if not environ.get("QUERY_STRING"):
-            self.__dict__["GET"] = NO_QUERY  # where its cached property would keep it
+        query = plain_query(environ.get("QUERY_STRING", ""))
+        if query is not None:
+            self.__dict__["GET"] = query  # where its cached property would keep it
+
+
+def plain_query(text: str) -> QueryDict | None:
+    """The parameters of a query string in which nothing needs decoding. None for others, and for many."""
+    if not text:
+        return NO_QUERY
+    if not _PLAIN_QUERY.fullmatch(text):
+        return None
+    values: dict[str, list[str]] = {}
+    for pair in text.split("&"):
+        name, _, value = pair.partition("=")
+        values.setdefault(name, []).append(value)
+    query = QueryDict.__new__(QueryDict)  # its __init__ would parse again
+    MultiValueDict.__init__(query, values)
+    query.encoding, query._mutable = NO_QUERY.encoding, False
+    return query
 
 
 UNDECORATED = frozenset({"", "application/json"})
 """Media types without parameters."""
 NO_QUERY = QueryDict()
+_PLAIN = r"[A-Za-z0-9_.-]+=[A-Za-z0-9_.,:-]*"
+_PLAIN_QUERY = re.compile(rf"{_PLAIN}(?:&{_PLAIN}){{0,19}}", re.ASCII)
 
 
 def api_first(application: Application) -> Application:
