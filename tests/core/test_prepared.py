@@ -1,16 +1,17 @@
 """Queries that are compiled once for each shape."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.db.models import F, Q, QuerySet
+from django.test.utils import CaptureQueriesContext
 
 from cast import Api, alice, bob
 from duely.core import prepared
-from duely.core.clock import now
+from duely.core.clock import now, rfc3339
 from duely.core.ids import new_id
 from duely.core.prepared import Seen, Unprepared
 from duely.tasks.models import Category, Task
@@ -123,3 +124,21 @@ def test_the_server_prepares_them(owner: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         assert any('"title"' in statement for (statement,) in cursor.fetchall())
+
+
+@pytest.mark.parametrize("microsecond", [0, 1_000, 10_000, 120_000, 123_000, 500_000, 999_000, 999_999])
+@pytest.mark.parametrize("year", [1, 999, 2026, 9999])
+def test_instants_of_columns_that_are_shown_come_as_answers_show_them(owner: UUID, year: int, microsecond: int) -> None:
+    instant = datetime(year, 2, 28, 23, 59, 58, microsecond, tzinfo=UTC)
+    Task.objects.filter(title="a").update(due_at=instant)
+
+    def columns(tasks: QuerySet[Any]) -> QuerySet[Any]:
+        return tasks.order_by("title").values_list("due_at", "title", "completed_at", "due_at", "completed_at")
+
+    def rows() -> list[tuple[Any, ...]]:
+        return Seen(all_tasks, (Q(owner_id=owner),)).select((), "columns", columns, shown=3)
+
+    expected = [(rfc3339(instant), "a", None, instant, None), *((None, title, None, None, None) for title in "bc")]
+    assert rows() == expected
+    with CaptureQueriesContext(connection):
+        assert rows() == expected

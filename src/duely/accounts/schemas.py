@@ -13,7 +13,7 @@ from duely.api.bodies import Invalid
 from duely.api.filters import Filter, Order, choices, flags, text
 from duely.api.lists import Listing, Meta, Pagination
 from duely.api.types import Instant, Parsed, text_of
-from duely.core.clock import rfc3339
+from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import FieldError, ValidationFailed
 
 
@@ -314,12 +314,12 @@ class SessionPage(msgspec.Struct, frozen=True):
 
 def show_user(user: models.User) -> User:
     """A user as admins and the user see them."""
-    return _show_user_row(tuple(getattr(user, name) for name in USERS.columns))
+    return _show_user_row(as_shown(getattr(user, name) for name in USERS.columns))
 
 
 def _show_user_row(row: tuple[Any, ...]) -> User:
     id_, username, email, email_verified, role, is_active, created_at = row
-    return User(id_, username, email, email_verified, role, is_active, rfc3339(created_at))
+    return User(id_, username, email, email_verified, role, is_active, created_at)
 
 
 def show_profile(user: models.User) -> Profile:
@@ -341,7 +341,7 @@ def show_profile(user: models.User) -> Profile:
 
 def _show_session_row(row: tuple[Any, ...]) -> Session:
     id_, ip, user_agent, created_at, last_used_at, expires_at, current = row
-    return Session(id_, ip, user_agent, rfc3339(created_at), rfc3339(last_used_at), rfc3339(expires_at), current)
+    return Session(id_, ip, user_agent, created_at, last_used_at, expires_at, current)
 
 
 def _named_like(_lookup: str, wanted: str) -> Q:

@@ -10,7 +10,6 @@ from django.db.models.functions import Cast
 from duely.api.filters import UUID_TEXT, Filter, Order, identifier, integer, moments, text
 from duely.api.lists import Listing, Meta, Pagination
 from duely.api.types import Instant
-from duely.core.clock import rfc3339
 
 
 class ActivityActor(msgspec.Struct, frozen=True):
@@ -52,13 +51,13 @@ class ActivityPage(msgspec.Struct, frozen=True):
 
 
 def show_activity(row: tuple[Any, ...]) -> Activity:
-    """A row of `ACTIVITY.columns` as clients see it. Its changes are JSON already, and stay as they are."""
+    """A row of `ACTIVITY.columns` as clients see it. Its instant is text, its changes are JSON already."""
     (id_, seq, at, actor_id, actor_name, action, type_, target_id, label, changes, ip, user_agent, request_id) = row
     as_stored: Any = msgspec.Raw(changes.encode() if changes else b"null")
     return Activity(
         id=id_,
         seq=seq,
-        at=rfc3339(at),
+        at=at,
         actor=ActivityActor(actor_id, actor_name) if actor_id else None,
         action=action,
         target=ActivityTarget(type_, target_id, label),

@@ -25,6 +25,7 @@ from duely.api.bodies import Invalid, is_plain
 from duely.api.filters import Filter, Order
 from duely.core import keys
 from duely.core.actor import Actor
+from duely.core.clock import as_shown
 from duely.core.errors import FieldError, InvalidCursor, ValidationFailed
 from duely.core.prepared import Seen, Unprepared
 
@@ -103,8 +104,8 @@ class Search(Protocol):
 class Listing:
     """What one list offers.
 
-    `columns` are what is read of each row, `show` turns such a tuple into the answer's struct
-    `item`. Rows are never model instances: that is where most of a list's time would go.
+    `columns` are what is read of each row, `show` turns such a tuple, its instants as text already, into the answer's
+    struct `item`. Rows are never model instances: that is where most of a list's time would go.
     `costly` says how some of them are read, each of which makes the field of its name and no other: it is None where
     `fields` leaves that out.
     `search` reads the parameter of that name, where the list has full-text search, or raises Invalid.
@@ -239,7 +240,7 @@ class Listing:
             selected = _selected(rows, query)
             total = selected.count()
             start = (query.page - 1) * query.limit
-            shown = list(self._ordered(selected, query, query.order)[start : start + query.limit])
+            shown = self._as_shown(self._ordered(selected, query, query.order)[start : start + query.limit])
             where = NumberedPage(
                 query.page, query.limit, total, -(-total // query.limit), start + query.limit < total, len(shown)
             )
@@ -269,9 +270,14 @@ class Listing:
         if isinstance(rows, Seen):
             with suppress(Unprepared):
                 key = (self.name, self._unread(query), query.order, order, query.limit)
-                return rows.select((*query.where, where), key, finish)
+                return rows.select((*query.where, where), key, finish, shown=len(self.columns))
             rows = _selected(rows, query)
-        return list(finish(rows.filter(where)))
+        return self._as_shown(finish(rows.filter(where)))
+
+    def _as_shown(self, rows: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
+        """With instants as text in the columns that are shown, as `Seen.select` gives them."""
+        width = len(self.columns)
+        return [(*as_shown(row[:width]), *row[width:]) for row in rows]
 
     def _ordered(self, rows: QuerySet[Any, Any], query: ListQuery, order: tuple[OrderTerm, ...]) -> QuerySet[Any, Any]:
         columns = (*self.read(self._unread(query)), *(term.column for term in query.order))

@@ -2,7 +2,8 @@
 
 Building a queryset and its SQL costs more than to run it. What differs from one request to the next are values: so the
 text is kept by the shape of the condition, PostgreSQL keeps its plan (`prepare`), and rows come without a detour
-through models. Ids come as text, as answers show them; everything else as from the queryset's `values_list`.
+through models. Ids come as text, as answers show them, and of columns that are only shown instants do too; everything
+else as from the queryset's `values_list`.
 """
 
 from collections import OrderedDict
@@ -14,12 +15,15 @@ from typing import Any, cast
 
 import msgspec
 from django.db import OperationalError, connection
-from django.db.models import Expression, JSONField, Model, Q, QuerySet
+from django.db.models import DateTimeField, Expression, JSONField, Model, Q, QuerySet
 
+from duely.core.clock import rfc3339
 from duely.core.records import this_connection
 
 Row = tuple[Any, ...]
 Rows = QuerySet[Any, Any]
+Loader = Callable[[Row], Sequence[Any]]
+"""Makes the values of a column of what the driver gives."""
 
 LOOKUPS = frozenset({"exact", "gt", "gte", "lt", "lte", "in", "isnull", "has_item"})
 """Those that compile to the same text for every value."""
@@ -49,29 +53,29 @@ class Seen:
         """As a queryset."""
         return self.all_rows().filter(*self.conditions)
 
-    def select(self, where: Iterable[Q], key: Hashable, finish: Callable[[Rows], Rows]) -> list[Row]:
+    def select(self, where: Iterable[Q], key: Hashable, finish: Callable[[Rows], Rows], *, shown: int = 0) -> list[Row]:
         """Those that meet further conditions too. Costs one statement.
 
         finish: makes the queryset of columns of these rows, ordered and cut. key: all that this depends on.
+        shown: of so many columns, the first, instants are given as text (`duely.core.clock.rfc3339`).
         Raises Unprepared for a condition of other than plain values.
         """
         conditions = (*self.conditions, *where)
         values: list[Any] = []
         database = this_connection()
-        whole = (database.vendor, self.all_rows, key, *[_shape(condition, values) for condition in conditions])
+        whole = (database.vendor, self.all_rows, key, shown, *[_shape(condition, values) for condition in conditions])
         query = _queries.get(whole)
         if query is None:
             rows, numbers = self.all_rows(), count()
             slotted = [_slotted(condition, rows.model, numbers) for condition in conditions]
-            query = _queries[whole] = _compiled(finish(rows.filter(*slotted)))
+            query = _queries[whole] = _compiled(finish(rows.filter(*slotted)), shown)
             if len(_queries) > MOST:
                 _queries.popitem(last=False)
         params = [
             values[number] if field is None else field.get_db_prep_value(values[number], database)
             for number, field in query.slots
         ]
-        found = rows_of(query.sql, params)
-        return [_loaded(row, query.loaders) for row in found] if query.loaders else found
+        return _loaded(rows_of(query.sql, params, as_text=shown > 0), query.loaders)
 
 
 class Slot(Expression):
@@ -92,14 +96,14 @@ class _Query:
 
     sql: str
     slots: tuple[tuple[int, Any], ...]
-    loaders: tuple[tuple[int, Callable[[Any], Any]], ...]
+    loaders: tuple[tuple[int, Loader], ...]
 
 
 _queries: OrderedDict[Hashable, _Query] = OrderedDict()
 
 
-def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
-    """What a statement that only reads finds.
+def rows_of(sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[Row]:
+    """What a statement that only reads finds. as_text: instants as the database has them.
 
     A connection that was closed since it was last looked at is replaced, by one that may be closing just now: so that
     is done a few times. To ask again does no harm, but for what a transaction did before.
@@ -107,19 +111,19 @@ def rows_of(sql: str, params: Sequence[Any]) -> list[Row]:
     database: Any = this_connection()
     for _ in range(REPLACED_AT_MOST):
         try:
-            return fetched(database, sql, params)
+            return fetched(database, sql, params, as_text=as_text)
         except OperationalError:
             if database.connection is None or database.in_atomic_block or database.is_usable():
                 raise
             database.close()
-    return fetched(database, sql, params)
+    return fetched(database, sql, params, as_text=as_text)
 
 
-def fetched(database: Any, sql: str, params: Sequence[Any]) -> list[Row]:
+def fetched(database: Any, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[Row]:
     """What a statement of fixed text gives. Directly, where the backend can, and nobody wants to see it executed."""
     if not (database.queries_logged or database.execute_wrappers):
-        return cast("list[Row]", database.prepared_rows(sql, params))
-    with database.prepared_cursor() as cursor:
+        return cast("list[Row]", database.prepared_rows(sql, params, as_text=as_text))
+    with database.prepared_cursor(as_text=as_text) as cursor:
         cursor.execute(sql, params)
         return cast("list[Row]", cursor.fetchall())
 
@@ -179,12 +183,15 @@ def _slots(path: str, value: Any, model: type[Model], numbers: Iterator[int]) ->
     return Slot(next(numbers), None if lookup == "has_item" else field)
 
 
-def _compiled(rows: Rows) -> _Query:
+def _compiled(rows: Rows, shown: int) -> _Query:
     compiler = rows.query.get_compiler(connection=connection)
     sql, params = compiler.as_sql()
     if not all(isinstance(param, Slot) for param in params):
         raise Unprepared(sql)
-    loaders = ((place, _loader(expression.output_field)) for place, (expression, *_) in enumerate(compiler.select))
+    loaders = (
+        (place, _loader(expression.output_field, is_text=shown > 0, is_shown=place < shown))
+        for place, (expression, *_) in enumerate(compiler.select)
+    )
     return _Query(
         sql,
         tuple((param.number, param.column) for param in params),
@@ -192,37 +199,63 @@ def _compiled(rows: Rows) -> _Query:
     )
 
 
-def _loader(field: Any) -> Callable[[Any], Any] | None:
-    """What makes a value of what the driver gives; None for what it gives as it should be."""
+def _loader(field: Any, *, is_text: bool, is_shown: bool) -> Loader | None:
+    """That of a column; None for one that comes from the driver as it should be. is_text: instants are not read yet."""
     if isinstance(field, JSONField):
         return _json
-    return None if connection.vendor == "postgresql" else _OF_SQLITE.get(field.get_internal_type())
+    on_postgresql = connection.vendor == "postgresql"
+    if isinstance(field, DateTimeField):
+        if on_postgresql:
+            return (_shown if is_shown else _read) if is_text else None
+        return _shown_of_sqlite if is_shown else _instants_of_sqlite
+    return None if on_postgresql else _OF_SQLITE.get(field.get_internal_type())
 
 
-def _json(text: str) -> Any:
-    return [] if text == "[]" else msgspec.json.decode(text)
+def _json(texts: Row) -> Sequence[Any]:
+    return [text if text is None else [] if text == "[]" else msgspec.json.decode(text) for text in texts]
 
 
-def _dashed(text: str) -> str:
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _shown(texts: Row) -> Sequence[Any]:
+    """As `rfc3339`: from what PostgreSQL writes, `2026-01-31 09:30:00.512+00`, where zeros at the end are left out."""
+    return [
+        text if text is None else f"{text[:10]}T{text[11:23]}Z" if len(text) == WITH_MILLISECONDS else _filled(text)
+        for text in texts
+    ]
 
 
-def _instant(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC)
+def _filled(text: str) -> str:
+    time, _, fraction = text[11:-3].partition(".")
+    return f"{text[:10]}T{time}.{fraction[:3]:0<3}Z"
 
 
-_OF_SQLITE: dict[str, Callable[[Any], Any]] = {
-    "UUIDField": _dashed,
-    "ForeignKey": _dashed,
-    "DateTimeField": _instant,
-}
-"""SQLite knows neither ids nor time zones."""
+def _read(texts: Row) -> Sequence[Any]:
+    return [text if text is None else datetime.fromisoformat(text) for text in texts]
 
 
-def _loaded(row: Row, loaders: tuple[tuple[int, Callable[[Any], Any]], ...]) -> Row:
-    loaded = list(row)
+def _dashed(texts: Row) -> Sequence[Any]:
+    return [
+        text if text is None else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}" for text in texts
+    ]
+
+
+def _instants_of_sqlite(values: Row) -> Sequence[Any]:
+    return [value if value is None else value.replace(tzinfo=UTC) for value in values]
+
+
+def _shown_of_sqlite(values: Row) -> Sequence[Any]:
+    return [value if value is None else rfc3339(value.replace(tzinfo=UTC)) for value in values]
+
+
+WITH_MILLISECONDS = len("2026-01-31 09:30:00.512+00")
+_OF_SQLITE: dict[str, Loader] = {"UUIDField": _dashed, "ForeignKey": _dashed}
+"""SQLite knows no ids."""
+
+
+def _loaded(rows: list[Row], loaders: tuple[tuple[int, Loader], ...]) -> list[Row]:
+    """Column by column: a call for each value would take longer than what it does."""
+    if not (rows and loaders):
+        return rows
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for place, loader in loaders:
-        value = loaded[place]
-        if value is not None:
-            loaded[place] = loader(value)
-    return tuple(loaded)
+        columns[place] = loader(cast("Row", columns[place]))
+    return list(zip(*columns, strict=True))

@@ -13,7 +13,7 @@ from duely.api.filters import Filter, Order, flags
 from duely.api.lists import Listing, Meta, Pagination
 from duely.api.types import Instant, Parsed, instant_of, text_of
 from duely.core.actor import Actor
-from duely.core.clock import rfc3339
+from duely.core.clock import as_shown
 from duely.guard import models, rules
 from duely.guard.rules import BadNetwork
 
@@ -109,7 +109,7 @@ class BanPage(msgspec.Struct, frozen=True):
 def show_ban(ban: models.Ban, now: datetime) -> Ban:
     """A ban as admins see it."""
     ban.active = ban.stands(now)  # type: ignore[attr-defined]  # lists get it from the database
-    return _show_row(tuple(getattr(ban, name) for name in BANS.columns))
+    return _show_row(as_shown(getattr(ban, name) for name in BANS.columns))
 
 
 def _show_row(row: tuple[Any, ...]) -> Ban:
@@ -118,12 +118,12 @@ def _show_row(row: tuple[Any, ...]) -> Ban:
         id=id_,
         network=network,
         reason=reason,
-        until=rfc3339(until) if until else None,
+        until=until,
         active=active,
         automatic=automatic,
-        created_at=rfc3339(created_at),
+        created_at=created_at,
         created_by=BanMaker(created_by, created_by_name) if created_by else None,
-        lifted_at=rfc3339(lifted_at) if lifted_at else None,
+        lifted_at=lifted_at,
     )
 
 

@@ -28,7 +28,7 @@ from duely.tasks.queries import (
 
 
 def task_for(actor: Actor, task_id: UUID) -> Row:
-    """TASK_COLUMNS of a task to look at. Raises NotFound (404), Forbidden (403)."""
+    """TASK_COLUMNS of a task to look at, instants as answers show them. Raises NotFound (404), Forbidden (403)."""
     task = seen_task(actor, task_id)
     if task is None:
         raise NotFound("There is no such task.")

@@ -67,8 +67,8 @@ def seen_trash(actor: Actor) -> Seen:
 
 
 def seen_task(actor: Actor, task_id: UUID) -> Row | None:
-    """TASK_COLUMNS of one of the tasks that this actor may see."""
-    found = seen_tasks(actor).select((Q(pk=task_id),), "one", _columns)
+    """TASK_COLUMNS of one of the tasks that this actor may see, instants as answers show them."""
+    found = seen_tasks(actor).select((Q(pk=task_id),), "one", _columns, shown=len(TASK_COLUMNS))
     return found[0] if found else None
 
 

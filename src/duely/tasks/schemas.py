@@ -18,7 +18,7 @@ from duely.api.filters import UUID_TEXT, Filter, Order, choices, flags, identifi
 from duely.api.lists import Listing, Meta, Pagination, Search
 from duely.api.types import Instant, Parsed, inline_schema, text_of
 from duely.core.actor import Actor
-from duely.core.clock import parse_instant, rfc3339
+from duely.core.clock import as_shown, parse_instant, rfc3339
 from duely.core.errors import FieldError, ValidationFailed
 from duely.tasks import models, queries, quick, rules
 from duely.tasks.queries import TASK_COLUMNS
@@ -440,42 +440,22 @@ class Task(msgspec.Struct, frozen=True):
 
 
 def show_task(row: tuple[Any, ...]) -> Task:
-    """A row of `TASK_COLUMNS` as clients see it."""
-    (
+    """A row of `TASK_COLUMNS`, its instants as text, as clients see it."""
+    id_, owner_id, title, description, status, completed_at, rank, due_on, due_at, category_id, *others = row
+    due = due_on.isoformat() if due_on else due_at
+    # By their places: to give a value by its name takes twice as long, and a page of tasks has hundreds.
+    return Task(
         id_,
         owner_id,
         title,
         description,
         status,
+        status == _COMPLETED,
         completed_at,
-        rank,
-        due_on,
-        due_at,
+        PRIORITIES[rank],
+        due,
         category_id,
-        tags,
-        reminders,
-        version,
-        created_at,
-        updated_at,
-        deleted_at,
-    ) = row
-    return Task(
-        id=id_,
-        owner=owner_id,
-        title=title,
-        description=description,
-        status=status,
-        completed=status == _COMPLETED,
-        completed_at=rfc3339(completed_at) if completed_at else None,
-        priority=PRIORITIES[rank],
-        due_date=rules.show_due(due_on, due_at),
-        category=category_id,
-        tags=tags,
-        reminders=reminders,
-        version=version,
-        created_at=rfc3339(created_at),
-        updated_at=rfc3339(updated_at),
-        deleted_at=rfc3339(deleted_at) if deleted_at else None,
+        *others,
     )
 
 
@@ -484,7 +464,7 @@ _COMPLETED = Status.COMPLETED.value
 
 def task_of(task: models.Task) -> Task:
     """A stored task as clients see it."""
-    return show_task(_columns_of(task))
+    return show_task(as_shown(_columns_of(task)))
 
 
 _columns_of = attrgetter(*TASK_COLUMNS)
@@ -639,7 +619,7 @@ CATEGORY_COLUMNS = (
 
 
 def show_category(row: tuple[Any, ...]) -> Category:
-    """A row of `CATEGORY_COLUMNS` as clients see it."""
+    """A row of `CATEGORY_COLUMNS`, its instants as text, as clients see it."""
     id_, owner_id, name, color, position, task_count, version, created_at, updated_at = row
     return Category(
         id=id_,
@@ -649,14 +629,14 @@ def show_category(row: tuple[Any, ...]) -> Category:
         position=position,
         task_count=task_count,
         version=version,
-        created_at=rfc3339(created_at),
-        updated_at=rfc3339(updated_at),
+        created_at=created_at,
+        updated_at=updated_at,
     )
 
 
 def category_of(category: models.Category) -> Category:
     """A stored category (with its `task_count`) as clients see it."""
-    return show_category(tuple(getattr(category, column) for column in CATEGORY_COLUMNS))
+    return show_category(as_shown(getattr(category, column) for column in CATEGORY_COLUMNS))
 
 
 CATEGORIES = Listing(

@@ -12,7 +12,7 @@ from duely.accounts.access import user_for
 from duely.accounts.schemas import show_profile
 from duely.activity.schemas import ACTIVITY
 from duely.core.actor import Actor
-from duely.core.clock import rfc3339
+from duely.core.clock import as_shown, rfc3339
 from duely.tasks.rules import PRIORITIES, show_due
 from duely.transfer import queries
 from duely.transfer.files import temporary
@@ -50,7 +50,7 @@ def write_json(actor: Actor, file: BinaryIO, now: datetime) -> None:
         file.write(b",\n")
         _write_list(file, "tasks", map(_task, queries.own_tasks(actor)))
         file.write(b",\n")
-        _write_list(file, "activity", map(ACTIVITY.show, queries.own_changes(actor)))
+        _write_list(file, "activity", map(ACTIVITY.show, map(as_shown, queries.own_changes(actor))))
         file.write(b"}\n")
 
 

@@ -51,7 +51,7 @@ def _loading_in_c(template: AdaptersMap) -> AdaptersMap:
 
 
 class PreparedStatements:
-    """Those of one connection. Ids come as text, as answers show them.
+    """Those of one connection. Ids come as text, as answers show them; instants too, where that is asked for.
 
     psycopg prepares too, but goes through Python four times as long for each execution, gives the interpreter away
     three times, and forgets all statements at each ROLLBACK.
@@ -60,9 +60,8 @@ class PreparedStatements:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
-        context = psycopg.Cursor(connection)
-        context.adapters.register_loader("uuid", TextLoader)
-        self._transformer = Transformer(context)
+        self._transformer = _giving_text(connection, "uuid")
+        self._giving_instants = _giving_text(connection, "uuid", "timestamptz")
         self._names: OrderedDict[tuple[str, tuple[int, ...]], bytes] = OrderedDict()
         self._numbers = itertools.count()
 
@@ -81,13 +80,15 @@ class PreparedStatements:
                 result = self._pgconn.exec_prepared(self._prepare(sql, types), values, transformer.formats)
         return self._checked(result)
 
-    def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
-        """All rows of a result."""
-        self._transformer.set_pgresult(result)
+    def rows(self, result: PGresult, *, as_text: bool = False) -> list[tuple[Any, ...]]:
+        """All rows of a result. as_text: instants as the server writes them, `2026-01-31 09:30:00.5+00`."""
+        transformer = self._giving_instants if as_text else self._transformer
+        transformer.set_pgresult(result)
         try:
-            return self._transformer.load_rows(0, result.ntuples, tuple)
+            rows: list[tuple[Any, ...]] = transformer.load_rows(0, result.ntuples, tuple)
+            return rows
         finally:
-            self._transformer.set_pgresult(None)  # else it would be kept until the next one comes
+            transformer.set_pgresult(None)  # else it would be kept until the next one comes
 
     def _prepare(self, sql: str, types: tuple[int, ...]) -> bytes:
         name = b"duely_%d" % next(self._numbers)
@@ -106,6 +107,14 @@ class PreparedStatements:
         raise error_from_result(result, encoding="utf-8")
 
 
+def _giving_text(connection: psycopg.Connection[Any], *types: str) -> Any:
+    """One that leaves values of these types as the server writes them."""
+    context = psycopg.Cursor(connection)
+    for name in types:
+        context.adapters.register_loader(name, TextLoader)
+    return Transformer(context)
+
+
 @lru_cache(maxsize=1000)
 def _as_they_are(number: int) -> list[PyFormat]:
     return [PyFormat.AUTO] * number
@@ -122,14 +131,14 @@ def _numbered(sql: str) -> bytes:
 class PreparedCursor:
     """What Django's cursor wraps to execute prepared statements: of the DB-API (PEP 249) what those need."""
 
-    def __init__(self, statements: PreparedStatements) -> None:
-        self._statements = statements
+    def __init__(self, statements: PreparedStatements, *, as_text: bool) -> None:
+        self._statements, self._as_text = statements, as_text
         self._rows: list[tuple[Any, ...]] = []
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
         """All rows are there at once."""
         result = self._statements.execute(sql, params)
-        self._rows = self._statements.rows(result) if result.ntuples else []
+        self._rows = self._statements.rows(result, as_text=self._as_text) if result.ntuples else []
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Those that are left."""
@@ -232,18 +241,18 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             )
         return self.connection.cursor()
 
-    def prepared_cursor(self) -> Any:
+    def prepared_cursor(self, *, as_text: bool = False) -> Any:
         """A cursor for statements of fixed text."""
         self.ensure_connection()
         with self.wrap_database_errors:
-            return self._prepare_cursor(PreparedCursor(_statements_of(self.connection)))
+            return self._prepare_cursor(PreparedCursor(_statements_of(self.connection), as_text=as_text))
 
-    def prepared_rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def prepared_rows(self, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[tuple[Any, ...]]:
         """All rows of a statement of fixed text, past Django's cursors, which log and wrap what they execute."""
         self.ensure_connection()
         with self.wrap_database_errors:
             statements = _statements_of(self.connection)
-            return statements.rows(statements.execute(sql, params))
+            return statements.rows(statements.execute(sql, params), as_text=as_text)
 
 
 def _statements_of(connection: Any) -> PreparedStatements:

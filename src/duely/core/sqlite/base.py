@@ -35,11 +35,14 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         self._seconds = conn_params.get("timeout", 5.0)
         return super().get_new_connection(conn_params)
 
-    def prepared_cursor(self) -> Any:
-        """A cursor for statements of fixed text, as any: the driver keeps what it has prepared by the text."""
+    def prepared_cursor(self, *, as_text: bool = False) -> Any:
+        """A cursor for statements of fixed text, as any: the driver keeps what it has prepared by the text.
+
+        as_text: makes no difference here. Instants are read by the driver, and have no time zone.
+        """
         return self.cursor()
 
-    def prepared_rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def prepared_rows(self, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[tuple[Any, ...]]:
         """All rows of a statement of fixed text, past Django's cursors, which log and wrap what they execute."""
         self.ensure_connection()
         with self.wrap_database_errors:
