@@ -322,11 +322,21 @@ def work(call: Callable[[], Any]) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
+@pytest.fixture
+def compact(db: None) -> None:
+    """No rows that earlier tests took back, and no gaps that they left: new ones lie side by side."""
+    if connection.vendor == "postgresql":
+        other = connection.copy()  # this one is in the test's transaction
+        with other.cursor() as cursor:
+            cursor.execute("VACUUM FULL tasks_task")
+        other.close()
+
+
 DEEP = ["", "ordering=created_at", "ordering=due_date", "status=pending", "status=pending&ordering=due_date"]
 
 
 @pytest.mark.parametrize("query", [*DEEP, "ordering=-priority", "ordering=title"])
-def test_a_page_far_behind_costs_at_most_twice_what_the_first_costs(query: str) -> None:
+def test_a_page_far_behind_costs_at_most_twice_what_the_first_costs(compact: None, query: str) -> None:
     me = Api(alice())
     fill(me, 2000)
     fill(Api(bob()), 2000)
