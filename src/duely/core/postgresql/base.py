@@ -1,8 +1,8 @@
 """The connection, its pool and its cursors.
 
-Three things cost less than with Django's own: a connection is asked for a sign of life only when there is something to
-read on it; instants are loaded in C (Django's loader is Python, its ticket 36960); and statements of fixed text are
-prepared by the server, and executed by one call of libpq.
+Four things cost less than with Django's own: a connection is asked for a sign of life only when there is something to
+read on it; instants are loaded in C (Django's loader is Python, its ticket 36960); statements of fixed text are
+prepared by the server, and executed by one call of libpq; and so are BEGIN and COMMIT.
 """
 
 import itertools
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 from django.db.backends.postgresql import base
+from django.db.backends.utils import debug_transaction
 from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
@@ -68,7 +69,7 @@ class PreparedStatements:
     def execute(self, sql: str, params: Sequence[Any]) -> PGresult:
         """Its result. Raises the errors of psycopg."""
         if not self._connection.autocommit and self._pgconn.transaction_status == TransactionStatus.IDLE:
-            self._checked(self._pgconn.exec_(b"BEGIN"))
+            self.command(b"BEGIN")
         transformer = self._transformer
         values: Any = transformer.dump_sequence(params, _as_they_are(len(params)))
         types = transformer.types or ()
@@ -79,6 +80,10 @@ class PreparedStatements:
             if self._pgconn.transaction_status == TransactionStatus.IDLE:
                 result = self._pgconn.exec_prepared(self._prepare(sql, types), values, transformer.formats)
         return self._checked(result)
+
+    def command(self, sql: bytes) -> None:
+        """Execute what has no values and gives no rows. Raises the errors of psycopg."""
+        self._checked(self._pgconn.exec_(sql))
 
     def rows(self, result: PGresult, *, as_text: bool = False) -> list[tuple[Any, ...]]:
         """All rows of a result. as_text: instants as the server writes them, `2026-01-31 09:30:00.5+00`."""
@@ -96,7 +101,7 @@ class PreparedStatements:
         self._names[sql, types] = name
         if len(self._names) > PREPARED_AT_MOST:
             _, oldest = self._names.popitem(last=False)
-            self._checked(self._pgconn.exec_(b"DEALLOCATE " + oldest))
+            self.command(b"DEALLOCATE " + oldest)
         return name
 
     def _checked(self, result: PGresult) -> PGresult:
@@ -236,10 +241,24 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     def create_cursor(self, name: str | None = None) -> Any:
         """As Django does, without its loader of instants: that of psycopg gives them in UTC too, as connections are."""
         if name:
-            return django.ServerSideCursor(
-                self.connection, name=name, scrollable=False, withhold=self.connection.autocommit
-            )
+            return django.ServerSideCursor(self.connection, name=name, scrollable=False, withhold=self.autocommit)
         return self.connection.cursor()
+
+    def _start_transaction_under_autocommit(self) -> None:
+        """BEGIN, of an atomic block. The driver's autocommit stays on: to turn it off and on again takes it longer."""
+        with debug_transaction(self, "BEGIN"), self.wrap_database_errors:
+            _statements_of(self.connection).command(b"BEGIN")
+
+    def _commit(self) -> None:
+        """COMMIT, where a transaction has begun."""
+        if self.connection is None or self.connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            return
+        with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
+            _statements_of(self.connection).command(b"COMMIT")
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        if self.connection.autocommit != autocommit:
+            super()._set_autocommit(autocommit)
 
     def prepared_cursor(self, *, as_text: bool = False) -> Any:
         """A cursor for statements of fixed text."""
