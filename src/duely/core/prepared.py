@@ -17,7 +17,7 @@ import msgspec
 from django.db import OperationalError, connection
 from django.db.models import DateTimeField, Expression, JSONField, Model, Q, QuerySet
 
-from duely.core.clock import rfc3339
+from duely.core.clock import as_shown
 from duely.core.records import this_connection
 
 Row = tuple[Any, ...]
@@ -188,10 +188,8 @@ def _compiled(rows: Rows, shown: int) -> _Query:
     sql, params = compiler.as_sql()
     if not all(isinstance(param, Slot) for param in params):
         raise Unprepared(sql)
-    loaders = (
-        (place, _loader(expression.output_field, is_text=shown > 0, is_shown=place < shown))
-        for place, (expression, *_) in enumerate(compiler.select)
-    )
+    columns = enumerate(compiler.select)
+    loaders = ((place, _loader(expression.output_field, place, shown)) for place, (expression, *_) in columns)
     return _Query(
         sql,
         tuple((param.number, param.column) for param in params),
@@ -199,15 +197,17 @@ def _compiled(rows: Rows, shown: int) -> _Query:
     )
 
 
-def _loader(field: Any, *, is_text: bool, is_shown: bool) -> Loader | None:
-    """That of a column; None for one that comes from the driver as it should be. is_text: instants are not read yet."""
+def _loader(field: Any, place: int, shown: int) -> Loader | None:
+    """That of a column; None for one that comes from the driver as it should be."""
     if isinstance(field, JSONField):
         return _json
     on_postgresql = connection.vendor == "postgresql"
     if isinstance(field, DateTimeField):
+        if place < shown:
+            return _shown if on_postgresql else _shown_of_sqlite
         if on_postgresql:
-            return (_shown if is_shown else _read) if is_text else None
-        return _shown_of_sqlite if is_shown else _instants_of_sqlite
+            return _read if shown else None  # where some are shown, all come as text
+        return _instants_of_sqlite
     return None if on_postgresql else _OF_SQLITE.get(field.get_internal_type())
 
 
@@ -243,7 +243,7 @@ def _instants_of_sqlite(values: Row) -> Sequence[Any]:
 
 
 def _shown_of_sqlite(values: Row) -> Sequence[Any]:
-    return [value if value is None else rfc3339(value.replace(tzinfo=UTC)) for value in values]
+    return as_shown(_instants_of_sqlite(values))
 
 
 WITH_MILLISECONDS = len("2026-01-31 09:30:00.512+00")

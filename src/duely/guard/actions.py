@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from duely.activity.actions import Nobody, record
 from duely.core.actor import Actor, anonymous
-from duely.core.clock import rfc3339
+from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, Refused, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.records import insertion, update
@@ -94,7 +94,7 @@ def change_ban(*, actor: Actor, ban_id: UUID, fields: Mapping[str, Any], now: da
         raise ValidationFailed(*faults)
     columns = {name: new for name, new in fields.items() if getattr(ban, name) != new}
     if columns:
-        changes = {name: [_shown(getattr(ban, name)), _shown(new)] for name, new in columns.items()}
+        changes = {name: [*as_shown((getattr(ban, name), new))] for name, new in columns.items()}
         record(actor, "security.ban_changed", ban, at=now, changes=changes, write=update(ban, columns))
         _on_commit_put(rules.parse_network(ban.network), ban.until)
     return ban
@@ -167,7 +167,7 @@ def _new_ban(network: Network, reason: str, until: datetime | None, now: datetim
 
 def _insert(ban: Ban, network: Network, actor: Actor | None, now: datetime) -> None:
     columns = ("network", "reason", "until", "automatic")
-    changes = {name: [None, _shown(value)] for name in columns if (value := getattr(ban, name)) not in (None, "")}
+    changes = {name: [*as_shown((None, value))] for name in columns if (value := getattr(ban, name)) not in (None, "")}
     record(actor, "security.ip_banned", ban, at=now, changes=changes, write=insertion(ban))
     _on_commit_put(network, ban.until)
 
@@ -180,7 +180,3 @@ def _target(hit: LimitHit) -> Nobody:
     if hit.user_id is not None:
         return Nobody("user", hit.user_id, hit.user_id)
     return Nobody("address", change_label=rules.counted_address(hit.origin.ip))
-
-
-def _shown(value: Any) -> Any:
-    return rfc3339(value) if isinstance(value, datetime) else value

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from duely.core.clock import parse_day, parse_instant, rfc3339
+from duely.core.clock import parse_day, parse_instant
 
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 50
@@ -107,11 +107,9 @@ def parse_due(text: str) -> date:
     return due
 
 
-def show_due(due_on: date | None, due_at: datetime | None) -> str | None:
-    """A due date in the form it was given."""
-    if due_on is not None:
-        return due_on.isoformat()
-    return rfc3339(due_at) if due_at else None
+def show_due(due_on: date | None, due_at: str | None) -> str | None:
+    """A due date in the form it was given. due_at: as text already."""
+    return due_at if due_on is None else due_on.isoformat()
 
 
 _OFFSET = re.compile(r"-P(?=.)(?:(\d{1,4})W|(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,5})H)?(?:(\d{1,6})M)?)?)", re.ASCII)

@@ -442,7 +442,6 @@ class Task(msgspec.Struct, frozen=True):
 def show_task(row: tuple[Any, ...]) -> Task:
     """A row of `TASK_COLUMNS`, its instants as text, as clients see it."""
     id_, owner_id, title, description, status, completed_at, rank, due_on, due_at, category_id, *others = row
-    due = due_on.isoformat() if due_on else due_at
     # By their places: to give a value by its name takes twice as long, and a page of tasks has hundreds.
     return Task(
         id_,
@@ -453,7 +452,7 @@ def show_task(row: tuple[Any, ...]) -> Task:
         status == _COMPLETED,
         completed_at,
         PRIORITIES[rank],
-        due,
+        rules.show_due(due_on, due_at),
         category_id,
         *others,
     )

@@ -13,7 +13,7 @@ from duely.activity.queries import fields_of_last
 from duely.api.lists import model_columns
 from duely.api.versions import EditConflict, Expected
 from duely.core import records
-from duely.core.clock import rfc3339
+from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.records import Statement, insertions, this_connection, update
@@ -341,13 +341,14 @@ def _past(at: datetime, now: datetime) -> datetime | None:
 
 def logged(task: Task) -> dict[str, Any]:
     """A task's fields as the change log shows them."""
+    completed_at, due_at = as_shown((task.completed_at, task.due_at))
     return {
         "title": task.title,
         "description": task.description,
         "status": task.status,
-        "completed_at": rfc3339(task.completed_at) if task.completed_at else None,
+        "completed_at": completed_at,
         "priority": PRIORITIES[task.priority].value,
-        "due_date": show_due(task.due_on, task.due_at),
+        "due_date": show_due(task.due_on, due_at),
         "category": str(task.category_id) if task.category_id else None,
         "tags": task.tags,
         "reminders": task.reminders,

@@ -64,25 +64,22 @@ def _write_list(file: BinaryIO, name: str, items: Iterable[Any]) -> None:
 
 
 def _category(row: tuple[Any, ...]) -> dict[str, Any]:
-    id_, name, color, position, version, created_at, updated_at = row
+    id_, name, color, position, version, created_at, updated_at = as_shown(row)
     return {
         "id": id_,
         "name": name,
         "color": color,
         "position": position,
         "version": version,
-        "created_at": rfc3339(created_at),
-        "updated_at": rfc3339(updated_at),
+        "created_at": created_at,
+        "updated_at": updated_at,
     }
 
 
 def _task(row: tuple[Any, ...]) -> dict[str, Any]:
-    values = dict(zip(queries.TASK_COLUMNS, row, strict=True))
-    due_on, due_at = values.pop("due_on"), values.pop("due_at")
-    for name in ("completed_at", "created_at", "updated_at", "deleted_at"):
-        values[name] = rfc3339(values[name]) if values[name] else None
+    values = dict(zip(queries.TASK_COLUMNS, as_shown(row), strict=True))
     values["priority"] = PRIORITIES[values["priority"]].value
-    values["due_date"] = show_due(due_on, due_at)
+    values["due_date"] = show_due(values.pop("due_on"), values.pop("due_at"))
     values["category"] = values.pop("category_id")
     return values
 

@@ -59,7 +59,6 @@ class PreparedStatements:
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
         self._pgconn = connection.pgconn
         self._transformer = _giving_text(connection, "uuid")
         self._giving_instants = _giving_text(connection, "uuid", "timestamptz")
@@ -68,8 +67,6 @@ class PreparedStatements:
 
     def execute(self, sql: str, params: Sequence[Any]) -> PGresult:
         """Its result. Raises the errors of psycopg."""
-        if not self._connection.autocommit and self._pgconn.transaction_status == TransactionStatus.IDLE:
-            self.command(b"BEGIN")
         transformer = self._transformer
         values: Any = transformer.dump_sequence(params, _as_they_are(len(params)))
         types = transformer.types or ()
