@@ -1,5 +1,6 @@
 """A database that is filled once, and copies of it."""
 
+import os
 import shutil
 import uuid
 from contextlib import ExitStack
@@ -45,6 +46,9 @@ class Databases:
                 self.stack.callback(self.drop, name)
         else:
             shutil.copy(self._file("source"), self._file(name))
+            # Else the first checkpoint of what is measured would write all of it to the disk.
+            with self._file(name).open("rb") as file:
+                os.fsync(file.fileno())
         return self.url(name)
 
     def has(self, name: str) -> bool:
