@@ -357,13 +357,14 @@ def test_the_next_one_goes_on_with_the_connection_of_the_one_before() -> None:
 
 @pytest.mark.process
 @pytest.mark.timeout(180)
-def test_forty_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, fresh_database_url: str) -> None:
+def test_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, fresh_database_url: str) -> None:
+    # Fewer than one process has threads, as it may happen that one gets them all; far more than work at once.
     head = b"POST /api/v1/auth/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     server = Server(tmp_path, "serve", database_url=fresh_database_url)
     clients: list[socket.socket] = []
     try:
         server.wait_until_it_answers()
-        for number in range(40):
+        for number in range(30):
             client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
             client.sendall(
                 head + (b"Content-Length: 100\r\n\r\n{" if number % 2 else b"Transfer-Encoding: chunked\r\n\r\n1\r\n")
