@@ -11,7 +11,8 @@ from duely.api.answers import Answer, Headers
 def test_it_has_all_that_djangos_has(headers: dict[str, str] | None) -> None:
     ours = Answer(b"{}", status=201, content_type="application/json", headers=headers)
     theirs = HttpResponse(b"{}", status=201, content_type="application/json", headers=headers)
-    assert vars(ours) == vars(theirs)
+    assert vars(ours).keys() <= vars(theirs).keys()
+    assert {name: getattr(ours, name) for name in vars(theirs)} == vars(theirs)
     assert list(ours.items()) == list(theirs.items())
     assert (ours.reason_phrase, ours.charset, ours.text) == (theirs.reason_phrase, theirs.charset, theirs.text)
 

@@ -87,7 +87,11 @@ def test_our_own_and_others_records_look_the_same(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    "value", ["/tasks/", "/a\nb\u2028", 200, 1.5, None, True, ["x\x00"], {"k\r": "v"}, ValueError("x\ny")]
+    "value",
+    [
+        *("/tasks/", "/a\nb\u2028", "/Zoë", "/\ud800"),
+        *(200, 2**70, 1.5, None, True, ["x\x00"], {"k\r": "v"}, {1: 2}, ValueError("x\ny")),
+    ],
 )
 def test_our_own_records_are_written_as_structlog_would_have_it(value: object) -> None:
     made = logs.formatter("json")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import QueryDict
 from hypothesis import example, given
@@ -71,7 +72,27 @@ def test_a_request_is_as_django_makes_it(environ: dict[str, Any]) -> None:
     assert ours._stream._pos == theirs._stream._pos  # type: ignore[attr-defined]
     assert ours._stream.limit == theirs._stream.limit  # type: ignore[attr-defined]
     del ours._stream, theirs._stream
-    assert vars(ours) == vars(theirs)
+    assert {name: getattr(ours, name) for name in vars(theirs)} == vars(theirs)
+    assert vars(ours).keys() <= vars(theirs).keys()
+
+
+@pytest.mark.parametrize("length", ["", "0", "4", "13", "100", "-1"])
+def test_a_body_is_read_as_django_reads_it(length: str) -> None:
+    asked = {"PATH_INFO": "/api/v1/tasks/", "REQUEST_METHOD": "POST", "CONTENT_LENGTH": length}
+    ours = Request({**asked, "wsgi.input": io.BytesIO(b"body and more")})
+    assert ours.body == WSGIRequest({**asked, "wsgi.input": io.BytesIO(b"body and more")}).body
+    assert ours.body == ours.read()
+
+
+@pytest.mark.parametrize("length", [MAX_BODY_BYTES, MAX_BODY_BYTES + 1, 10**9])
+def test_only_what_the_guard_lets_through_is_read_without_django(length: int, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1
+    asked = {"PATH_INFO": "/", "REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(length), "wsgi.input": io.BytesIO(b"b")}
+    if length > MAX_BODY_BYTES:
+        with pytest.raises(RequestDataTooBig):
+            _ = Request(asked).body
+    else:
+        assert Request(asked).body == b"b"
 
 
 @given(st.text("ab1=&&_.,:-+%2; é", max_size=40))

@@ -1,6 +1,7 @@
 """Answers of the API: Django's, made and read at a fifth of the cost."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -28,6 +29,9 @@ class Headers(ResponseHeaders):
 class Answer(HttpResponse):
     """A body that is encoded already, with its headers; without a content type it has none."""
 
+    closed = False
+    _charset = _reason_phrase = _handler_class = None
+
     def __init__(
         self,
         body: bytes = b"",
@@ -36,17 +40,24 @@ class Answer(HttpResponse):
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """All that the one of Django has, and no more: a test compares them."""
-        self.headers = Headers({})
-        for name, value in (headers or {}).items():
-            self.headers[name] = value
-        if content_type is not None:
-            self.headers["Content-Type"] = content_type
+        """All that the one of Django has, or will have as soon as it is asked for: a test compares them."""
         self.status_code = status
-        self.cookies = SimpleCookie()
-        self.closed = False
-        self._charset = None
-        self._reason_phrase = None
-        self._resource_closers: list[Any] = []
-        self._handler_class = None
         self._container = [body]
+        self.headers = Headers.__new__(Headers)
+        store = self.headers._store = {}
+        for name, value in (headers or {}).items():
+            if value.isascii() and value.isprintable():
+                store[name.lower()] = (name, value)
+            else:
+                self.headers[name] = value
+        if content_type is not None:
+            store["content-type"] = ("Content-Type", content_type)
+
+    @cached_property
+    def cookies(self) -> SimpleCookie:  # type: ignore[override]
+        """None yet."""
+        return SimpleCookie()
+
+    @cached_property
+    def _resource_closers(self) -> list[Any]:
+        return []

@@ -6,13 +6,14 @@ documents; answers are bytes that we encoded ourselves.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from functools import cache, wraps
+from functools import cache, update_wrapper, wraps
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
 
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import classonlymethod
 from django.utils.module_loading import import_string
 from dmr import Controller, HeaderSpec, ResponseSpec, validate
 from dmr.components import ComponentParser, PathComponent
@@ -114,7 +115,7 @@ class Listed(ComponentParser):
     def provide_context_data(
         self, endpoint: Endpoint, controller: Controller[Any], *, field_model: Any, default: Any = None
     ) -> ListQuery:
-        return self.listing.parse(controller.request.GET, cast("ApiRequest", controller.request).actor)
+        return self.listing.parse(controller.request.GET, controller.request.actor)  # type: ignore[attr-defined]
 
     def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
         return []
@@ -214,19 +215,26 @@ class _Endpoint(Endpoint):
         [check] = cast("list[SyncAuth]", self.metadata.auth)
         parts = [(spec.parser.context_name, spec.parser, spec.model) for spec in self.metadata.component_parsers]
 
+        takes_query = any(isinstance(parser, Listed | _OptionsComponent) for _, parser, _ in parts)
+
         def call(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
             check(self, resource)
-            taken = {
-                name: parser.provide_context_data(self, resource, field_model=kind) for name, parser, kind in parts
-            }
-            return cast("HttpResponseBase", method(resource, **taken))
+            request = resource.request
+            if request.GET and not takes_query:
+                refuse_parameters(request)
+            taken = {}
+            for name, parser, kind in parts:
+                taken[name] = parser.provide_context_data(self, resource, field_model=kind)
+            answer: HttpResponseBase = method(resource, **taken)
+            return answer
 
         return call
 
 
 @cache
 def _authenticate() -> Callable[[HttpRequest], Actor]:
-    return cast("Callable[[HttpRequest], Actor]", import_string(settings.AUTHENTICATE))
+    found: Callable[[HttpRequest], Actor] = import_string(settings.AUTHENTICATE)
+    return found
 
 
 class Bearer(SyncAuth):
@@ -236,9 +244,7 @@ class Bearer(SyncAuth):
     www_authenticate_challenge = "Bearer"
 
     def __call__(self, endpoint: Endpoint, controller: Controller[Any]) -> "Bearer":
-        request = cast("ApiRequest", controller.request)
-        request.actor = _authenticate()(request)
-        _refuse_unknown_parameters(endpoint, request)
+        controller.request.actor = _authenticate()(controller.request)  # type: ignore[attr-defined]
         return self
 
     def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
@@ -271,7 +277,6 @@ class Open(SyncAuth):
         request = cast("ApiRequest", controller.request)
         _limit_public()(request, self.scope)
         request.actor = anonymous(request.origin)
-        _refuse_unknown_parameters(endpoint, request)
         return self
 
     def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
@@ -304,6 +309,17 @@ class Resource(Controller[Serializer]):
     def actor(self) -> Actor:
         """Who asks."""
         return self.request.actor
+
+    @classonlymethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:  # noqa: N805
+        """As Django's, without its looks at what was just made."""
+
+        def view(request: ApiRequest, **kwargs: Any) -> HttpResponseBase:
+            resource = cls.__new__(cls)
+            resource.request, resource.args, resource.kwargs = request, (), kwargs
+            return resource.dispatch(request)
+
+        return update_wrapper(view, super().as_view(**initkwargs))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Serve HEAD by GET (RFC 9110 section 9.3.2) and OPTIONS by the list of methods."""
@@ -349,15 +365,10 @@ class Resource(Controller[Serializer]):
 
 
 @cache
-def _takes_query(endpoint: Endpoint) -> bool:
-    return any(isinstance(spec.parser, Listed | _OptionsComponent) for spec in endpoint.metadata.component_parsers)
-
-
-def _refuse_unknown_parameters(endpoint: Endpoint, request: HttpRequest) -> None:
+def refuse_parameters(request: HttpRequest) -> None:
     """Nothing is silently ignored: a query string where none is read is an error."""
-    if request.GET and not _takes_query(endpoint):
-        about = "This operation takes no query parameters."
-        raise errors.ValidationFailed(*(errors.FieldError(name, "unknown_parameter", about) for name in request.GET))
+    about = "This operation takes no query parameters."
+    raise errors.ValidationFailed(*(errors.FieldError(name, "unknown_parameter", about) for name in request.GET))
 
 
 def operation(

@@ -22,7 +22,7 @@ class IdConverter:
         return str(value)
 
 
-_ID = re.compile(IdConverter.regex)
+_ID = re.compile(f"({IdConverter.regex})")
 _known: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}
 """Views by their paths, with `*` for each id: as many as there are routes."""
 
@@ -32,8 +32,8 @@ def resolved(path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
 
     Raises Resolver404.
     """
-    ids = _ID.findall(path)
-    shape = _ID.sub("*", path)
+    parts = _ID.split(path)
+    ids, shape = parts[1::2], "*".join(parts[::2])
     if (known := _known.get(shape)) and len(known[1]) == len(ids):
         view, names = known
         return view, {name: UUID(text) for name, text in zip(names, ids, strict=True)}

@@ -10,6 +10,7 @@ import re
 import sys
 from typing import Any
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
@@ -19,6 +20,7 @@ FORMATS = ("auto", "json", "console")
 # C0 and C1 controls, DEL, Unicode's line separators and the marks that reorder text.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 TRACEBACK_KEYS = ("exception", "stack")
+COMPACT = (",", ":")
 
 
 def configure(level: str, wanted: str) -> dict[str, Any]:
@@ -73,9 +75,18 @@ class JsonFormatter(structlog.stdlib.ProcessorFormatter):
         is_ours = hasattr(record, "_logger") and isinstance(event, dict)
         if not is_ours or not event.keys().isdisjoint(_WITH_TRACEBACK):
             return super().format(record)
-        told = {name: _escape(value) for name, value in event.items()}
+        told = {
+            name: value if value.__class__ is str and value.isprintable() else _escape(value)
+            for name, value in event.items()
+        }
         told["message"] = told.pop("event")
-        return json.dumps(_usual_order(self.logger, "", told))
+        ordered = _usual_order(self.logger, "", told)
+        try:
+            line = msgspec.json.encode(ordered)
+        except (TypeError, ValueError, OverflowError):  # lone surrogates, numbers beyond 64 bits
+            return json.dumps(ordered, separators=COMPACT)
+        # Whatever the encoding of stdout, a line in ASCII gets through.
+        return line.decode() if line.isascii() else json.dumps(ordered, separators=COMPACT)
 
 
 _WITH_TRACEBACK = frozenset({"exc_info", "stack_info", *TRACEBACK_KEYS})
@@ -139,7 +150,7 @@ def _json_processors() -> list[Processor]:
         escape_values,
         structlog.processors.EventRenamer("message"),
         _usual_order,
-        structlog.processors.JSONRenderer(),
+        structlog.processors.JSONRenderer(separators=COMPACT),
     ]
 
 

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from functools import lru_cache
 
-from django.conf import settings
+from duely.core.settings import setting
 
 
 @lru_cache(maxsize=64)
@@ -14,9 +14,9 @@ def _derive(secret: str, purpose: str) -> bytes:
 
 def current_key(purpose: str) -> bytes:
     """The 32-byte key with which new things of this purpose are signed."""
-    return _derive(settings.SECRET_KEY, purpose)
+    return _derive(setting("SECRET_KEY"), purpose)
 
 
 def accepted_keys(purpose: str) -> list[bytes]:
     """The current key and those of `SECRET_KEY_FALLBACKS`, for checking what was signed earlier."""
-    return [_derive(secret, purpose) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+    return [_derive(secret, purpose) for secret in (setting("SECRET_KEY"), *setting("SECRET_KEY_FALLBACKS"))]

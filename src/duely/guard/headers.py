@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from duely.core.settings import setting
 from duely.guard.rules import is_api, is_document
 
 SAME = {
@@ -35,25 +35,33 @@ PREFLIGHT_SECONDS = "600"
 Header = tuple[str, str]
 
 
+def store_of(response: HttpResponseBase) -> dict[str, Header]:
+    """The headers of an answer by their names in lower case, as Django keeps them: without a look at each value."""
+    return response.headers._store
+
+
 def missing(request: HttpRequest, response: HttpResponseBase) -> list[Header]:
     """Those that an answer does not have yet; what a view has set itself stays."""
     path = request.path_info
-    if is_api(path) and settings.CORS_ALLOWED_ORIGINS:
+    if setting("CORS_ALLOWED_ORIGINS") and is_api(path):
         _share(request, response)
-    present = response.headers
-    return [header for header in _of(_policy(path), settings.PUBLIC_URL) if header[0] not in present]
+    present = store_of(response)
+    return [header for name, header in _of(_policy(path), setting("PUBLIC_URL")) if name not in present]
 
 
 def _policy(path: str) -> str:
     if not is_api(path):
         return STYLED if path.startswith("/admin/") else PAGE
-    return STYLED if is_document(path) else DATA
+    return STYLED if "/docs" in path and is_document(path) else DATA
 
 
 @lru_cache(maxsize=8)
-def _of(policy: str, public_url: str) -> tuple[Header, ...]:
-    always = (*SAME.items(), ("Content-Security-Policy", policy))
-    return (*always, ("Strict-Transport-Security", ONE_YEAR)) if public_url.startswith("https://") else always
+def _of(policy: str, public_url: str) -> tuple[tuple[str, Header], ...]:
+    """Each with its name in lower case."""
+    headers = {**SAME, "Content-Security-Policy": policy}
+    if public_url.startswith("https://"):
+        headers["Strict-Transport-Security"] = ONE_YEAR
+    return tuple((name.lower(), (name, value)) for name, value in headers.items())
 
 
 def preflight(request: HttpRequest) -> HttpResponse | None:
@@ -84,4 +92,4 @@ def _share(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def _is_allowed(request: HttpRequest) -> bool:
-    return request.META.get("HTTP_ORIGIN") in settings.CORS_ALLOWED_ORIGINS
+    return request.META.get("HTTP_ORIGIN") in setting("CORS_ALLOWED_ORIGINS")

@@ -7,12 +7,12 @@ from functools import lru_cache
 from itertools import islice
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest
 
 from duely.core import clock
 from duely.core.actor import Origin
 from duely.core.errors import RateLimited
+from duely.core.settings import setting
 from duely.guard import stores
 from duely.guard.rules import LimitHit, Rate, Scope, Standing, counted_address
 from duely.guard.stores import Database, Memory, Spent, Unreachable
@@ -48,7 +48,7 @@ def spend(scope: Scope, who: str, *, user_id: UUID | None = None, origin: Origin
     The first time within a window that it says no is put on record, soon, by `duely.guard.watch`: in the log of
     `user_id`, else in the system's, with the address of `origin`. `who` itself may be an e-mail address and is not.
     """
-    rate: Rate | None = settings.RATE_LIMITS[scope.value]
+    rate: Rate | None = setting("RATE_LIMITS")[scope]
     if rate is None:
         return None
     key = hashlib.sha256(f"{scope}:{who}".encode()).hexdigest()

@@ -3,9 +3,10 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from duely.api.problems import problem, refusal
@@ -13,10 +14,13 @@ from duely.api.routes import resolved
 from duely.core import clock, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
+from duely.core.settings import setting
 from duely.guard import bans, headers, rules
 from duely.guard.rules import Scope, Standing
 
 MAX_BODY_BYTES = 1024 * 1024
+BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+NO_STORE = ("Cache-Control", "no-store")
 
 log = logging.getLogger("duely.request")
 Handler = Callable[[HttpRequest], HttpResponseBase]
@@ -88,7 +92,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
             return preflight
         refuse_framing(request)
         path = rules.api_path(request.path_info)
-        refuse_body(request.META.get("CONTENT_LENGTH") or "0", settings.LARGE_BODIES.get(path, MAX_BODY_BYTES))
+        refuse_body(request.META.get("CONTENT_LENGTH") or "0", setting("LARGE_BODIES").get(path, MAX_BODY_BYTES))
         view, kwargs = resolved(path)
         response: HttpResponseBase = view(request, **kwargs)
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
@@ -98,12 +102,13 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
 
 def finished(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
     """What all answers of the API have in common."""
-    response.headers.setdefault("Cache-Control", "no-store")
+    store = headers.store_of(response)
+    store.setdefault("cache-control", NO_STORE)
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log each 4xx once more
-    if response.status_code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-        del response.headers["Content-Type"]
+    if response.status_code in BODILESS:
+        store.pop("content-type", None)
     elif isinstance(response, HttpResponse):
-        response.headers["Content-Length"] = str(len(response.content))
+        store["content-length"] = ("Content-Length", str(len(response.content)))
         if request.method == "HEAD":
             response.content = b""
     elif isinstance(response, StreamingHttpResponse) and request.method == "HEAD":
@@ -113,7 +118,7 @@ def finished(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBa
 
 def refuse_host(request: HttpRequest) -> None:
     """Refuse a Host that is not of ALLOWED_HOSTS. Raises DisallowedHost."""
-    if not rules.is_host(request.META.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)):
+    if not rules.is_host(request.META.get("HTTP_HOST", ""), tuple(setting("ALLOWED_HOSTS"))):
         request.get_host()
 
 
@@ -137,10 +142,10 @@ def refuse_body(length: str, most: int = MAX_BODY_BYTES) -> None:
 
 def request_origin(request: HttpRequest) -> Origin:
     """Where the request came from. The caller's own request id is kept when it is a sane one."""
-    sent = request.META
+    sent, trusted = request.META, setting("TRUSTED_PROXIES")
     request_id = sent.get("HTTP_X_REQUEST_ID", "")
     return Origin(
-        ip=rules.client_ip(sent.get("REMOTE_ADDR", ""), sent.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES),
+        ip=rules.client_ip(sent.get("REMOTE_ADDR", ""), sent.get("HTTP_X_FORWARDED_FOR", ""), trusted),
         user_agent=rules.printable(sent.get("HTTP_USER_AGENT", ""), 255),
         request_id=request_id if rules.sane_request_id(request_id) else str(new_id()),
     )
@@ -150,7 +155,8 @@ def _log(request: HttpRequest, response: HttpResponseBase, origin: Origin, start
     """One line for each request. As structlog's loggers have it done, without the way through them."""
     if not log.isEnabledFor(logging.INFO):
         return
-    actor = getattr(request, "actor", None)
+    actor: Actor | None = getattr(request, "actor", None)
+    now = clock.now()
     event = {
         "event": "request",
         "method": request.method,
@@ -162,10 +168,15 @@ def _log(request: HttpRequest, response: HttpResponseBase, origin: Origin, start
         "user": str(actor.id) if actor and actor.id else None,
         "level": "info",
         "logger": log.name,
-        "timestamp": clock.rfc3339(clock.now()),
+        "timestamp": clock.rfc3339(now),
     }
-    log.handle(log.makeRecord(log.name, logging.INFO, "", 0, event, (), None, extra=_STRUCTURED))
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    vars(record).update(_alike(), msg=event, created=now.timestamp())
+    log.handle(record)
 
 
-_STRUCTURED = {"_logger": log, "_name": "info"}
-"""What tells the formatter that a record holds a dictionary."""
+@lru_cache(maxsize=1)
+def _alike() -> dict[str, Any]:
+    """What these records have in common: to make a new one takes as long as to write it."""
+    # The extra fields tell the formatter that a record holds a dictionary.
+    return vars(log.makeRecord(log.name, logging.INFO, "", 0, "", (), None, extra={"_logger": log, "_name": "info"}))

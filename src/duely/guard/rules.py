@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final, Self
 from uuid import UUID
 
+import msgspec
 from django.http.request import split_domain_port, validate_host
 
 from duely.core.actor import Origin
@@ -153,8 +154,7 @@ class Rate:
         return cls(int(limit), seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """How someone stands with a limit. `wait`: seconds until one more place is free, or the first used one is again."""
 
     scope: Scope

@@ -36,14 +36,18 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._seen: int | None = None
         self._loaded_at = 0.0
+        self._sure_until = 0.0
         self._is_well = True
 
     def begin(self) -> None:
         """Read the bans and start the thread, unless this process has done so. From then on it costs a comparison."""
+        if time.monotonic() < self._sure_until and self._process == os.getpid():
+            return
         if not self._runs():
             with self._lock:
                 if not self._runs():
                     self._start()
+        self._sure_until = time.monotonic() + PERIOD_SECONDS
 
     def _runs(self) -> bool:
         return self._process == os.getpid() and self._thread is not None and self._thread.is_alive()

@@ -4,12 +4,15 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterable
+from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 from django.core.handlers.wsgi import LimitedStream, WSGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
+from duely.guard.headers import store_of
 from duely.guard.middleware import MAX_BODY_BYTES, guarded
 from duely.guard.rules import is_api
 from duely.guard.watch import watch
@@ -50,17 +53,36 @@ class Request(WSGIRequest):
             self.environ = self.META = environ
             self.path_info = self.path = path
             self.method = environ["REQUEST_METHOD"].upper()
-            self.content_type, self.content_params = kind, {}
-            try:
-                length = int(environ.get("CONTENT_LENGTH") or 0)
-            except ValueError:
-                length = 0  # and the guard refuses it
-            self._stream = LimitedStream(environ["wsgi.input"], length)  # type: ignore[assignment]
-            self._read_started = False
-            self.resolver_match = None
+            self.content_type = kind
         query = plain_query(environ.get("QUERY_STRING", ""))
         if query is not None:
             self.__dict__["GET"] = query  # where its cached property would keep it
+
+    _read_started = False
+    resolver_match = None
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body. What is longer than the guard lets through Django reads, or refuses to."""
+        stream = self._stream
+        if self._read_started or stream.limit > MAX_BODY_BYTES:
+            return super().body
+        body = stream.read()
+        self._stream = io.BytesIO(body)  # type: ignore[assignment]  # whoever reads it again finds the same
+        return body
+
+    @cached_property
+    def content_params(self) -> dict[str, str]:  # type: ignore[override]
+        """None: see above."""
+        return {}
+
+    @cached_property
+    def _stream(self) -> LimitedStream:  # type: ignore[override]
+        try:
+            length = int(self.environ.get("CONTENT_LENGTH") or 0)
+        except ValueError:
+            length = 0  # and the guard refuses it
+        return LimitedStream(self.environ["wsgi.input"], length)
 
 
 def plain_query(text: str) -> QueryDict | None:
@@ -97,10 +119,13 @@ def api_first(application: Application) -> Application:
         if not is_api(environ["PATH_INFO"]):
             return application(environ, start_response)
         response, more = guarded(Request(environ), _no_page)
-        start_response(f"{response.status_code} {response.reason_phrase}", [*response.items(), *more])
+        start_response(_STATUS[response.status_code], [*store_of(response).values(), *more])
         return [response.content] if isinstance(response, HttpResponse) else response
 
     return wrapped
+
+
+_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 def _no_page(request: HttpRequest) -> HttpResponseBase:
