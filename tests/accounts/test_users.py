@@ -252,7 +252,7 @@ def test_no_answer_shows_more_than_it_should() -> None:
 
 
 def test_an_admin_who_was_demoted_meanwhile_changes_nobody() -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from duely.accounts import actions
     from duely.accounts.rules import Role

@@ -13,7 +13,7 @@ from cast import Api, alice, bob
 from duely.core import prepared
 from duely.core.clock import now, rfc3339
 from duely.core.ids import new_id
-from duely.core.prepared import Seen, Unprepared
+from duely.core.prepared import Condition, Seen, Unprepared
 from duely.tasks.models import Category, Task
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def titles(tasks: QuerySet[Any]) -> QuerySet[Any]:
     return tasks.order_by("title").values_list("title")
 
 
-def found(condition: Q, where: Q | None = None) -> list[str]:
+def found(condition: Condition, where: Condition | None = None) -> list[str]:
     return [title for (title,) in Seen(all_tasks, (condition,)).select((where or Q(),), "titles", titles)]
 
 
@@ -63,10 +63,15 @@ def test_values_differ_and_the_text_stays(owner: UUID) -> None:
         (Q(tag_keys__has_item="b"), ["b"]),
         (~Q(tag_keys__has_item="b") & ~(Q(title="a") | Q(priority__gte=3)), ["c"]),
         (Q(created_at__gt=now() + timedelta(days=1)), []),
+        (("title__in", ["a", "c"]), ["a", "c"]),
+        (("due_at__isnull", False), []),
+        (("title__lte", "b"), ["a", "b"]),
     ],
 )
-def test_conditions_of_values_select_what_they_say(owner: UUID, where: Q, expected: list[str]) -> None:
+def test_conditions_of_values_select_what_they_say(owner: UUID, where: Condition, expected: list[str]) -> None:
     assert found(Q(owner_id=owner), where) == expected
+    assert found(("owner_id", owner), where) == expected
+    assert found(("owner_id", new_id()), where) == []
 
 
 @pytest.mark.parametrize(
@@ -77,10 +82,11 @@ def test_conditions_of_values_select_what_they_say(owner: UUID, where: Q, expect
         Q(category_id__in=[new_id(), new_id()]),
         Q(due_at=None),
         Q(title=F("title")),
+        ("due_at", None),
     ],
-    ids=["other lookups", "expressions", "lists of foreign keys", "null", "columns"],
+    ids=["other lookups", "expressions", "lists of foreign keys", "null", "columns", "null as a pair"],
 )
-def test_other_conditions_are_left_to_querysets(owner: UUID, where: Q) -> None:
+def test_other_conditions_are_left_to_querysets(owner: UUID, where: Condition) -> None:
     with pytest.raises(Unprepared):
         found(Q(owner_id=owner), where)
 

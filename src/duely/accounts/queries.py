@@ -37,10 +37,15 @@ WHERE s.id = %s AND s.user_id = %s AND s.ended_at IS NULL AND s.expires_at > %s 
 
 def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
     """The active user of a live session. None when either is not, or they do not belong together."""
+    values: tuple[Any, ...] = (session_id, user_id, now)
+    # PostgreSQL's driver takes them as they are; SQLite has neither ids nor time zones.
+    rows = prepared.rows_of(_CALLER, values if this_connection().vendor == "postgresql" else _as_stored(values))
+    return Caller._make(rows[0]) if rows else None
+
+
+def _as_stored(values: tuple[Any, ...]) -> list[Any]:
     key, end, database = Session._meta.pk, Session._meta.get_field("expires_at"), this_connection()
-    params = (stored(key, session_id, database), stored(key, user_id, database), stored(end, now, database))
-    rows = prepared.rows_of(_CALLER, params)
-    return Caller(*rows[0]) if rows else None
+    return [stored(field, value, database) for field, value in zip((key, key, end), values, strict=True)]
 
 
 def visible_users(actor: Actor) -> QuerySet[User]:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from enum import Enum, StrEnum
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from zoneinfo import available_timezones
@@ -69,7 +69,7 @@ class Purpose(StrEnum):
     SIGN_UP = "sign_up"
 
 
-class Permission(Enum):
+class Permission(StrEnum):
     """One thing that a role may allow. Without SEE_ALL it reaches only what is one's own."""
 
     SEE_ALL = "see_all"

@@ -1,11 +1,11 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q
+from msgspec.structs import replace
 
 from duely.accounts import codes, queries
 from duely.accounts.models import Code, EndReason, User

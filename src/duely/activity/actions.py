@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -16,7 +17,7 @@ from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
 from duely.core.ids import new_id
-from duely.core.records import RowChanged, Statement, run_all, stored, this_connection
+from duely.core.records import RowChanged, Statement, all_stored, run_all, stored, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -47,8 +48,7 @@ class Nobody:
     change_label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One change to record, perhaps among several."""
 
     action: str
@@ -245,7 +245,9 @@ def _row(shared: Mapping[str, Any], entry: Entry) -> list[Any]:
 
 def _prepared(values: Mapping[str, Any]) -> dict[str, Any]:
     fields, database = _fields(), this_connection()
-    return {name: stored(fields[name], value, database) for name, value in values.items()}
+    return dict(
+        zip(values, all_stored([(fields[name], value) for name, value in values.items()], database), strict=True)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from duely.activity.models import Change
 from duely.core.actor import Actor
@@ -16,7 +16,7 @@ def all_changes() -> QuerySet[Change]:
 
 def seen_changes(actor: Actor) -> Seen:
     """The log of what is the actor's; for those who see everything, the whole of it."""
-    return Seen(all_changes, () if actor.sees_all else (Q(owner_id=actor.user_id),))
+    return Seen(all_changes, () if actor.sees_all else (("owner_id", actor.user_id),))
 
 
 def fields_of_last(owner_id: UUID, target_id: UUID, many: int) -> set[str]:

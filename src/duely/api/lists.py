@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -27,7 +26,7 @@ from duely.core import keys
 from duely.core.actor import Actor
 from duely.core.clock import as_shown
 from duely.core.errors import FieldError, InvalidCursor, ValidationFailed
-from duely.core.prepared import Seen, Unprepared
+from duely.core.prepared import Rows, Seen, Unprepared
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
@@ -264,14 +263,15 @@ class Listing:
     def _part(
         self, rows: Seen | QuerySet[Any, Any], query: ListQuery, where: Q, order: tuple[OrderTerm, ...]
     ) -> Sequence[tuple[Any, ...]]:
-        def finish(selected: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+        def finish(selected: Rows) -> Rows:
             return self._ordered(selected, query, order)[: query.limit + 1]
 
         if isinstance(rows, Seen):
-            with suppress(Unprepared):
-                key = (self.name, self._unread(query), query.order, order, query.limit)
+            key = (self.name, self._unread(query), query.order, order, query.limit)
+            try:
                 return rows.select((*query.where, where), key, finish, shown=len(self.columns))
-            rows = _selected(rows, query)
+            except Unprepared:
+                rows = _selected(rows, query)
         return self._as_shown(finish(rows.filter(where)))
 
     def _as_shown(self, rows: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:

@@ -1,13 +1,13 @@
 """Who asks, and from where. Every action takes an `Actor`; `None` stands for the system itself."""
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from duely.core.errors import NotAuthenticated
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where a request came from, as the change log keeps it."""
 
     ip: str | None = None
@@ -15,8 +15,7 @@ class Origin:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """The caller of an action.
 
     `id` is None for someone who has not signed in; `role` is then "anonymous".

@@ -10,8 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import count
 from typing import Any, cast
+from uuid import UUID
 
 import msgspec
 from django.db import OperationalError, connection
@@ -19,10 +21,13 @@ from django.db.models import DateTimeField, Expression, JSONField, Model, Q, Que
 
 from duely.core.clock import as_shown
 from duely.core.records import this_connection
+from duely.core.settings import setting
 
+Condition = Q | tuple[str, Any]
+"""A lookup and its value, or what is made of such pairs."""
 Row = tuple[Any, ...]
 Rows = QuerySet[Any, Any]
-Loader = Callable[[Row], Sequence[Any]]
+Loader = Callable[[Sequence[Any]], Sequence[Any]]
 """Makes the values of a column of what the driver gives."""
 
 LOOKUPS = frozenset({"exact", "gt", "gte", "lt", "lte", "in", "isnull", "has_item"})
@@ -39,21 +44,22 @@ class Unprepared(Exception):
     """This condition has something in it that is not only values: run its queryset as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What a caller may see: those rows of `all_rows` that meet all `conditions`.
 
     all_rows: a function of a module, which gives the same rows to everyone; it is part of what a query is known by.
     """
 
     all_rows: Callable[[], Rows]
-    conditions: tuple[Q, ...]
+    conditions: tuple[Condition, ...]
 
     def rows(self) -> Rows:
         """As a queryset."""
-        return self.all_rows().filter(*self.conditions)
+        return self.all_rows().filter(*map(_as_q, self.conditions))
 
-    def select(self, where: Iterable[Q], key: Hashable, finish: Callable[[Rows], Rows], *, shown: int = 0) -> list[Row]:
+    def select(
+        self, where: Iterable[Condition], key: Hashable, finish: Callable[[Rows], Rows], *, shown: int = 0
+    ) -> list[Row]:
         """Those that meet further conditions too. Costs one statement.
 
         finish: makes the queryset of columns of these rows, ordered and cut. key: all that this depends on.
@@ -67,14 +73,16 @@ class Seen:
         query = _queries.get(whole)
         if query is None:
             rows, numbers = self.all_rows(), count()
-            slotted = [_slotted(condition, rows.model, numbers) for condition in conditions]
+            slotted = [_slotted(_as_q(condition), rows.model, numbers) for condition in conditions]
             query = _queries[whole] = _compiled(finish(rows.filter(*slotted)), shown)
             if len(_queries) > MOST:
                 _queries.popitem(last=False)
-        params = [
-            values[number] if field is None else field.get_db_prep_value(values[number], database)
-            for number, field in query.slots
-        ]
+        as_it_is = UUID if database.vendor == "postgresql" else None
+        params = []
+        for number, field in query.slots:
+            value = values[number]
+            is_ready = field is None or value.__class__ is as_it_is
+            params.append(value if is_ready else field.get_db_prep_value(value, database))
         return _loaded(rows_of(query.sql, params, as_text=shown > 0), query.loaders)
 
 
@@ -121,37 +129,41 @@ def rows_of(sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[R
 
 def fetched(database: Any, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[Row]:
     """What a statement of fixed text gives. Directly, where the backend can, and nobody wants to see it executed."""
-    if not (database.queries_logged or database.execute_wrappers):
-        return cast("list[Row]", database.prepared_rows(sql, params, as_text=as_text))
+    if not (database.force_debug_cursor or setting("DEBUG") or database.execute_wrappers):
+        rows: list[Row] = database.prepared_rows(sql, params, as_text=as_text)
+        return rows
     with database.prepared_cursor(as_text=as_text) as cursor:
         cursor.execute(sql, params)
         return cast("list[Row]", cursor.fetchall())
 
 
-def _shape(condition: Q, values: list[Any]) -> Hashable:
+def _shape(condition: Condition, values: list[Any]) -> Hashable:
     """What remains of a condition without its values, which go to the list."""
-    parts: list[Hashable] = [condition.connector, condition.negated]
-    for child in condition.children:
-        if isinstance(child, Q):
-            parts.append(_shape(child, values))
-            continue
-        if not isinstance(child, tuple):
-            raise Unprepared(child)
-        path, value = child
-        lookup = _lookup(path)
-        if lookup == "isnull":
-            parts.append((path, value))
-        elif lookup == "in":
-            values.extend(value)
-            parts.append((path, len(value)))
-        elif value is None or hasattr(value, "resolve_expression"):  # another text
-            raise Unprepared(path)
-        else:
-            values.append(value)
-            parts.append(path)
-    return tuple(parts)
+    if not isinstance(condition, tuple):
+        shapes: list[Hashable] = [condition.connector, condition.negated]
+        for child in condition.children:
+            if not isinstance(child, Q | tuple):
+                raise Unprepared(child)
+            shapes.append(_shape(child, values))
+        return tuple(shapes)
+    path, value = condition
+    lookup = _lookup(path)
+    if lookup == "isnull":
+        return condition
+    if lookup == "in":
+        values.extend(value)
+        return path, len(value)
+    if value is None or hasattr(value, "resolve_expression"):  # another text
+        raise Unprepared(path)
+    values.append(value)
+    return path
 
 
+def _as_q(condition: Condition) -> Q:
+    return Q(condition) if isinstance(condition, tuple) else condition
+
+
+@lru_cache(maxsize=1000)
 def _lookup(path: str) -> str:
     lookup = path.partition("__")[2] or "exact"
     if lookup not in LOOKUPS:
@@ -211,11 +223,11 @@ def _loader(field: Any, place: int, shown: int) -> Loader | None:
     return None if on_postgresql else _OF_SQLITE.get(field.get_internal_type())
 
 
-def _json(texts: Row) -> Sequence[Any]:
+def _json(texts: Sequence[Any]) -> Sequence[Any]:
     return [text if text is None else [] if text == "[]" else msgspec.json.decode(text) for text in texts]
 
 
-def _shown(texts: Row) -> Sequence[Any]:
+def _shown(texts: Sequence[Any]) -> Sequence[Any]:
     """As `rfc3339`: from what PostgreSQL writes, `2026-01-31 09:30:00.512+00`, where zeros at the end are left out."""
     return [
         text if text is None else f"{text[:10]}T{text[11:23]}Z" if len(text) == WITH_MILLISECONDS else _filled(text)
@@ -228,21 +240,21 @@ def _filled(text: str) -> str:
     return f"{text[:10]}T{time}.{fraction[:3]:0<3}Z"
 
 
-def _read(texts: Row) -> Sequence[Any]:
+def _read(texts: Sequence[Any]) -> Sequence[Any]:
     return [text if text is None else datetime.fromisoformat(text) for text in texts]
 
 
-def _dashed(texts: Row) -> Sequence[Any]:
+def _dashed(texts: Sequence[Any]) -> Sequence[Any]:
     return [
         text if text is None else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}" for text in texts
     ]
 
 
-def _instants_of_sqlite(values: Row) -> Sequence[Any]:
+def _instants_of_sqlite(values: Sequence[Any]) -> Sequence[Any]:
     return [value if value is None else value.replace(tzinfo=UTC) for value in values]
 
 
-def _shown_of_sqlite(values: Row) -> Sequence[Any]:
+def _shown_of_sqlite(values: Sequence[Any]) -> Sequence[Any]:
     return as_shown(_instants_of_sqlite(values))
 
 
@@ -255,7 +267,13 @@ def _loaded(rows: list[Row], loaders: tuple[tuple[int, Loader], ...]) -> list[Ro
     """Column by column: a call for each value would take longer than what it does."""
     if not (rows and loaders):
         return rows
+    if len(rows) == 1:
+        values = list(rows[0])
+        for place, loader in loaders:
+            if values[place] is not None:
+                [values[place]] = loader((values[place],))
+        return [tuple(values)]
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for place, loader in loaders:
-        columns[place] = loader(cast("Row", columns[place]))
+        columns[place] = loader(columns[place])
     return list(zip(*columns, strict=True))

@@ -7,13 +7,13 @@ So no row changes without its entry in the log, and on PostgreSQL both cost one 
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -22,8 +22,7 @@ class RowChanged(Exception):
     """Someone else was first: a conditional statement has written nothing, and neither has what goes with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True):
     """One SQL statement that writes one row, with its values as the database driver takes them.
 
     is_conditional: writes nothing when the row is not any more what the statement was made from.
@@ -43,7 +42,7 @@ class Statement:
 def insertion(row: models.Model) -> Statement:
     """The INSERT of a new row, all columns."""
     database = this_connection()
-    values = [stored(field, getattr(row, field.attname), database) for field in row._meta.local_concrete_fields]
+    values = all_stored([(field, getattr(row, field.attname)) for field in row._meta.local_concrete_fields], database)
     return Statement(_insert_sql(row.__class__), tuple(values))
 
 
@@ -64,52 +63,68 @@ def update(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Seq
     columns: by attribute name, foreign keys as their ids. A full-row `save()` would undo what another request
     changed meanwhile. unless_changed: columns that must still be as `row` has them; for a row that is not locked.
     """
-    database = this_connection()
-    key = row._meta.pk
-    seen = {name: _stored(row, name) for name in unless_changed}
+    database, model = this_connection(), row.__class__
+    as_seen, same = [], []
+    for name in unless_changed:
+        field = _field(model, name)
+        value = stored(field, getattr(row, name), database)
+        same.append((str(field.column), value is None))
+        if value is not None:
+            as_seen.append(value)
+    params, names = [], []
     for name, value in columns.items():
         setattr(row, name, value)
-    sql = _update_sql(
-        row._meta.db_table,
-        tuple(str(row._meta.get_field(name).column) for name in columns),  # type: ignore[union-attr]
-        str(key.column),
-        tuple((str(row._meta.get_field(name).column), value is None) for name, value in seen.items()),  # type: ignore[union-attr]
-    )
-    params = [_stored(row, name) for name in columns]
-    as_seen = [value for value in seen.values() if value is not None]
-    return Statement(sql, (*params, stored(key, row.pk, database), *as_seen), is_conditional=bool(seen))
+        field = _field(model, name)
+        names.append(str(field.column))
+        params.append(stored(field, value, database))
+    key = row._meta.pk
+    sql = _update_sql(row._meta.db_table, tuple(names), str(key.column), tuple(same))
+    return Statement(sql, (*params, stored(key, row.pk, database), *as_seen), is_conditional=bool(same))
 
 
-def _stored(row: models.Model, name: str) -> Any:
-    return stored(row._meta.get_field(name), getattr(row, name), this_connection())
+@lru_cache(maxsize=512)
+def _field(model: type[models.Model], name: str) -> Any:
+    return model._meta.get_field(name)
 
 
 def stored(field: Any, value: Any, database: BaseDatabaseWrapper) -> Any:
     """A value of a column as the database driver takes it: what its field makes of it, which often is the same."""
-    kinds = (field.__class__, value.__class__)
-    if kinds in _TEXT or (kinds in _AS_IT_IS and database.vendor == "postgresql" and not _is_naive(value)):
-        return value
-    return field.get_db_prep_save(value, database)
+    [made] = all_stored([(field, value)], database)
+    return made
 
 
-def _is_naive(value: Any) -> bool:
-    return value.__class__ is datetime and value.tzinfo is None
+def all_stored(values: Iterable[tuple[Any, Any]], database: BaseDatabaseWrapper) -> list[Any]:
+    """Values with their fields, each as `stored`."""
+    on_postgresql = database.vendor == "postgresql"
+    as_it_is = _AS_IT_IS if on_postgresql else _TEXT
+    made = []
+    for field, value in values:
+        kinds = (field.__class__, value.__class__)
+        if kinds in as_it_is or (on_postgresql and kinds == _INSTANT and value.tzinfo is not None):
+            made.append(value)
+        elif on_postgresql and kinds in _JSON:
+            made.append(database.ops.adapt_json_value(value, field.encoder))
+        elif on_postgresql and kinds in _NUMBERS:
+            made.append(database.ops.adapt_integerfield_value(value, field.get_internal_type()))
+        else:
+            made.append(field.get_db_prep_save(value, database))
+    return made
 
 
 _TEXT = frozenset({(models.CharField, str), (models.TextField, str), (models.CharField, type(None))})
-_AS_IT_IS = frozenset(
-    {
-        (models.UUIDField, UUID),
-        (models.ForeignKey, UUID),
-        (models.DateTimeField, datetime),
-        (models.DateField, date),
-        (models.UUIDField, type(None)),
-        (models.ForeignKey, type(None)),
-        (models.DateTimeField, type(None)),
-        (models.DateField, type(None)),
-    }
-)
+_AS_IT_IS = _TEXT | {
+    (models.UUIDField, UUID),
+    (models.ForeignKey, UUID),
+    (models.DateField, date),
+    (models.UUIDField, type(None)),
+    (models.ForeignKey, type(None)),
+    (models.DateTimeField, type(None)),
+    (models.DateField, type(None)),
+}
 """Kinds of fields and of values that PostgreSQL's driver takes as they are."""
+_INSTANT = (models.DateTimeField, datetime)
+_JSON = frozenset({(models.JSONField, list), (models.JSONField, dict)})
+_NUMBERS = frozenset({(models.IntegerField, int), (models.SmallIntegerField, int), (models.BigIntegerField, int)})
 
 
 def deletion(row: models.Model) -> Statement:

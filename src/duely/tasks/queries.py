@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
-from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
 
@@ -58,17 +58,20 @@ def all_tasks() -> QuerySet[Task]:
 
 def seen_tasks(actor: Actor) -> Seen:
     """The tasks that this actor may see, without those in the trash."""
-    return Seen(all_tasks, (LIVE,) if actor.sees_all else (LIVE, Q(owner_id=actor.user_id)))
+    return Seen(all_tasks, (_LIVE,) if actor.sees_all else (_LIVE, ("owner_id", actor.user_id)))
+
+
+_LIVE = ("deleted_at__isnull", True)
 
 
 def seen_trash(actor: Actor) -> Seen:
     """The tasks in the trash that this actor may see."""
-    return Seen(all_tasks, (IN_TRASH,) if actor.sees_all else (IN_TRASH, Q(owner_id=actor.user_id)))
+    return Seen(all_tasks, (IN_TRASH,) if actor.sees_all else (IN_TRASH, ("owner_id", actor.user_id)))
 
 
 def seen_task(actor: Actor, task_id: UUID) -> Row | None:
     """TASK_COLUMNS of one of the tasks that this actor may see, instants as answers show them."""
-    found = seen_tasks(actor).select((Q(pk=task_id),), "one", _columns, shown=len(TASK_COLUMNS))
+    found = seen_tasks(actor).select((("pk", task_id),), "one", _columns, shown=len(TASK_COLUMNS))
     return found[0] if found else None
 
 
@@ -78,13 +81,13 @@ def _columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
 
 def unlocked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, which others may change meanwhile."""
-    found = seen_tasks(actor).select((Q(pk=task_id),), "unlocked", _all_columns)
+    found = seen_tasks(actor).select((("pk", task_id),), "unlocked", _all_columns)
     return _task_of(found[0]) if found else None
 
 
 def locked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, with `zone`, its owner's time zone: the task and its owner locked."""
-    found = seen_tasks(actor).select((Q(pk=task_id),), "locked", _locked_columns)
+    found = seen_tasks(actor).select((("pk", task_id),), "locked", _locked_columns)
     if not found:
         return None
     *values, zone = found[0]
@@ -207,7 +210,7 @@ def all_categories() -> QuerySet[Any]:
 
 def seen_categories(actor: Actor) -> Seen:
     """The categories that this actor may see."""
-    return Seen(all_categories, () if actor.sees_all else (Q(owner_id=actor.user_id),))
+    return Seen(all_categories, () if actor.sees_all else (("owner_id", actor.user_id),))
 
 
 def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:

@@ -104,6 +104,8 @@ def indexed_words(*texts: str) -> list[str]:
     for text in texts:
         places += words_of(text)[: max(MAX_WORDS - len(places), 0)]
         places.append(GAP)
+    if len(places) <= MAX_SAME:
+        return places[:-1]
     seen: Counter[str] = Counter()
     for place, word in enumerate(places):
         seen[word] += 1
@@ -161,8 +163,8 @@ def tsvector(words: Sequence[str], scope: str) -> str:
     for place, word in enumerate(words, start=1):
         if word != GAP:
             places.setdefault(word, []).append(place)
-    found = ((word, ",".join(map(str, where))) for word, where in places.items())
-    return " ".join(f"'{word}':{where} '{_within(scope)}{word}':{where}" for word, where in found)
+    within, found = _within(scope), [(word, ",".join(map(str, where))) for word, where in places.items()]
+    return " ".join([f"'{word}':{where} '{within}{word}':{where}" for word, where in found])
 
 
 def tsquery(terms: Sequence[Term], scope: str | None) -> str:

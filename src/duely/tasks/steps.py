@@ -1,7 +1,6 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from datetime import date, datetime
 from itertools import chain
 from operator import attrgetter
@@ -52,12 +51,15 @@ def assign(row: Task, columns: Mapping[str, Any]) -> None:
         setattr(row, name, value)
 
 
+# A model asks each of its fields for what it is not given, each time.
+_BLANK = {field.attname: field.get_default() for field in Task._meta.local_concrete_fields} | {"status": Status.PENDING}
+
+
 def new_task(owner_id: UUID, zone: str, fields: Fields, now: datetime) -> Task:
     """The row, not yet stored, of a new task. Raises ValidationFailed (400)."""
     wanted = {**TASK_DEFAULTS, **status_given(fields)}
-    task = Task(
-        id=fields.get("id") or new_id(), owner_id=owner_id, status=Status.PENDING, created_at=now, updated_at=now
-    )
+    task = Task(**{**_BLANK, "id": fields.get("id") or new_id(), "owner_id": owner_id})
+    task.created_at = task.updated_at = now
     assign(task, columns_of(task, wanted, zone, now))
     return task
 
@@ -79,7 +81,8 @@ def planned(
     """
     wanted = status_given(fields)
     columns = columns_of(task, wanted, zone, now)
-    edited = copy(task)
+    edited = Task.__new__(Task)  # in a tenth of the time of `copy`
+    vars(edited).update(vars(task))
     assign(edited, columns)
     changes = differences(logged(task), logged(edited))
     refuse_conflict(task, expected, wanted, changes, recent)

@@ -30,6 +30,7 @@ django: Any = base
 """Its type hints leave out what is to be changed here."""
 PREPARED_AT_MOST = 200
 """Statements that the server keeps for one connection."""
+GOOD = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 STALE = frozenset({b"0A000", b"26000"})
 """What PostgreSQL says of a statement whose columns have another type since, and of one that it does not have."""
 TRUSTED_SECONDS = 1.0
@@ -72,6 +73,8 @@ class PreparedStatements:
         types = transformer.types or ()
         name = self._names.get((sql, types)) or self._prepare(sql, types)
         result = self._pgconn.exec_prepared(name, values, transformer.formats)
+        if result.status in GOOD:
+            return result
         if result.error_field(DiagnosticField.SQLSTATE) in STALE:
             del self._names[sql, types]
             if self._pgconn.transaction_status == TransactionStatus.IDLE:
@@ -96,13 +99,13 @@ class PreparedStatements:
         name = b"duely_%d" % next(self._numbers)
         self._checked(self._pgconn.prepare(name, _numbered(sql), types))
         self._names[sql, types] = name
-        if len(self._names) > PREPARED_AT_MOST:
+        while len(self._names) > PREPARED_AT_MOST:
             _, oldest = self._names.popitem(last=False)
             self.command(b"DEALLOCATE " + oldest)
         return name
 
     def _checked(self, result: PGresult) -> PGresult:
-        if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        if result.status in GOOD:
             return result
         if self._pgconn.status == ConnStatus.BAD:
             raise psycopg.OperationalError(self._pgconn.get_error_message("utf-8"))
@@ -265,10 +268,14 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
 
     def prepared_rows(self, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[tuple[Any, ...]]:
         """All rows of a statement of fixed text, past Django's cursors, which log and wrap what they execute."""
-        self.ensure_connection()
-        with self.wrap_database_errors:
+        if self.connection is None:
+            self.ensure_connection()
+        try:
             statements = _statements_of(self.connection)
             return statements.rows(statements.execute(sql, params), as_text=as_text)
+        except psycopg.Error:
+            with self.wrap_database_errors:
+                raise
 
 
 def _statements_of(connection: Any) -> PreparedStatements:
