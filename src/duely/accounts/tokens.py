@@ -79,7 +79,7 @@ def read_access(token: str, now: datetime) -> AccessClaims:
     """
     if len(token) > LONGEST_TOKEN:
         raise NotAuthenticated
-    claims = _verified(token, tuple(accepted_keys(ACCESS)))
+    claims = _verified(token, accepted_keys(ACCESS))
     seconds = now.timestamp()
     if claims.expires_at <= seconds or claims.issued_at > seconds + CLOCK_SKEW_SECONDS:
         raise NotAuthenticated

@@ -9,8 +9,11 @@ from uuid import UUID
 def new_id() -> UUID:
     """A UUIDv7 (RFC 9562 section 5.7): 48 bits of milliseconds, then 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(os.urandom(10))
-    return _of_version(7, value)
+    return UUID(int=(milliseconds & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(os.urandom(10)) & _RANDOM | _VERSION_7)
+
+
+_VERSION_7 = 0x7 << 76 | 0x2 << 62
+_RANDOM = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 
 
 def derived_id(*parts: str) -> UUID:

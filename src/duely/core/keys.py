@@ -17,6 +17,11 @@ def current_key(purpose: str) -> bytes:
     return _derive(setting("SECRET_KEY"), purpose)
 
 
-def accepted_keys(purpose: str) -> list[bytes]:
+def accepted_keys(purpose: str) -> tuple[bytes, ...]:
     """The current key and those of `SECRET_KEY_FALLBACKS`, for checking what was signed earlier."""
-    return [_derive(secret, purpose) for secret in (setting("SECRET_KEY"), *setting("SECRET_KEY_FALLBACKS"))]
+    return _accepted((setting("SECRET_KEY"), *setting("SECRET_KEY_FALLBACKS")), purpose)
+
+
+@lru_cache(maxsize=64)
+def _accepted(secrets: tuple[str, ...], purpose: str) -> tuple[bytes, ...]:
+    return tuple(_derive(secret, purpose) for secret in secrets)

@@ -104,7 +104,7 @@ class _Query:
 
     sql: str
     slots: tuple[tuple[int, Any], ...]
-    loaders: tuple[tuple[int, Loader], ...]
+    loaders: tuple[tuple[Loader, tuple[int, ...]], ...]
 
 
 _queries: OrderedDict[Hashable, _Query] = OrderedDict()
@@ -200,12 +200,15 @@ def _compiled(rows: Rows, shown: int) -> _Query:
     sql, params = compiler.as_sql()
     if not all(isinstance(param, Slot) for param in params):
         raise Unprepared(sql)
-    columns = enumerate(compiler.select)
-    loaders = ((place, _loader(expression.output_field, place, shown)) for place, (expression, *_) in columns)
+    places: dict[Loader, list[int]] = {}
+    for place, (expression, *_) in enumerate(compiler.select):
+        loader = _loader(expression.output_field, place, shown)
+        if loader is not None:
+            places.setdefault(loader, []).append(place)
     return _Query(
         sql,
         tuple((param.number, param.column) for param in params),
-        tuple((place, loader) for place, loader in loaders if loader is not None),
+        tuple((loader, tuple(where)) for loader, where in places.items()),
     )
 
 
@@ -263,17 +266,18 @@ _OF_SQLITE: dict[str, Loader] = {"UUIDField": _dashed, "ForeignKey": _dashed}
 """SQLite knows no ids."""
 
 
-def _loaded(rows: list[Row], loaders: tuple[tuple[int, Loader], ...]) -> list[Row]:
-    """Column by column: a call for each value would take longer than what it does."""
+def _loaded(rows: list[Row], loaders: tuple[tuple[Loader, tuple[int, ...]], ...]) -> list[Row]:
+    """Many values at once: a call for each value would take longer than what it does."""
     if not (rows and loaders):
         return rows
     if len(rows) == 1:
         values = list(rows[0])
-        for place, loader in loaders:
-            if values[place] is not None:
-                [values[place]] = loader((values[place],))
+        for loader, places in loaders:
+            for place, value in zip(places, loader([values[place] for place in places]), strict=True):
+                values[place] = value
         return [tuple(values)]
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-    for place, loader in loaders:
-        columns[place] = loader(columns[place])
+    for loader, places in loaders:
+        for place in places:
+            columns[place] = loader(columns[place])
     return list(zip(*columns, strict=True))

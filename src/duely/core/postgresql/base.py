@@ -212,6 +212,8 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             connection = super().get_new_connection(conn_params)
             tries -= 1
         connection.taken_from, connection.taken_at = self.pool, time.monotonic()
+        if not hasattr(connection, "prepared_statements"):  # they stay with it in the pool
+            connection.prepared_statements = PreparedStatements(connection)
         return connection
 
     def lend(self) -> Lent | None:
@@ -247,14 +249,14 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     def _start_transaction_under_autocommit(self) -> None:
         """BEGIN, of an atomic block. The driver's autocommit stays on: to turn it off and on again takes it longer."""
         with debug_transaction(self, "BEGIN"), self.wrap_database_errors:
-            _statements_of(self.connection).command(b"BEGIN")
+            self.connection.prepared_statements.command(b"BEGIN")
 
     def _commit(self) -> None:
         """COMMIT, where a transaction has begun."""
         if self.connection is None or self.connection.pgconn.transaction_status == TransactionStatus.IDLE:
             return
         with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
-            _statements_of(self.connection).command(b"COMMIT")
+            self.connection.prepared_statements.command(b"COMMIT")
 
     def _set_autocommit(self, autocommit: bool) -> None:
         if self.connection.autocommit != autocommit:
@@ -264,23 +266,15 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         """A cursor for statements of fixed text."""
         self.ensure_connection()
         with self.wrap_database_errors:
-            return self._prepare_cursor(PreparedCursor(_statements_of(self.connection), as_text=as_text))
+            return self._prepare_cursor(PreparedCursor(self.connection.prepared_statements, as_text=as_text))
 
     def prepared_rows(self, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[tuple[Any, ...]]:
         """All rows of a statement of fixed text, past Django's cursors, which log and wrap what they execute."""
         if self.connection is None:
             self.ensure_connection()
         try:
-            statements = _statements_of(self.connection)
+            statements: PreparedStatements = self.connection.prepared_statements
             return statements.rows(statements.execute(sql, params), as_text=as_text)
         except psycopg.Error:
             with self.wrap_database_errors:
                 raise
-
-
-def _statements_of(connection: Any) -> PreparedStatements:
-    """They go with the connection, which is in the pool between requests."""
-    statements: PreparedStatements | None = getattr(connection, "prepared_statements", None)
-    if statements is None:
-        statements = connection.prepared_statements = PreparedStatements(connection)
-    return statements
