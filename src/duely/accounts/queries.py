@@ -11,7 +11,7 @@ from duely.accounts.rules import Permission, Purpose, Role, allows, clean_userna
 from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
-from duely.core.records import stored, this_connection
+from duely.core.records import all_stored, this_connection
 
 ADMINS = Q(role=Role.ADMIN.value, is_active=True)
 
@@ -37,15 +37,12 @@ WHERE s.id = %s AND s.user_id = %s AND s.ended_at IS NULL AND s.expires_at > %s 
 
 def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
     """The active user of a live session. None when either is not, or they do not belong together."""
-    values: tuple[Any, ...] = (session_id, user_id, now)
-    # PostgreSQL's driver takes them as they are; SQLite has neither ids nor time zones.
-    rows = prepared.rows_of(_CALLER, values if this_connection().vendor == "postgresql" else _as_stored(values))
+    params = all_stored([(_KEY, session_id), (_KEY, user_id), (_END, now)], this_connection())
+    rows = prepared.rows_of(_CALLER, params)
     return Caller._make(rows[0]) if rows else None
 
 
-def _as_stored(values: tuple[Any, ...]) -> list[Any]:
-    key, end, database = Session._meta.pk, Session._meta.get_field("expires_at"), this_connection()
-    return [stored(field, value, database) for field, value in zip((key, key, end), values, strict=True)]
+_KEY, _END = Session._meta.pk, Session._meta.get_field("expires_at")
 
 
 def visible_users(actor: Actor) -> QuerySet[User]:

@@ -221,7 +221,7 @@ class _Endpoint(Endpoint):
             check(self, resource)
             request = resource.request
             if request.GET and not takes_query:
-                refuse_parameters(request)
+                _refuse_parameters(request)
             taken = {}
             for name, parser, kind in parts:
                 taken[name] = parser.provide_context_data(self, resource, field_model=kind)
@@ -365,7 +365,7 @@ class Resource(Controller[Serializer]):
 
 
 @cache
-def refuse_parameters(request: HttpRequest) -> None:
+def _refuse_parameters(request: HttpRequest) -> None:
     """Nothing is silently ignored: a query string where none is read is an error."""
     about = "This operation takes no query parameters."
     raise errors.ValidationFailed(*(errors.FieldError(name, "unknown_parameter", about) for name in request.GET))

@@ -13,14 +13,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import count
 from typing import Any, cast
-from uuid import UUID
 
 import msgspec
 from django.db import OperationalError, connection
 from django.db.models import DateTimeField, Expression, JSONField, Model, Q, QuerySet
 
 from duely.core.clock import as_shown
-from duely.core.records import this_connection
+from duely.core.records import all_stored, this_connection
 from duely.core.settings import setting
 
 Condition = Q | tuple[str, Any]
@@ -77,12 +76,7 @@ class Seen(msgspec.Struct, frozen=True):
             query = _queries[whole] = _compiled(finish(rows.filter(*slotted)), shown)
             if len(_queries) > MOST:
                 _queries.popitem(last=False)
-        as_it_is = UUID if database.vendor == "postgresql" else None
-        params = []
-        for number, field in query.slots:
-            value = values[number]
-            is_ready = field is None or value.__class__ is as_it_is
-            params.append(value if is_ready else field.get_db_prep_value(value, database))
+        params = all_stored([(field, values[number]) for number, field in query.slots], database)
         return _loaded(rows_of(query.sql, params, as_text=shown > 0), query.loaders)
 
 

@@ -63,23 +63,20 @@ def update(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Seq
     columns: by attribute name, foreign keys as their ids. A full-row `save()` would undo what another request
     changed meanwhile. unless_changed: columns that must still be as `row` has them; for a row that is not locked.
     """
-    database, model = this_connection(), row.__class__
-    as_seen, same = [], []
-    for name in unless_changed:
-        field = _field(model, name)
-        value = stored(field, getattr(row, name), database)
-        same.append((str(field.column), value is None))
-        if value is not None:
-            as_seen.append(value)
-    params, names = [], []
+    database, model, key = this_connection(), row.__class__, row._meta.pk
+    watched = [(_field(model, name), getattr(row, name)) for name in unless_changed]
+    seen = all_stored(watched, database)
     for name, value in columns.items():
         setattr(row, name, value)
-        field = _field(model, name)
-        names.append(str(field.column))
-        params.append(stored(field, value, database))
-    key = row._meta.pk
-    sql = _update_sql(row._meta.db_table, tuple(names), str(key.column), tuple(same))
-    return Statement(sql, (*params, stored(key, row.pk, database), *as_seen), is_conditional=bool(same))
+    changed = [(_field(model, name), value) for name, value in columns.items()]
+    sql = _update_sql(
+        row._meta.db_table,
+        tuple([field.column for field, _ in changed]),
+        str(key.column),
+        tuple([(field.column, value is None) for field, value in watched]),
+    )
+    params = all_stored([*changed, (key, row.pk)], database)
+    return Statement(sql, (*params, *[value for value in seen if value is not None]), is_conditional=bool(seen))
 
 
 @lru_cache(maxsize=512)
@@ -94,13 +91,13 @@ def stored(field: Any, value: Any, database: BaseDatabaseWrapper) -> Any:
 
 
 def all_stored(values: Iterable[tuple[Any, Any]], database: BaseDatabaseWrapper) -> list[Any]:
-    """Values with their fields, each as `stored`."""
+    """Values with their fields, each as `stored`; without a field as it is."""
     on_postgresql = database.vendor == "postgresql"
     as_it_is = _AS_IT_IS if on_postgresql else _TEXT
     made = []
     for field, value in values:
         kinds = (field.__class__, value.__class__)
-        if kinds in as_it_is or (on_postgresql and kinds == _INSTANT and value.tzinfo is not None):
+        if field is None or kinds in as_it_is or (on_postgresql and kinds == _INSTANT and value.tzinfo is not None):
             made.append(value)
         elif on_postgresql and kinds in _JSON:
             made.append(database.ops.adapt_json_value(value, field.encoder))

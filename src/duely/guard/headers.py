@@ -52,7 +52,7 @@ def missing(request: HttpRequest, response: HttpResponseBase) -> list[Header]:
 def _policy(path: str) -> str:
     if not is_api(path):
         return STYLED if path.startswith("/admin/") else PAGE
-    return STYLED if "/docs" in path and is_document(path) else DATA
+    return STYLED if is_document(path) else DATA
 
 
 @lru_cache(maxsize=8)

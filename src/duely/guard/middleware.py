@@ -147,7 +147,7 @@ def request_origin(request: HttpRequest) -> Origin:
     return Origin(
         ip=rules.client_ip(sent.get("REMOTE_ADDR", ""), sent.get("HTTP_X_FORWARDED_FOR", ""), trusted),
         user_agent=rules.printable(sent.get("HTTP_USER_AGENT", ""), 255),
-        request_id=request_id if request_id and rules.sane_request_id(request_id) else str(new_id()),
+        request_id=request_id if rules.sane_request_id(request_id) else str(new_id()),
     )
 
 

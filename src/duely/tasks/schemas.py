@@ -452,7 +452,7 @@ def show_task(row: tuple[Any, ...]) -> Task:
         status == _COMPLETED,
         completed_at,
         PRIORITIES[rank],
-        due_at if due_on is None else rules.show_due(due_on, due_at),
+        rules.show_due(due_on, due_at),
         category_id,
         *others,
     )
