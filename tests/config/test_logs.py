@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import logging.config
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from duely.config import logs
 def lines(wanted: str, message: str, *values: object, exc_info: bool = False) -> list[str]:
     """What one warning looks like on the stream."""
     stream = io.StringIO()
-    output = logging.StreamHandler(stream)
+    output = logs.LineHandler(stream)
     output.setFormatter(logs.formatter(wanted))
     logger = logging.getLogger("duely.test_logs")
     logger.propagate = False
@@ -23,6 +24,38 @@ def lines(wanted: str, message: str, *values: object, exc_info: bool = False) ->
     finally:
         logger.removeHandler(output)
     return stream.getvalue().splitlines()
+
+
+def record_of(message: Any) -> logging.LogRecord:
+    return logging.LogRecord("duely.test_logs", logging.WARNING, "", 0, message, (), None)
+
+
+def test_a_line_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    logs.LineHandler(Full()).handle(record_of("lost"))
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_what_a_filter_holds_back_is_not_written() -> None:
+    stream = io.StringIO()
+    output = logs.LineHandler(stream)
+    output.addFilter(lambda record: record.msg != "secret")
+    for message in ("secret", "known"):
+        output.handle(record_of(message))
+    assert stream.getvalue() == "known\n"
+
+
+def test_lines_of_many_threads_stay_whole() -> None:
+    stream = io.StringIO()
+    output = logs.LineHandler(stream)
+    texts = [letter * 100 for letter in "abcdefgh"]
+    with ThreadPoolExecutor(len(texts)) as threads:
+        for text in texts:
+            threads.submit(lambda text=text: [output.handle(record_of(text)) for _ in range(50)])
+    assert sorted(stream.getvalue().split()) == sorted(texts * 50)
 
 
 HOSTILE = 'GET /\r\n{"level": "info"} \x1b[2J\x00 \u2028 \u202e \x9b'
