@@ -91,7 +91,9 @@ def _parse(raw: bytes, max_keys: int) -> Any:
     """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Says where the fault is."""
     if not raw:
         raise MalformedRequest("The body is empty. Send a JSON object.")
-    _refuse_many_parts(raw, max_keys)
+    openings = raw.count(b"[") + raw.count(b"{")
+    if openings > max_keys:
+        _refuse_many_parts(raw, max_keys)
     try:
         text = raw.decode("utf-8")
         document = STRICT.decode(text)
@@ -105,11 +107,8 @@ def _parse(raw: bytes, max_keys: int) -> Any:
         raise MalformedRequest(f"The body cannot be read: {reason}.") from None
     if not isinstance(document, dict):
         raise MalformedRequest("The body must be a JSON object.")
-    depth, keys = _measure(document)
-    if depth > MAX_DEPTH:
-        raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
-    if keys > max_keys:
-        raise MalformedRequest(f"The objects of the body have {keys} keys together; {max_keys} are allowed.")
+    if openings > MAX_DEPTH or raw.count(b":") > max_keys:  # else neither can be too many
+        _refuse_deep_or_large(document, max_keys)
     if "\\u" in text:
         refuse_lone_surrogates(document)
     return document
@@ -121,10 +120,9 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 def _refuse_many_parts(raw: bytes, most: int) -> None:
     """A mebibyte of brackets takes a second to read. Those in strings are none."""
-    if raw.count(b"[") + raw.count(b"{") > most:
-        bare = _STRING.sub(b"", raw)
-        if (parts := bare.count(b"[") + bare.count(b"{")) > most:
-            raise MalformedRequest(f"The body has {parts} objects and lists; {most} are allowed.")
+    bare = _STRING.sub(b"", raw)
+    if (parts := bare.count(b"[") + bare.count(b"{")) > most:
+        raise MalformedRequest(f"The body has {parts} objects and lists; {most} are allowed.")
 
 
 def refuse_lone_surrogates(document: Any) -> None:
@@ -152,6 +150,14 @@ def _no_constant(name: str) -> NoReturn:
 
 STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 """JSON as RFC 8259 has it, and nothing that Python takes beside that."""
+
+
+def _refuse_deep_or_large(document: Any, max_keys: int) -> None:
+    depth, keys = _measure(document)
+    if depth > MAX_DEPTH:
+        raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
+    if keys > max_keys:
+        raise MalformedRequest(f"The objects of the body have {keys} keys together; {max_keys} are allowed.")
 
 
 def _measure(document: Any) -> tuple[int, int]:

@@ -431,10 +431,11 @@ def operation(
 def _once(method: Method, name: str) -> Method:
     """The method, which repeats its first answer to whoever repeats a request with an Idempotency-Key."""
 
+    answer = cast("Callable[..., HttpResponse]", method)
+
     @wraps(method)
     def wrapped(self: Resource, *args: Any, **kwargs: Any) -> HttpResponse:
         target = [name, *map(str, self.kwargs.values())]
-        answer = cast("Callable[..., HttpResponse]", method)
         return idempotency.answer_once(self.request, target, lambda: answer(self, *args, **kwargs))
 
     return cast("Method", wrapped)
