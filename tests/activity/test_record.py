@@ -37,6 +37,11 @@ def somebody() -> Actor:
     return Actor(id=new_id(), name="alice", role="member", session_id=None, zone="UTC", origin=origin)
 
 
+def test_the_log_has_no_other_columns_than_are_written() -> None:
+    columns = [field.name for field in Change._meta.local_concrete_fields]
+    assert sorted(columns) == sorted([*actions.OWN, *actions.SHARED, "seq"])
+
+
 def seqs(owner: UUID) -> list[int]:
     return list(Change.objects.filter(owner_id=owner).order_by("seq").values_list("seq", flat=True))
 

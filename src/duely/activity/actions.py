@@ -17,7 +17,7 @@ from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
 from duely.core.ids import new_id
-from duely.core.records import RowChanged, Statement, all_stored, run_all, stored, this_connection
+from duely.core.records import RowChanged, Statement, all_stored, run_all, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -105,7 +105,7 @@ def record(
     if database.vendor == "postgresql":
         values = itertools.chain.from_iterable([each.params for each in writes])
         sql = _one_statement(tuple([each.sql for each in writes]), bool(write and write.is_conditional))
-        numbered = prepared.fetched(database, sql, (*values, _owner(entry), *row))
+        numbered = prepared.fetched(database, sql, (*values, row[OWNER], *row))
         if not numbered:
             raise RowChanged
         return int(numbered[0][0])
@@ -113,7 +113,7 @@ def record(
         sql = f"{each.sql} RETURNING 1" if each.is_conditional else each.sql
         if not prepared.fetched(database, sql, each.params) and each.is_conditional:
             raise RowChanged
-    [(_, seq)] = prepared.fetched(database, _counting("VALUES (%s, 1)"), (_owner(entry),))
+    [(_, seq)] = prepared.fetched(database, _counting("VALUES (%s, 1)"), (row[OWNER],))
     prepared.fetched(database, _insert_sql(1), (*row, seq))
     return int(seq)
 
@@ -138,7 +138,7 @@ def record_many(
         for start in range(0, len(by_owner), BATCH):
             batch = by_owner[start : start + BATCH]
             rows = [_row(shared, entry) for entry in batch]
-            numbers = _numbers(cursor, [_owner(entry) for entry in batch])
+            numbers = _numbers(cursor, [row[OWNER] for row in rows])
             params = [value for row, seq in zip(rows, numbers, strict=True) for value in (*row, seq)]
             cursor.execute(_insert_sql(len(batch)), params)
 
@@ -169,11 +169,16 @@ def _tell(entry: Entry) -> None:
         follower(entry)
 
 
+OWN = ("id", "owner_id", "action", "target_type", "target_id", "target_label", "changes")
+SHARED = ("at", "actor_id", "actor_name", "user_agent", "request_id", "ip")
+"""Columns of the log: those of one entry, and those that all entries of one actor at one time have in common."""
+OWNER = OWN.index("owner_id")
+
+
 @lru_cache(maxsize=1)
 def _columns() -> list[Any]:
     """Every column of the log, `seq` last."""
-    fields = Change._meta.local_concrete_fields
-    return [*(column for column in fields if column.name != "seq"), Change._meta.get_field("seq")]
+    return [Change._meta.get_field(name) for name in (*OWN, *SHARED, "seq")]
 
 
 def _names() -> str:
@@ -207,49 +212,37 @@ def _insert_sql(rows: int) -> str:
     return f"INSERT INTO activity_change ({_names()}) VALUES {', '.join([values] * rows)} RETURNING seq"  # noqa: S608
 
 
-def _owner(entry: Entry) -> Any:
-    return stored(_fields()["owner_id"], entry.target.change_owner_id, this_connection())
+def _shared(actor: Actor | None, at: datetime) -> list[Any]:
+    """The values of SHARED, as the database driver takes them."""
+    if actor is None:
+        values: tuple[Any, ...] = (at, None, "", "", "", None)
+    else:
+        origin = actor.origin
+        values = (at, actor.id, actor.name, origin.user_agent, origin.request_id, origin.ip)
+    return all_stored(zip(_shared_columns(), values, strict=True), this_connection())
 
 
-def _shared(actor: Actor | None, at: datetime) -> dict[str, Any]:
-    """What the rows of one actor at one time have in common."""
-    shared = _prepared(
-        {
-            "at": at,
-            "actor_id": actor.id if actor else None,
-            "actor_name": actor.name if actor else "",
-            "user_agent": actor.origin.user_agent if actor else "",
-            "request_id": actor.origin.request_id if actor else "",
-        }
-    )
-    # As text, in its usual form already: the field would read it, and the driver write it, for each entry.
-    return {**shared, "ip": actor.origin.ip if actor else None}
-
-
-def _row(shared: Mapping[str, Any], entry: Entry) -> list[Any]:
+def _row(shared: Sequence[Any], entry: Entry) -> list[Any]:
     """The values of a log row but `seq`, as the database driver takes them."""
-    own = _prepared(
-        {
-            "id": new_id(),
-            "owner_id": entry.target.change_owner_id,
-            "action": entry.action,
-            "target_type": entry.target.change_type,
-            "target_id": entry.target.change_id,
-            "target_label": entry.target.change_label[:255],
-            "changes": entry.changes,
-        }
+    target = entry.target
+    values = (
+        new_id(),
+        target.change_owner_id,
+        entry.action,
+        target.change_type,
+        target.change_id,
+        target.change_label[:255],
+        entry.changes,
     )
-    values = {**shared, **own}
-    return [values[column.name] for column in _columns()[:-1]]
-
-
-def _prepared(values: Mapping[str, Any]) -> dict[str, Any]:
-    fields, database = _fields(), this_connection()
-    return dict(
-        zip(values, all_stored([(fields[name], value) for name, value in values.items()], database), strict=True)
-    )
+    return [*all_stored(zip(_own_columns(), values, strict=True), this_connection()), *shared]
 
 
 @lru_cache(maxsize=1)
-def _fields() -> dict[str, Any]:
-    return {column.name: column for column in _columns()}
+def _own_columns() -> list[Any]:
+    return _columns()[: len(OWN)]
+
+
+@lru_cache(maxsize=1)
+def _shared_columns() -> list[Any]:
+    # The address goes as text, in its usual form already: the field would read it, and the driver write it, each time.
+    return [None if column.name == "ip" else column for column in _columns()[len(OWN) : -1]]

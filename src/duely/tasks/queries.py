@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 from typing import Any
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db import connection, transaction
 from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
@@ -18,6 +18,7 @@ from duely.accounts.models import User
 from duely.api.lists import model_columns
 from duely.core.actor import Actor
 from duely.core.prepared import Row, Seen
+from duely.core.records import row_of
 from duely.tasks import search
 from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
 from duely.tasks.quick import Understood, category_names, understand
@@ -99,7 +100,7 @@ def locked_task(actor: Actor, task_id: UUID) -> Task | None:
 def _task_of(values: Sequence[Any]) -> Task:
     columns = dict(zip(_COLUMNS, values, strict=True))
     columns |= {name: UUID(columns[name]) for name in ("id", "owner_id", "category_id") if columns[name]}
-    return Task.from_db(DEFAULT_DB_ALIAS, list(columns), list(columns.values()))
+    return row_of(Task, columns, is_stored=True)
 
 
 def with_locked_zone(tasks: QuerySet[Task]) -> QuerySet[Any]:

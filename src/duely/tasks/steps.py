@@ -15,7 +15,7 @@ from duely.core import records
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import Statement, insertions, this_connection, update
+from duely.core.records import Statement, insertions, row_of, this_connection, update
 from duely.tasks import search
 from duely.tasks.models import Category, Reminder, Task
 from duely.tasks.rules import (
@@ -58,9 +58,9 @@ _BLANK = {field.attname: field.get_default() for field in Task._meta.local_concr
 def new_task(owner_id: UUID, zone: str, fields: Fields, now: datetime) -> Task:
     """The row, not yet stored, of a new task. Raises ValidationFailed (400)."""
     wanted = {**TASK_DEFAULTS, **status_given(fields)}
-    task = Task(**{**_BLANK, "id": fields.get("id") or new_id(), "owner_id": owner_id})
-    task.created_at = task.updated_at = now
-    assign(task, columns_of(task, wanted, zone, now))
+    own = {"id": fields.get("id") or new_id(), "owner_id": owner_id, "created_at": now, "updated_at": now}
+    task = row_of(Task, {**_BLANK, **own}, is_stored=False)
+    vars(task).update(columns_of(task, wanted, zone, now))
     return task
 
 
@@ -81,9 +81,7 @@ def planned(
     """
     wanted = status_given(fields)
     columns = columns_of(task, wanted, zone, now)
-    edited = Task.__new__(Task)  # in a tenth of the time of `copy`
-    vars(edited).update(vars(task))
-    assign(edited, columns)
+    edited = row_of(Task, {**vars(task), **columns}, is_stored=True)
     changes = differences(logged(task), logged(edited))
     refuse_conflict(task, expected, wanted, changes, recent)
     return changes, {name: value for name, value in columns.items() if getattr(task, name) != value}
@@ -342,6 +340,9 @@ def _past(at: datetime, now: datetime) -> datetime | None:
     return now if at <= now else None
 
 
+_PRIORITY_NAMES = {rank: priority.value for rank, priority in PRIORITIES.items()}
+
+
 def logged(task: Task) -> dict[str, Any]:
     """A task's fields as the change log shows them."""
     completed_at, due_at = as_shown((task.completed_at, task.due_at))
@@ -350,7 +351,7 @@ def logged(task: Task) -> dict[str, Any]:
         "description": task.description,
         "status": task.status,
         "completed_at": completed_at,
-        "priority": PRIORITIES[task.priority].value,
+        "priority": _PRIORITY_NAMES[task.priority],
         "due_date": show_due(task.due_on, due_at),
         "category": str(task.category_id) if task.category_id else None,
         "tags": task.tags,
