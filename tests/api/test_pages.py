@@ -351,6 +351,23 @@ def test_a_page_far_behind_costs_at_most_twice_what_the_first_costs(compact: Non
     assert work(lambda: page(me, f"{query}&cursor={behind}")) <= 2 * first + 10
 
 
+@pytest.mark.parametrize("query", ["ordering=due_date", "ordering=-due_date", "status=pending&ordering=due_date"])
+def test_the_last_page_of_undated_tasks_does_not_pass_what_others_have_made_since(compact: None, query: str) -> None:
+    me = Api(alice())
+    fill(me, 1000, due_at=None)
+    fill(Api(bob()), 1000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE tasks_task")
+    cursors: list[str] = []
+    for limit in (*[100] * 9, 90):
+        after = f"&cursor={cursors[-1]}" if cursors else ""
+        cursors.append(page(me, f"{query}&limit={limit}{after}")["pagination"]["next_cursor"])
+    second, last = (
+        work(lambda cursor=cursor: page(me, f"{query}&cursor={cursor}")) for cursor in cursors[:: len(cursors) - 1]
+    )
+    assert last <= 2 * second + 10
+
+
 @pytest.mark.parametrize("query", ["page=100&page_size=100", "page=500", "page=10000&page_size=1"])
 def test_numbered_pages_reach_ten_thousand_rows_deep(query: str) -> None:
     assert page(Api(alice()), query)["data"] == []

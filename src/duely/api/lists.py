@@ -322,17 +322,18 @@ def _parts(order: tuple[OrderTerm, ...], after: tuple[Any, ...] | None) -> Itera
     """The rows behind the one with these values, as parts that follow each other: of each a condition and its order.
 
     An index keeps the rows without a value at one end. So they are a part of their own, but for the first page in
-    ascending order: just as an index has it.
+    ascending order: just as an index has it. They are ordered by that column too, though all have the same: else
+    PostgreSQL may look for them along the primary key, past what others have made since.
     """
     first, *rest = order
     if not first.nullable or (after is None and not first.descending):
         yield (Q() if after is None else _after(order, after)), order
         return
+    order = (first._replace(nullable=False), *rest)
     if after is None or after[0] is not None:
-        order = (first._replace(nullable=False), *rest)
         yield Q((f"{first.column}__isnull", False)) & (Q() if after is None else _after(order, after)), order
     behind = _after(rest, after[1:]) if after is not None and after[0] is None else Q()
-    yield Q((f"{first.column}__isnull", True)) & behind, tuple(rest)
+    yield Q((f"{first.column}__isnull", True)) & behind, order
 
 
 def _after(order: Sequence[OrderTerm], values: Sequence[Any]) -> Q:
