@@ -362,9 +362,8 @@ def test_the_last_page_of_undated_tasks_does_not_pass_what_others_have_made_sinc
     for limit in (*[100] * 9, 90):
         after = f"&cursor={cursors[-1]}" if cursors else ""
         cursors.append(page(me, f"{query}&limit={limit}{after}")["pagination"]["next_cursor"])
-    second, last = (
-        work(lambda cursor=cursor: page(me, f"{query}&cursor={cursor}")) for cursor in cursors[:: len(cursors) - 1]
-    )
+    second = work(lambda: page(me, f"{query}&cursor={cursors[0]}"))
+    last = work(lambda: page(me, f"{query}&cursor={cursors[-1]}"))
     assert last <= 2 * second + 10
 
 

@@ -1,6 +1,6 @@
 """Answers of the API: Django's, made and read at a fifth of the cost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from http.cookies import SimpleCookie
 from typing import Any
@@ -16,10 +16,15 @@ class Headers(ResponseHeaders):
         return isinstance(name, str) and name.lower() in self._store
 
     def __setitem__(self, name: str, value: str | bytes | int) -> None:
-        if isinstance(value, str) and value.isascii() and value.isprintable():
-            self._store[name.lower()] = (name, value)
-        else:
-            super().__setitem__(name, value)
+        self.put([(name, value)])
+
+    def put(self, headers: Iterable[tuple[str, str | bytes | int]]) -> None:
+        """Set several at once."""
+        for name, value in headers:
+            if isinstance(value, str) and value.isascii() and value.isprintable():
+                self._store[name.lower()] = (name, value)
+            else:
+                super().__setitem__(name, value)
 
     def items(self) -> Any:
         """Pairs of name and value."""
@@ -44,14 +49,11 @@ class Answer(HttpResponse):
         self.status_code = status
         self._container = [body]
         self.headers = Headers.__new__(Headers)
-        store = self.headers._store = {}
-        for name, value in (headers or {}).items():
-            if value.isascii() and value.isprintable():
-                store[name.lower()] = (name, value)
-            else:
-                self.headers[name] = value
+        self.headers._store = {}
+        if headers:
+            self.headers.put(headers.items())
         if content_type is not None:
-            store["content-type"] = ("Content-Type", content_type)
+            self.headers._store["content-type"] = ("Content-Type", content_type)
 
     @cached_property
     def cookies(self) -> SimpleCookie:  # type: ignore[override]

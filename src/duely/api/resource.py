@@ -214,7 +214,6 @@ class _Endpoint(Endpoint):
         """Check who asks, read what the method takes, and call it. Of what is raised the guard makes a problem."""
         [check] = cast("list[SyncAuth]", self.metadata.auth)
         parts = [(spec.parser.context_name, spec.parser, spec.model) for spec in self.metadata.component_parsers]
-
         takes_query = any(isinstance(parser, Listed | _OptionsComponent) for _, parser, _ in parts)
 
         def call(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
@@ -364,7 +363,6 @@ class Resource(Controller[Serializer]):
         return Answer(status=HTTPStatus.NO_CONTENT)
 
 
-@cache
 def _refuse_parameters(request: HttpRequest) -> None:
     """Nothing is silently ignored: a query string where none is read is an error."""
     about = "This operation takes no query parameters."

@@ -100,11 +100,10 @@ class JsonFormatter(structlog.stdlib.ProcessorFormatter):
         told["message"] = told.pop("event")
         ordered = _usual_order(self.logger, "", told)
         try:
-            line = msgspec.json.encode(ordered)
-        except (TypeError, ValueError, OverflowError):  # lone surrogates, numbers beyond 64 bits
+            # Whatever the encoding of stdout, a line in ASCII gets through.
+            return msgspec.json.encode(ordered).decode("ascii")
+        except (TypeError, ValueError, OverflowError):  # other letters, lone surrogates, numbers beyond 64 bits
             return json.dumps(ordered, separators=COMPACT)
-        # Whatever the encoding of stdout, a line in ASCII gets through.
-        return line.decode() if line.isascii() else json.dumps(ordered, separators=COMPACT)
 
 
 _AS_THEY_ARE = frozenset({bool, int, float, type(None)})

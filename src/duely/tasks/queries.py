@@ -59,10 +59,7 @@ def all_tasks() -> QuerySet[Task]:
 
 def seen_tasks(actor: Actor) -> Seen:
     """The tasks that this actor may see, without those in the trash."""
-    return Seen(all_tasks, (_LIVE,) if actor.sees_all else (_LIVE, ("owner_id", actor.user_id)))
-
-
-_LIVE = ("deleted_at__isnull", True)
+    return Seen(all_tasks, (LIVE,) if actor.sees_all else (LIVE, ("owner_id", actor.user_id)))
 
 
 def seen_trash(actor: Actor) -> Seen:

@@ -60,7 +60,7 @@ def new_task(owner_id: UUID, zone: str, fields: Fields, now: datetime) -> Task:
     wanted = {**TASK_DEFAULTS, **status_given(fields)}
     own = {"id": fields.get("id") or new_id(), "owner_id": owner_id, "created_at": now, "updated_at": now}
     task = row_of(Task, {**_BLANK, **own}, is_stored=False)
-    vars(task).update(columns_of(task, wanted, zone, now))
+    assign(task, columns_of(task, wanted, zone, now))
     return task
 
 
