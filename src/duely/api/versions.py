@@ -14,8 +14,9 @@ from duely.core.errors import FieldError, MalformedRequest, Refused, ValidationF
 
 ANY_TAG = "*"
 _TAGS = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*(?:,\s*|$))+')
-_ANY_STRENGTH = re.compile(r'"[^"]*"')
-_STRONG = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
+_OPAQUE = re.compile(r'"([^"]*?)(?:--?(?:gzip|deflate|br|zstd))?"')
+"""An entity tag without `W/` and without the suffix of a coding: see `_tags`."""
+_VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 class Versioned(Protocol):
@@ -100,14 +101,18 @@ def has_already(request: HttpRequest, tag: str) -> bool:
     header = request.META.get("HTTP_IF_NONE_MATCH")
     if header is None:
         return False
-    return header.strip() == ANY_TAG or tag in _tags(header, "If-None-Match")
+    return header.strip() == ANY_TAG or tag[1:-1] in _tags(header, "If-None-Match")
 
 
 def _tags(header: str, name: str) -> list[str]:
-    """The entity tags of a header, `W/` left out where it is no matter."""
+    """The entity tags of a header as we sent them, without quotes. Raises MalformedRequest (400).
+
+    A proxy that compresses an answer changes its strong tag "7": nginx, HAProxy, Varnish and Cloudflare to W/"7", Apache
+    and Caddy to "7-gzip" (decision 0037). We send no such tags, so either stands for the tag that was changed.
+    """
     if not _TAGS.fullmatch(header):
         raise MalformedRequest(f'{name} must hold entity tags in quotes, such as "7", or *.')
-    return _ANY_STRENGTH.findall(header)
+    return _OPAQUE.findall(header)
 
 
 def expected(request: HttpRequest, fields: dict[str, Any] | None = None) -> Expected:
@@ -116,5 +121,5 @@ def expected(request: HttpRequest, fields: dict[str, Any] | None = None) -> Expe
     header = request.META.get("HTTP_IF_MATCH")
     if header is None or header.strip() == ANY_TAG:
         return Expected(None, version)
-    _tags(header, "If-Match")
-    return Expected(frozenset(map(int, _STRONG.findall(header))), version)
+    tags = _tags(header, "If-Match")
+    return Expected(frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag)), version)
