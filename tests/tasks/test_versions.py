@@ -43,7 +43,16 @@ def category(api: Api, name: str = "Home") -> dict[str, Any]:
 # If-Match
 
 MATCHES = ['"1"', ' "1" ', '"7", "1"', '"x","1"', 'W/"9", "1"', "*", '"1",']
-MADE_BY_PROXIES = ['W/"1"', '"1-gzip"', '"1-br"', '"1-zstd"', '"1-deflate"', '"1--gzip"', 'W/"1-gzip"', '"9-gzip", W/"1"']
+MADE_BY_PROXIES = [
+    'W/"1"',
+    '"1-gzip"',
+    '"1-br"',
+    '"1-zstd"',
+    '"1-deflate"',
+    '"1--gzip"',
+    'W/"1-gzip"',
+    '"9-gzip", W/"1"',
+]
 MISSES = ['"2"', '"01"', '"1.0"', '""', '"x"', '"-1"', '"' + "9" * 400 + '"']
 MISSES += ['W/"2"', '"2-gzip"', '"2", W/"3"', '"-gzip"', '"1-"', '"1-gzip-gzip"', '"1-x"', '"1gzip"', '"gzip-1"']
 NONSENSE = ["1", '"1', "1, 2", "", '"1" "2"', "W/1", '"a b"', "'1'", '"1"; x']

@@ -107,8 +107,8 @@ def has_already(request: HttpRequest, tag: str) -> bool:
 def _tags(header: str, name: str) -> list[str]:
     """The entity tags of a header as we sent them, without quotes. Raises MalformedRequest (400).
 
-    A proxy that compresses an answer changes its strong tag "7": nginx, HAProxy, Varnish and Cloudflare to W/"7", Apache
-    and Caddy to "7-gzip" (decision 0037). We send no such tags, so either stands for the tag that was changed.
+    A proxy that compresses an answer changes its strong tag "7": nginx, HAProxy, Varnish and Cloudflare to W/"7",
+    Apache and Caddy to "7-gzip" (decision 0037). We send no such tags, so either stands for the tag that was changed.
     """
     if not _TAGS.fullmatch(header):
         raise MalformedRequest(f'{name} must hold entity tags in quotes, such as "7", or *.')
