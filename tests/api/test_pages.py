@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 import pytest_django
@@ -14,6 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, adam, alice, bob, faults
+from contract import Operation, operations
 from duely.core.clock import now
 from duely.core.ids import new_id
 from duely.tasks.models import Task
@@ -386,13 +387,66 @@ def test_page_numbers_are_whole_and_start_at_one(number: str) -> None:
     "query, fields",
     [
         ("page=1&limit=5", {"limit"}),
-        ("page_size=5&limit=5", {"limit"}),
+        ("page=1&limit=5&page_size=20", {"limit"}),
+        ("page_size=5&limit=5", {"page_size"}),
+        ("page_size=5&limit=6", {"page_size"}),
         ("page=1&cursor=x", {"cursor"}),
-        ("page_size=5&cursor=x&limit=5", {"cursor", "limit"}),
+        ("page=1&cursor=x&limit=5", {"cursor", "limit"}),
+        ("page=1&cursor=x&limit=20&page_size=20", {"cursor"}),
+        ("page_size=5&cursor=x", {"page_size"}),
+        ("page_size=5&cursor=x&limit=5", {"page_size"}),
     ],
 )
 def test_cursors_and_page_numbers_do_not_mix(query: str, fields: set[str]) -> None:
     assert faults(refused(Api(alice()), query)) == dict.fromkeys(fields, "conflict")
+
+
+# What clients made from the OpenAPI document send: its defaults, wherever their caller says nothing.
+@pytest.mark.parametrize(
+    "query, limit",
+    [("", 20), ("limit=20", 20), ("limit=20&page_size=20", 20), ("limit=3&page_size=20", 3), ("limit=3", 3)],
+)
+def test_a_page_size_at_its_default_leaves_cursors_alone(query: str, limit: int) -> None:
+    me = Api(alice())
+    newest_first = fill(me, 25)[::-1]
+    first = page(me, query)
+    assert ids(first) == newest_first[:limit]
+    assert first["pagination"]["limit"] == limit
+    second = page(me, f"{query}&cursor={first['pagination']['next_cursor']}")
+    assert ids(second) == newest_first[limit : 2 * limit]
+
+
+@pytest.mark.parametrize(
+    "query, number, size",
+    [
+        ("page=2", 2, 20),
+        ("page=2&limit=20", 2, 20),
+        ("page=2&limit=20&page_size=20", 2, 20),
+        ("page=2&limit=20&page_size=3", 2, 3),
+        ("page=2&page_size=3", 2, 3),
+        ("page_size=20", 1, 20),
+        ("page_size=3", 1, 3),
+        ("page_size=3&limit=20", 1, 3),
+    ],
+)
+def test_a_limit_at_its_default_leaves_page_numbers_alone(query: str, number: int, size: int) -> None:
+    me = Api(alice())
+    newest_first = fill(me, 25)[::-1]
+    found = page(me, query)
+    assert ids(found) == newest_first[(number - 1) * size : number * size]
+    assert (found["pagination"]["page"], found["pagination"]["page_size"]) == (number, size)
+
+
+@pytest.mark.parametrize(
+    "operation", [each for each in operations() if each.name.startswith("list")], ids=lambda each: each.name
+)
+def test_every_list_takes_the_defaults_of_the_document(operation: Operation) -> None:
+    defaults = {
+        each["name"]: each["schema"]["default"] for each in operation.spec["parameters"] if "default" in each["schema"]
+    }
+    assert defaults == {"limit": 20, "page_size": 20}
+    answer = Api(adam()).call("GET", operation.path.removeprefix("/api/v1/") + "?" + urlencode(defaults))
+    assert answer.status_code == 200, answer.content
 
 
 @pytest.mark.parametrize("fields", ["id", "title", "id,title", "title,id", "owner,completed,due_date,version"])
@@ -425,9 +479,7 @@ def test_what_is_costly_is_read_only_for_those_who_ask_for_it(path: str, column:
     assert column not in statements("?fields=id,version" if path != "activity-logs/" else "?fields=id,seq")
 
 
-@pytest.mark.parametrize(
-    "fields", ["", "ID", "id,", "id,nope", "owner.email", "owner__password", "due_at", "tag_keys", "*"]
-)
+@pytest.mark.parametrize("fields", ["", "id,", "id,nope", "owner.email", "owner__password", "due_at", "tag_keys", "*"])
 def test_other_fields_are_refused(fields: str) -> None:
     response = refused(Api(alice()), f"fields={fields}")
     assert faults(response) == {"fields": "unknown_field"}
@@ -446,7 +498,6 @@ def test_other_fields_are_refused(fields: str) -> None:
         "title desc",
         "-title,nope",
         "?",
-        "TITLE",
         "due_at",
         "owner__password",
     ],
@@ -472,10 +523,68 @@ def test_an_unknown_parameter_is_named_with_the_known_ones(path: str) -> None:
         assert known in response.json()["errors"][0]["message"]
 
 
-@pytest.mark.parametrize("name", ["status", "limit", "ordering", "cursor", "page", "fields", "created_at__gte"])
-def test_a_repeated_parameter_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["limit", "cursor", "page", "search", "completed", "due_date", "created_at__gte"])
+def test_a_parameter_of_one_value_is_refused_twice(name: str) -> None:
     response = refused(Api(alice()), f"{name}=1&{name}=1")
     assert faults(response)[name] == "repeated"
+
+
+@pytest.mark.parametrize(
+    "repeated, joined",
+    [
+        ("status=pending&status=completed", "status=pending,completed"),
+        ("status=pending,cancelled&status=completed", "status=pending,cancelled,completed"),
+        ("status__ne=pending&status__ne=completed", "status__ne=pending,completed"),
+        ("tag=a&tag=b", "tag=a,b"),
+        ("ordering=priority&ordering=-title", "ordering=priority,-title"),
+        ("fields=id&fields=title", "fields=id,title"),
+        ("status[]=pending&status[]=completed", "status=pending,completed"),
+        ("status%5B%5D=pending&status=completed", "status=pending,completed"),
+        ("status[]=pending&limit=3", "status=pending&limit=3"),
+    ],
+)
+def test_repeated_parameters_are_as_commas_between_values(repeated: str, joined: str) -> None:
+    me = Api(alice())
+    fill(me, 3, status="pending", tag_keys=["a"], tags=["a"])
+    fill(me, 3, status="completed", completed_at=now(), tag_keys=["b"], tags=["b"])
+    fill(me, 3, status="cancelled")
+    expected = page(me, joined)
+    assert page(me, repeated) == expected
+    assert expected["data"]
+
+
+def test_a_cursor_fits_either_form_of_several_values() -> None:
+    me = Api(alice())
+    fill(me, 9)
+    cursor = cursor_of(me, "limit=3&status=pending,completed")
+    assert ids(page(me, f"limit=3&status=pending&status=completed&cursor={cursor}"))
+
+
+@pytest.mark.parametrize("query, name", [("limit[]=1", "limit[]"), ("colour[]=red", "colour[]"), ("[]=1", "[]")])
+def test_brackets_belong_to_parameters_of_several_values(query: str, name: str) -> None:
+    assert faults(refused(Api(alice()), query)) == {name: "unknown_parameter"}
+
+
+def test_repeated_values_count_towards_the_same_limit() -> None:
+    me = Api(alice())
+    assert me.get(f"tasks/?{'&'.join(['tag=a'] * 50)}").status_code == 200
+    assert faults(refused(me, "&".join(["tag=a"] * 51))) == {"tag": "too_many"}
+
+
+@pytest.mark.parametrize(
+    "query, same",
+    [
+        ("ordering=-Priority,TITLE", "ordering=-priority,title"),
+        ("fields=ID,Title", "fields=id,title"),
+        ("status=PENDING,Completed", "status=pending,completed"),
+        ("priority__gte=High", "priority__gte=high"),
+        ("completed=FALSE", "completed=false"),
+    ],
+)
+def test_words_of_parameters_are_read_in_any_case(query: str, same: str) -> None:
+    me = Api(alice())
+    fill(me, 9)
+    assert page(me, query) == page(me, same)
 
 
 def test_all_bad_parameters_are_named_at_once() -> None:

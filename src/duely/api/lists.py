@@ -150,9 +150,10 @@ class Listing:
         bound: list[tuple[str, str]] = []
         order_text = self.default_order
         query.order = self.default_terms
-        for name, values in params.lists():
+        limit = page_size = None
+        for name, values in self._given(params):
             try:
-                raw = _single(values)
+                raw = _plain(",".join(values) if name in self.arrays else _single(values))
                 if name in self.conditions:
                     declared, suffix = self.conditions[name]
                     query.where.append(declared.condition(suffix, raw, actor))
@@ -164,8 +165,10 @@ class Listing:
                     order_text = raw
                 elif name == "fields":
                     query.fields = self._fields(raw)
-                elif name in ("limit", "page_size"):
-                    query.limit = _bounded(raw, MAX_LIMIT)
+                elif name == "limit":
+                    limit = _bounded(raw, MAX_LIMIT)
+                elif name == "page_size":
+                    page_size = _bounded(raw, MAX_LIMIT)
                 elif name == "page":
                     query.page = _bounded(raw, MAX_DEPTH)
                 elif name != "cursor":
@@ -177,13 +180,29 @@ class Listing:
                 query.order = self._order(order_text)
         except Invalid as fault:
             faults.append(FieldError("ordering", fault.code, fault.message))
-        faults.extend(self._conflicts(params, query))
+        faults.extend(_choose_page(query, params, limit, page_size))
         if faults:
             raise ValidationFailed(*faults)
         query.fingerprint = _fingerprint(self.name, str(actor.id), order_text, *sorted(bound))
         if "cursor" in params:
             query.after = read_cursor(str(params["cursor"]), query.fingerprint, len(query.order))
         return query
+
+    @cached_property
+    def arrays(self) -> frozenset[str]:
+        """The query parameters that take several values, with commas between them or each by itself."""
+        filters = (name for declared in self.filters for name, schema, _ in declared.parameters() if "items" in schema)
+        return frozenset((*filters, "ordering", "fields"))
+
+    def _given(self, params: QueryDict) -> Iterable[tuple[str, list[str]]]:
+        """The query parameters by name. `status[]`, as PHP and axios write a list, is `status`."""
+        if not any(name.endswith("[]") for name in params):
+            return params.lists()
+        merged: dict[str, list[str]] = {}
+        for name, values in params.lists():
+            plain = name.removesuffix("[]")
+            merged.setdefault(plain if plain in self.arrays else name, []).extend(values)
+        return merged.items()
 
     @cached_property
     def known(self) -> tuple[str, ...]:
@@ -197,7 +216,7 @@ class Listing:
         return self._order(self.default_order)
 
     def _fields(self, raw: str) -> frozenset[str]:
-        names = frozenset(raw.split(","))
+        names = frozenset(raw.lower().split(","))
         if unknown := sorted(names - set(self.field_names)):
             raise Invalid("unknown_field", f"No such field: {unknown[0]!r}. Known: {', '.join(self.field_names)}.")
         return names
@@ -205,7 +224,7 @@ class Listing:
     def _order(self, raw: str) -> tuple[OrderTerm, ...]:
         terms: dict[str, OrderTerm] = {}
         for part in raw.split(","):
-            name = part.removeprefix("-")
+            name = part.removeprefix("-").lower()
             if name not in self.orderings:
                 raise Invalid("invalid_choice", f"Order by: {', '.join(self.orderings)}; with - for descending.")
             declared = self.orderings[name]
@@ -216,15 +235,6 @@ class Listing:
         if "id" in terms:  # unique, so nothing behind it counts
             return tuple(order[: order.index(terms["id"]) + 1])
         return (*order, OrderTerm("id", order[0].descending, nullable=False))
-
-    def _conflicts(self, params: QueryDict, query: ListQuery) -> Iterable[FieldError]:
-        if "page" in params or "page_size" in params:
-            for name in ("cursor", "limit"):
-                if name in params:
-                    yield FieldError(name, "conflict", "Use either cursor and limit, or page and page_size.")
-            query.page = query.page or 1
-            if query.page * query.limit > MAX_DEPTH:
-                yield FieldError("page", "out_of_range", f"Pages reach {MAX_DEPTH} rows deep; use cursors beyond.")
 
     def answer(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
         """One page as JSON. Costs one statement; by page number, two; a search has a statement of its own before."""
@@ -301,10 +311,37 @@ def trimmed(item: msgspec.Struct, names: frozenset[str]) -> dict[str, Any]:
 def _single(values: Sequence[object]) -> str:
     if len(values) != 1:
         raise Invalid("repeated", "Give this parameter once; put commas between several values.")
-    raw = str(values[0])
+    return str(values[0])
+
+
+def _plain(raw: str) -> str:
     if not is_plain(raw):
         raise Invalid("invalid_format", "This value holds a control character or is not Unicode.")
     return raw
+
+
+def _choose_page(query: ListQuery, params: QueryDict, limit: int | None, page_size: int | None) -> Iterator[FieldError]:
+    """Decide between a page by cursor and a page by number. limit, page_size: as the request gives them.
+
+    Clients made from the OpenAPI document send `limit=20&page_size=20` with every request: the defaults that it names.
+    So one at its default says nothing while the other is there or `cursor` or `page` decides (decision 0038).
+    """
+    is_default = limit is None or (limit == DEFAULT_LIMIT and page_size != DEFAULT_LIMIT)
+    is_numbered = "page" in params or ("cursor" not in params and page_size is not None and is_default)
+    chosen, other = (page_size, limit) if is_numbered else (limit, page_size)
+    query.limit = chosen or DEFAULT_LIMIT
+    if other not in (None, DEFAULT_LIMIT):
+        yield FieldError("limit" if is_numbered else "page_size", "conflict", _EITHER)
+    if not is_numbered:
+        return
+    if "cursor" in params:
+        yield FieldError("cursor", "conflict", _EITHER)
+    query.page = query.page or 1
+    if query.page * query.limit > MAX_DEPTH:
+        yield FieldError("page", "out_of_range", f"Pages reach {MAX_DEPTH} rows deep; use cursors beyond.")
+
+
+_EITHER = "Use either cursor and limit, or page and page_size."
 
 
 def _bounded(raw: str, highest: int) -> int:

@@ -149,11 +149,16 @@ def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
     names = [sign + name for name in listing.orderings for sign in ("", "-")]
     yield _array("ordering", names, f"Order by these, `-` for descending. Default `{listing.default_order}`.")
     yield _array("fields", list(listing.field_names), "Only these fields of each object.")
-    yield _number("limit", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with.")
+    yield _number("limit", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with, in pages by cursor.")
     about = "`next_cursor` of the page before. Bound to its ordering and filters."
     yield {"name": "cursor", "in": "query", "description": about, "schema": {"type": "string"}}
     yield _number("page", MAX_DEPTH, None, f"A numbered page instead of a cursor, at most {MAX_DEPTH} rows deep.")
-    yield _number("page_size", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with, with `page`.")
+    yield _number(
+        "page_size",
+        MAX_LIMIT,
+        DEFAULT_LIMIT,
+        "How many to answer with, in numbered pages. Alone, or other than its default, it means the first page.",
+    )
 
 
 def _options(model: type[msgspec.Struct]) -> Iterator[dict[str, Any]]:
