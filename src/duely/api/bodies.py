@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from datetime import MAXYEAR, MINYEAR
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -24,6 +25,11 @@ class Invalid(ValueError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def far_year(earliest: int = MINYEAR, latest: int = MAXYEAR) -> Invalid:
+    """The refusal of a date in a year that a field cannot hold."""
+    return Invalid("out_of_range", f"Use a year from {earliest} to {latest}.")
 
 
 _NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

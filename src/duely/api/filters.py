@@ -6,7 +6,7 @@ condition all come from there; no text from the request ever becomes a column na
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Q
 
-from duely.api.bodies import Invalid, is_plain
+from duely.api.bodies import Invalid, far_year, is_plain
 from duely.core.actor import Actor
-from duely.core.clock import parse_day, parse_instant
+from duely.core.clock import OutOfRange, parse_day, parse_instant
 
 MAX_CHOICES = 50
 RANGE = {"gte": "gte", "gt": "gt", "lte": "lte", "lt": "lt"}
@@ -134,16 +134,6 @@ def choice(values: type[Enum]) -> Callable[[str, Actor], Any]:
     return parse
 
 
-def instant(raw: str) -> datetime:
-    """An RFC 3339 instant in UTC. Raises Invalid."""
-    # A plus sign that was not percent-encoded arrives as a blank.
-    text = raw[:-6] + "+" + raw[-5:] if raw[-6:-5] == " " else raw
-    try:
-        return parse_instant(text)
-    except ValueError:
-        raise Invalid("invalid_datetime", "Use 2026-01-31T09:00:00Z, with Z or an offset.") from None
-
-
 @dataclass(frozen=True, slots=True)
 class Span:
     """What a date or an instant in a filter covers: from `start` to before `end`."""
@@ -166,18 +156,37 @@ class Span:
 
 
 def span(raw: str, actor: Actor) -> Span:
-    """A date (that whole day in the caller's time zone) or an instant (that millisecond)."""
+    """A date (that whole day in the caller's time zone) or an instant (that millisecond). Raises Invalid."""
     try:
         if len(raw) == len("2026-01-31"):
-            day = parse_day(raw)
-            zone = ZoneInfo(actor.zone)
-            start = datetime.combine(day, time.min, zone).astimezone(UTC)
-            end = datetime.combine(day + timedelta(days=1), time.min, zone).astimezone(UTC)
-            return Span(start, end)
-        start = instant(raw)
-        return Span(start, start + timedelta(milliseconds=1))
-    except (ValueError, OverflowError):
+            return _span_of_day(parse_day(raw), ZoneInfo(actor.zone))
+        # A plus sign that was not percent-encoded arrives as a blank.
+        start = parse_instant(raw[:-6] + "+" + raw[-5:] if raw[-6:-5] == " " else raw)
+    except OutOfRange:
+        raise far_year() from None
+    except ValueError:
         raise Invalid("invalid_date", "Use 2026-01-31 or 2026-01-31T09:00:00Z.") from None
+    return Span(start, _after(start, timedelta(milliseconds=1)))
+
+
+def _span_of_day(day: date, zone: ZoneInfo) -> Span:
+    """From its first instant to that of the next day, or to the first or last instant that there is."""
+    try:
+        start = datetime.combine(day, time.min, zone).astimezone(UTC)
+    except OverflowError:
+        start = _FIRST
+    try:
+        return Span(start, datetime.combine(day + timedelta(days=1), time.min, zone).astimezone(UTC))
+    except OverflowError:
+        return Span(start, _LAST)
+
+
+def _after(start: datetime, length: timedelta) -> datetime:
+    return start + length if start <= _LAST - length else _LAST
+
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 DATE_OR_INSTANT = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}

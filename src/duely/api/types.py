@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, 
 
 import msgspec
 
-from duely.api.bodies import Invalid, is_plain
-from duely.core.clock import parse_instant
+from duely.api.bodies import Invalid, far_year, is_plain
+from duely.core.clock import OutOfRange, parse_instant
 
 Instant: TypeAlias = Annotated[
     str, msgspec.Meta(extra_json_schema={"format": "date-time", "examples": ["2026-01-31T09:00:00.000Z"]})
@@ -81,5 +81,7 @@ def instant_of(raw: Any, *, example: str) -> datetime:
     """An instant (RFC 3339) with its offset from UTC."""
     try:
         return parse_instant(raw if isinstance(raw, str) else "")
+    except OutOfRange:
+        raise far_year() from None
     except ValueError:
         raise Invalid("invalid_datetime", f"Use {example}, with Z or an offset.") from None

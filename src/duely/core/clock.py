@@ -10,7 +10,13 @@ import msgspec
 
 _encode = msgspec.json.Encoder().encode
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_FAR = re.compile(r"(?:[+-]?\d{5,6}|-\d{4}|0000)-\d\d-\d\d(?:[Tt ].{0,30})?", re.ASCII | re.DOTALL)
+"""A date before the year 1 or after 9999, as ECMAScript and ISO 8601 write it."""
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII)
+
+
+class OutOfRange(ValueError):
+    """A date that is written as it should be, in a year that is not kept here."""
 
 
 def now() -> datetime:
@@ -35,21 +41,28 @@ def as_shown(row: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def parse_day(text: str) -> date:
-    """A date as `2026-01-31`. Raises ValueError for anything else."""
-    if not _DAY.fullmatch(text):
-        raise ValueError(text)
+    """A date as `2026-01-31`. Raises ValueError for anything else, OutOfRange when only its year is at fault."""
+    if not _DAY.fullmatch(text) or text.startswith("0000"):
+        raise _fault(text)
     return date.fromisoformat(text)
 
 
 def parse_instant(text: str) -> datetime:
-    """An RFC 3339 instant (section 5.6; seconds may be left out) in UTC, cut to milliseconds. Raises ValueError."""
-    if not _INSTANT.fullmatch(text):
-        raise ValueError(text)
+    """An RFC 3339 instant (section 5.6; seconds may be left out) in UTC, cut to milliseconds.
+
+    Raises ValueError for anything else, OutOfRange for one that is in no year from 1 to 9999 in UTC.
+    """
+    if not _INSTANT.fullmatch(text) or text.startswith("0000"):
+        raise _fault(text)
     try:
         instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except OverflowError:
-        raise ValueError(text) from None
+        raise OutOfRange(text) from None
     return _cut(instant)
+
+
+def _fault(text: str) -> ValueError:
+    return OutOfRange(text) if _FAR.fullmatch(text) else ValueError(text)
 
 
 def _cut(instant: datetime) -> datetime:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from duely.core.clock import parse_day, parse_instant
+from duely.core.clock import OutOfRange, parse_day, parse_instant
 
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 50
@@ -100,10 +100,13 @@ def placed(due: date, zone: str) -> datetime:
 
 
 def parse_due(text: str) -> date:
-    """`2026-01-31` as a date, or an RFC 3339 instant with an offset as a datetime. Raises ValueError."""
+    """`2026-01-31` as a date, or an RFC 3339 instant with an offset as a datetime.
+
+    Raises ValueError for anything else, OutOfRange for years that a task cannot have.
+    """
     due = parse_instant(text) if len(text) > len("2026-01-31") else parse_day(text)
     if not EARLIEST <= due.year <= LATEST:
-        raise ValueError(text)
+        raise OutOfRange(text)
     return due
 
 

@@ -13,12 +13,12 @@ import msgspec
 from django.db.models import Q
 from msgspec import UNSET, UnsetType
 
-from duely.api.bodies import Invalid, checked
+from duely.api.bodies import Invalid, checked, far_year
 from duely.api.filters import UUID_TEXT, Filter, Order, choices, flags, identifier, moments, text
 from duely.api.lists import Listing, Meta, Pagination, Search
 from duely.api.types import Instant, Parsed, inline_schema, text_of
 from duely.core.actor import Actor
-from duely.core.clock import as_shown, parse_instant, rfc3339
+from duely.core.clock import OutOfRange, as_shown, parse_instant, rfc3339
 from duely.core.errors import FieldError, ValidationFailed
 from duely.tasks import models, queries, quick, rules
 from duely.tasks.queries import TASK_COLUMNS
@@ -73,6 +73,8 @@ class DueDate(Parsed[date]):
         """Check it."""
         try:
             return rules.parse_due(raw if isinstance(raw, str) else "")
+        except OutOfRange:
+            raise far_year(rules.EARLIEST, rules.LATEST) from None
         except ValueError:
             raise Invalid("invalid_date", "Use 2026-01-31 or 2026-01-31T09:00:00Z.") from None
 
@@ -120,6 +122,8 @@ class Reminders(Parsed[list[str]]):
                 rules.parse_offset(text)
                 return text.upper()
             return rfc3339(parse_instant(text))
+        except OutOfRange:
+            raise far_year() from None
         except ValueError:
             raise Invalid("invalid_reminder", "Use -PT30M, -P1D or 2026-01-31T08:00:00Z.") from None
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from duely.api.bodies import Invalid
+from duely.api.bodies import far_year
 from duely.api.types import Parsed, instant_of
 from duely.tasks.rules import EARLIEST, LATEST, Priority, Status
 from duely.tasks.schemas import CategoryName, Color, Description, DueDate, Reminders, Tags, Title
@@ -25,7 +25,7 @@ class At(Parsed[Any]):
         """Check it."""
         at = instant_of(raw, example="2026-01-31T09:00:00Z")
         if not EARLIEST <= at.year <= LATEST:
-            raise Invalid("out_of_range", f"Use a year from {EARLIEST} to {LATEST}.")
+            raise far_year(EARLIEST, LATEST)
         return at
 
 
