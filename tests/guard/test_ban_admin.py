@@ -25,7 +25,8 @@ def browser() -> Client:
 
 
 def old_ban(network: str = "203.0.113.9/32", **columns: Any) -> Ban:
-    return Ban.objects.create(id=new_id(), network=network, created_at=now(), automatic=True, **columns)
+    columns.setdefault("automatic", True)
+    return Ban.objects.create(id=new_id(), network=network, created_at=now(), **columns)
 
 
 def test_the_list_shows_bans_and_finds_them(browser: Client) -> None:
@@ -73,7 +74,7 @@ def test_a_ban_is_made_as_in_the_api(browser: Client) -> None:
     ],
 )
 def test_what_the_api_refuses_the_page_refuses_and_says_so(form: dict[str, str], words: str, browser: Client) -> None:
-    old_ban()
+    old_ban(automatic=False)
     answer = browser.post(f"{PAGE}add/", form)
     assert answer.status_code == 200
     assert words in answer.content.decode()

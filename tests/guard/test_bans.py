@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cast import PASSWORD, V1, Api, adam, alice
+from cast import PASSWORD, V1, Api, adam, alice, bob, person, refresh_token_of, session_of
+from duely.accounts.tokens import mint_access, new_refresh
 from duely.core import clock
 from duely.guard import bans, rules
 from duely.guard.bans import FOR_GOOD, Snapshot
@@ -34,9 +35,16 @@ def come(path: str = f"{V1}tasks/", address: str = THEIRS, **extra: Any) -> Any:
     return Client().get(path, REMOTE_ADDR=address, **extra)
 
 
+FORGED = {"Authorization": "Bearer forged"}
+
+
 def fail(times: int, address: str = THEIRS) -> set[int]:
-    """So many calls without a token; the statuses."""
-    return {come(address=address).status_code for _ in range(times)}
+    """The statuses of that number of calls with an unknown token."""
+    return {come(address=address, headers=FORGED).status_code for _ in range(times)}
+
+
+def post(path: str, body: Any, address: str = THEIRS, **extra: Any) -> Any:
+    return Client().post(f"{V1}{path}", body, content_type="application/json", REMOTE_ADDR=address, **extra)
 
 
 # Who is turned away
@@ -223,42 +231,229 @@ def test_the_ban_is_at_once_and_the_row_comes_with_the_next_turn() -> None:
     assert (ban.network, ban.automatic, ban.created_by) == ("198.51.100.7/32", True, None)
     assert ban.until is not None
     assert ban.until - ban.created_at == timedelta(hours=1)
-    assert ban.reason == "100 refused calls within 10 minutes"
+    assert ban.reason == "100 wrong tokens, passwords or codes within 10 minutes"
     watch.turn()
     assert Ban.objects.count() == 1
 
 
-def test_a_user_behind_the_same_address_is_refused_while_it_stands() -> None:
+def test_a_valid_token_passes_an_automatic_ban() -> None:
     me = Api(alice())
     fail(100)
+
+    assert come(headers=me.headers).status_code == 200
+    assert come(headers=FORGED).json()["code"] == "address_banned"
+    assert come().json()["code"] == "address_banned"
+
+
+def test_a_valid_token_passes_after_the_ban_is_on_record() -> None:
+    """Each process reads the table: what it reads must be the same as what it decided by itself."""
+    me = Api(alice())
+    fail(100)
+    watch.turn()
+    watch.forget()
+    watch.turn()
+
+    assert come("/").status_code == 403
+    assert come(headers=me.headers).status_code == 200
+
+
+def test_a_refresh_token_passes_an_automatic_ban() -> None:
+    token = refresh_token_of(session_of(alice()))
+    fail(100)
+
+    for path in ("auth/token/refresh/", "token/refresh/"):
+        answer = post(path, {"refresh": token})
+        assert answer.status_code == 200
+        token = answer.json()["refresh"]
+    assert post("auth/logout/", {"refresh": token}).status_code == 204
+    assert post("auth/token/refresh/", {"refresh": "dlr_" + "a" * 43}).status_code == 403
+
+
+def test_a_token_opens_nothing_else_to_a_banned_address() -> None:
+    """Otherwise anyone with an account would go on guessing the passwords of others."""
+    me, session = Api(alice()), session_of(bob())
+    fail(100)
+
+    for path in ("auth/login/", "auth/request-otp/", "auth/signup/", "auth/verify-otp/", "auth/token/refresh/"):
+        body = {"username": "bob", "password": PASSWORD, "email": "bob@example.org", "code": "1", "refresh": "dlr_x"}
+        assert post(path, body, headers=me.headers).json()["code"] == "address_banned", path
+    genuine = {"username": refresh_token_of(session), "password": PASSWORD}
+    assert post("auth/login/", genuine).json()["code"] == "address_banned"
+    assert come("/admin/login/", headers=me.headers).status_code == 403
+
+
+def test_a_banned_stranger_costs_no_query_whatever_they_show() -> None:
+    expired = expired_token(alice())
+    fail(100)
+
+    with CaptureQueriesContext(connection) as statements:
+        for headers in ({}, FORGED, {"Authorization": f"Bearer {expired}"}, {"Authorization": "Basic eA=="}):
+            assert come(headers=headers).status_code == 403
+        for body in ({"refresh": "dlr_" + "a" * 43}, {"refresh": "x" * 2000}, {}):
+            assert post("auth/token/refresh/", body).status_code == 403
+    assert len(statements) == 0
+
+
+def test_the_ban_of_an_admin_keeps_out_valid_tokens_too() -> None:
+    me, admin = Api(alice()), Api(adam())
+    fail(100)
+    watch.turn()
+
+    assert admin.post("bans/", {"network": THEIRS}).status_code == 201
+    watch.turn()
+
     assert come(headers=me.headers).status_code == 403
+    refresh = post("auth/token/refresh/", {"refresh": refresh_token_of(session_of(me.user))})
+    assert refresh.json()["code"] == "address_banned"
+    admin.delete(f"bans/{Ban.objects.get(automatic=False).id}/")
+    watch.turn()
+    assert come(headers=me.headers).status_code == 200
+    assert come().status_code == 403
 
 
-@pytest.mark.parametrize("status", [401, 403, 429])
-def test_each_kind_of_refusal_counts(status: int, settings: Any) -> None:
-    settings.RATE_LIMITS = {"login": None, "user": None, "anonymous": Rate(1, 600) if status == 429 else None}
-    settings.SIGNUP_ENABLED = status != 403
+def expired_token(user: Any) -> str:
+    return mint_access(user.id, session_of(user).id, clock.now() - timedelta(hours=1))
 
-    def refused() -> int:
-        if status == 403:
-            body = {"username": "newcomer", "email": "newcomer@example.org", "password": PASSWORD}
-            answer = Client().post(f"{V1}auth/signup/", body, content_type="application/json", REMOTE_ADDR=THEIRS)
-        else:
-            answer = come()
-        code: int = answer.status_code
-        return code
 
-    codes = [refused() for _ in range(100)]
-    assert codes[1:] == [status] * 99
+def wrong_password() -> Any:
+    return post("auth/login/", {"username": "nobody", "password": "wrong"})
+
+
+def wrong_password_on_the_admins_page() -> Any:
+    return Client().post("/admin/login/?next=/admin/", {"username": "adam", "password": "wrong"}, REMOTE_ADDR=THEIRS)
+
+
+ATTACKS = {
+    "unknown access token": lambda: come(headers=FORGED),
+    "unknown refresh token": lambda: post("auth/token/refresh/", {"refresh": "dlr_" + "a" * 43}),
+    "wrong password": wrong_password,
+    "wrong password on the admin's page": wrong_password_on_the_admins_page,
+    "wrong code": lambda: post("auth/verify-otp/", {"email": "nobody@example.org", "code": "000000"}),
+    "wrong code to reset": lambda: post("auth/verify-reset-otp/", {"email": "nobody@example.org", "code": "000000"}),
+    "forged link": lambda: post("auth/verify-email/", {"token": "dlc_" + "a" * 48}),
+    "forged reset token": lambda: post(
+        "auth/reset-password/", {"reset_token": "dlc_" + "a" * 48, "new_password": "a wholly new secret"}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_each_kind_of_guess_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "REFUSALS", Rate(3, 600))
+    for _ in range(2):
+        ATTACKS[name]()
+    assert come("/").status_code == 200
+
+    ATTACKS[name]()
+
     assert come("/").status_code == 403
 
 
-def test_failed_sign_ins_count_in_the_api_and_those_past_the_limit_on_the_admins_page_too(settings: Any) -> None:
-    settings.RATE_LIMITS = {"login": Rate(1, 600), "user": None, "anonymous": None}
-    form = {"username": "adam", "password": "wrong"}
-    for _ in range(101):
-        Client().post("/admin/login/?next=/admin/", form, REMOTE_ADDR=THEIRS)
+@pytest.mark.parametrize("name", ["unknown access token", "wrong password", "wrong password on the admin's page"])
+def test_guesses_beyond_a_limit_count_too(name: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "REFUSALS", Rate(5, 600))
+    settings.RATE_LIMITS = {"login": Rate(1, 600), "user": None, "anonymous": Rate(1, 600)}
+
+    for _ in range(5):
+        ATTACKS[name]()
+
     assert come("/").status_code == 403
+
+
+def ended_session() -> Any:
+    session = session_of(person("carol"))
+    token = mint_access(session.user_id, session.id, clock.now())
+    type(session).objects.update(ended_at=clock.now())
+    return lambda: come(headers={"Authorization": f"Bearer {token}"})
+
+
+def refresh_of_an_ended_session() -> Any:
+    session = session_of(person("carol"))
+    token = refresh_token_of(session)
+    type(session).objects.update(ended_at=clock.now())
+    return lambda: post("auth/token/refresh/", {"refresh": token})
+
+
+def refresh_of_a_session_that_is_gone() -> Any:
+    token = new_refresh()
+    return lambda: post("auth/token/refresh/", {"refresh": token})
+
+
+def expired_access() -> Any:
+    token = expired_token(person("carol"))
+    return lambda: come(headers={"Authorization": f"Bearer {token}"})
+
+
+def sign_up_where_there_is_none() -> Any:
+    body = {"username": "newcomer", "email": "newcomer@example.org", "password": PASSWORD}
+    return lambda: post("auth/signup/", body)
+
+
+MISTAKES = {
+    "no token": lambda: come,
+    "expired access token": expired_access,
+    "access token of an ended session": ended_session,
+    "refresh token of an ended session": refresh_of_an_ended_session,
+    "refresh token of a session that is gone": refresh_of_a_session_that_is_gone,
+    "sign-up where there is none": sign_up_where_there_is_none,
+}
+
+
+@pytest.mark.parametrize("limited", [False, True], ids=["", "beyond the limit"])
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_of_a_client_bans_nobody(
+    name: str, limited: bool, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "REFUSALS", Rate(3, 600))
+    settings.SIGNUP_ENABLED = False
+    rate = Rate(2, 600) if limited else None
+    settings.RATE_LIMITS = {"login": None, "user": rate, "anonymous": rate}
+    mistake = MISTAKES[name]()
+
+    codes = [mistake().status_code for _ in range(6)]
+
+    assert codes[:2] in ([401, 401], [403, 403])
+    assert codes[-1] == (429 if limited else codes[0])
+    assert come("/").status_code == 200
+
+
+def test_an_office_refreshes_within_one_minute(settings: Any) -> None:
+    settings.RATE_LIMITS = {"login": None, "user": Rate(50, 60), "anonymous": Rate(10, 60)}
+    tokens = [refresh_token_of(session_of(person(f"member{number}"))) for number in range(14)]
+
+    assert [post("auth/token/refresh/", {"refresh": token}).status_code for token in tokens] == [200] * 14
+
+
+def test_expired_tokens_of_an_office_spend_nothing_of_others(settings: Any) -> None:
+    settings.RATE_LIMITS = {"login": None, "user": Rate(50, 60), "anonymous": Rate(10, 60)}
+    expired = [expired_token(person(f"member{number}")) for number in range(14)]
+
+    codes = [come(headers={"Authorization": f"Bearer {token}"}).status_code for token in expired]
+
+    assert codes == [401] * 14
+
+
+def test_a_session_that_refreshes_on_and_on_is_limited(settings: Any) -> None:
+    settings.RATE_LIMITS = {"login": None, "user": Rate(3, 60), "anonymous": None}
+    token, codes = refresh_token_of(session_of(alice())), []
+
+    for _ in range(4):
+        answer = post("auth/token/refresh/", {"refresh": token})
+        codes.append(answer.status_code)
+        token = answer.json().get("refresh", token)
+
+    assert codes == [200, 200, 200, 429]
+
+
+def test_one_refresh_token_on_and_on_costs_few_queries(settings: Any) -> None:
+    settings.RATE_LIMITS = {"login": None, "user": Rate(3, 60), "anonymous": None}
+    token = new_refresh()
+    for _ in range(4):
+        post("auth/token/refresh/", {"refresh": token})
+
+    with CaptureQueriesContext(connection) as statements:
+        assert post("auth/token/refresh/", {"refresh": token}).status_code == 429
+    assert len(statements) == 0
 
 
 def test_what_a_signed_in_user_is_refused_does_not_count(settings: Any) -> None:
@@ -288,7 +483,7 @@ def test_calls_that_trickle_in_are_no_attack(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_ipv6_address_is_banned_with_its_64() -> None:
     for number in range(100):
-        come(address=f"2001:db8:1:2::{number:x}")
+        fail(1, address=f"2001:db8:1:2::{number:x}")
     watch.turn()
     assert Ban.objects.get().network == "2001:db8:1:2::/64"
     assert come(address="2001:db8:1:2:ffff::1").status_code == 403
@@ -312,7 +507,7 @@ def test_a_trusted_proxy_is_never_banned_by_itself(settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("198.51.100.0/24")]
     assert fail(150) == {401}
     for _ in range(100):
-        come(headers={"X-Forwarded-For": "203.0.113.9"})
+        come(headers={**FORGED, "X-Forwarded-For": "203.0.113.9"})
     watch.turn()
     assert Ban.objects.get().network == "203.0.113.9/32"
     assert come().status_code == 401
@@ -320,7 +515,7 @@ def test_a_trusted_proxy_is_never_banned_by_itself(settings: Any) -> None:
 
 def test_a_forged_header_gets_nobody_else_banned() -> None:
     for _ in range(100):
-        come(headers={"X-Forwarded-For": "203.0.113.9"})
+        come(headers={**FORGED, "X-Forwarded-For": "203.0.113.9"})
     assert come("/", "203.0.113.9").status_code == 200
     assert come("/").status_code == 403
 

@@ -120,7 +120,7 @@ def test_an_automatic_ban_gets_its_real_end_when_it_is_written(boss: Api) -> Non
     actions.ban_automatically(network=NETWORK, now=now() - timedelta(hours=2))
     for _ in range(100):
         bans.count_refusal(actions.anonymous(_origin()).origin)
-    first = bans.standing.end_of(NETWORK[0], now())
+    first = bans.automatic.end_of(NETWORK[0], now())
     watch.turn()
     (written,) = Ban.objects.filter(until__gt=now())
     assert first is not None

@@ -25,7 +25,9 @@ class AdminBackend(BaseBackend):
             return actions.sign_in_to_admin(
                 actor=anonymous(origin_of(request)), login=username, password=password, now=clock.now()
             )
-        except (actions.InvalidCredentials, actions.EmailNotVerified):
+        except (actions.InvalidCredentials, actions.EmailNotVerified) as refused:
+            if request is not None:
+                request.looks_like_attack = refused.looks_like_attack  # type: ignore[attr-defined]
             return None
 
     def get_user(self, user_id: UUID) -> User | None:

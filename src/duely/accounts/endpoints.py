@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from duely.accounts import actions
 from duely.accounts.access import require, require_management, session_for, user_for
 from duely.accounts.actions import Grant
+from duely.accounts.auth import BY_REFRESH_TOKEN
 from duely.accounts.queries import own_sessions, visible_users
 from duely.accounts.rules import PROFILE_DEFAULTS, Permission
 from duely.accounts.schemas import (
@@ -174,7 +175,13 @@ class PasswordResets(Auth):
 class TokenRefresh(Auth):
     """The next tokens of a session."""
 
-    @operation(TokenPair, name="refreshToken", refuses=[actions.InvalidRefreshToken], public=True)
+    @operation(
+        TokenPair,
+        name="refreshToken",
+        refuses=[actions.InvalidRefreshToken],
+        public=True,
+        limit=BY_REFRESH_TOKEN,
+    )
     def post(self, parsed_body: Body[Refresh]) -> HttpResponse:
         """Exchange a refresh token for a new pair. A used one that comes again ends its session."""
         return self.show_pair(actions.refresh(actor=self.actor, token=parsed_body.refresh, now=clock.now()))
@@ -183,7 +190,7 @@ class TokenRefresh(Auth):
 class LogOuts(Auth):
     """Ends of sessions."""
 
-    @operation(None, name="logOut", status=204, public=True)
+    @operation(None, name="logOut", status=204, public=True, limit=BY_REFRESH_TOKEN)
     def post(self, parsed_body: Body[Refresh]) -> HttpResponse:
         """End the session of a refresh token. An unknown token is no error."""
         actions.sign_out(actor=self.actor, token=parsed_body.refresh, now=clock.now())

@@ -1,7 +1,8 @@
 """Access and refresh tokens: making them, reading them. Nothing here asks the database.
 
-Access tokens are JWTs (RFC 7519, RFC 9068). Refresh tokens are random text; each has one successor, which follows
-from it by HMAC. So within the grace period the same successor can be answered again although only hashes are stored.
+Access tokens are JWTs (RFC 7519, RFC 9068). A refresh token is 24 random bytes and a tag of 8 bytes, by which a genuine
+one is told from a forged one without a query. Each has one successor, which follows from it by HMAC. So within the
+grace period the same successor can be answered again although only hashes are stored.
 """
 
 import base64
@@ -32,6 +33,10 @@ CLAIMS: Final = frozenset({"iss", "aud", "typ", "sub", "sid", "iat", "exp"})
 LONGEST_TOKEN: Final = 1024
 CLOCK_SKEW_SECONDS: Final = 30
 REMEMBERED_TOKENS: Final = 4096
+REFRESH: Final = "refresh"
+REFRESH_BYTES: Final = 24
+TAG_BYTES: Final = 8
+"""Enough for a filter before the database: what counts is the hash that is stored."""
 
 _JWT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII)
 _REFRESH = re.compile(r"dlr_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -45,6 +50,11 @@ class AccessClaims:
     session_id: UUID
     issued_at: int
     expires_at: int
+
+    def work_at(self, now: datetime) -> bool:
+        """Whether the token has not run out, and was not made in the future."""
+        seconds = now.timestamp()
+        return self.expires_at > seconds and self.issued_at <= seconds + CLOCK_SKEW_SECONDS
 
 
 def access_lifetime() -> timedelta:
@@ -72,18 +82,14 @@ def mint_access(user_id: UUID, session_id: UUID, now: datetime) -> str:
     return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": key_id(key), "typ": HEADER_TYPE})
 
 
-def read_access(token: str, now: datetime) -> AccessClaims:
-    """The claims of an access token that `mint_access` made and that has not run out.
+def genuine_access(token: str) -> AccessClaims:
+    """The claims of an access token that `mint_access` made, also of one that has run out.
 
     Raises NotAuthenticated (401) for anything else, whatever is wrong with it.
     """
     if len(token) > LONGEST_TOKEN:
         raise NotAuthenticated
-    claims = _verified(token, accepted_keys(ACCESS))
-    seconds = now.timestamp()
-    if claims.expires_at <= seconds or claims.issued_at > seconds + CLOCK_SKEW_SECONDS:
-        raise NotAuthenticated
-    return claims
+    return _verified(token, accepted_keys(ACCESS))
 
 
 def key_id(key: bytes) -> str:
@@ -170,23 +176,48 @@ def _seconds(claim: object) -> int:
 
 
 def new_refresh() -> str:
-    """The first refresh token of a session: 256 random bits."""
-    return "dlr_" + secrets.token_urlsafe(32)
+    """The first refresh token of a session: 192 random bits and a tag."""
+    return _tagged(current_key(REFRESH), secrets.token_bytes(REFRESH_BYTES))
 
 
 def next_refresh(token: str) -> str:
     """The successor of a refresh token, by the current key."""
-    return _successor(current_key("refresh"), token)
+    return _successor(current_key(REFRESH), token)
 
 
 def possible_successors(token: str) -> list[str]:
     """The successors of a refresh token by every accepted key: a change of keys may lie between its two uses."""
-    return [_successor(key, token) for key in accepted_keys("refresh")]
+    keys = accepted_keys(REFRESH)
+    return [*(_successor(key, token) for key in keys), *(_untagged_successor(key, token) for key in keys)]
+
+
+def is_genuine_refresh(token: str) -> bool:
+    """Whether this is a refresh token of ours by its tag; it may be used or over. Tokens from before there were tags
+    do not look genuine, although they work.
+    """
+    if not is_refresh(token):
+        return False
+    content = base64.urlsafe_b64decode(token.removeprefix("dlr_") + "=")
+    body, tag = content[:REFRESH_BYTES], content[REFRESH_BYTES:]
+    return any(hmac.compare_digest(tag, _tag(key, body)) for key in accepted_keys(REFRESH))
 
 
 def _successor(key: bytes, token: str) -> str:
+    return _tagged(key, hmac.digest(key, token.encode(), hashlib.sha256)[:REFRESH_BYTES])
+
+
+def _untagged_successor(key: bytes, token: str) -> str:
+    """As the version before tags made it: both may serve one session while nodes are upgraded one after the other."""
     digest = hmac.digest(key, token.encode(), hashlib.sha256)
     return "dlr_" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _tagged(key: bytes, body: bytes) -> str:
+    return "dlr_" + base64.urlsafe_b64encode(body + _tag(key, body)).decode().rstrip("=")
+
+
+def _tag(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, b"tag:" + body, hashlib.sha256)[:TAG_BYTES]
 
 
 def is_refresh(token: str) -> bool:
@@ -195,5 +226,5 @@ def is_refresh(token: str) -> bool:
 
 
 def digest(token: str) -> str:
-    """What is stored of a refresh token. A plain hash is enough for 256 random bits."""
+    """What is stored of a refresh token. A plain hash is enough for 192 random bits."""
     return hashlib.sha256(token.encode()).hexdigest()

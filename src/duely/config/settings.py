@@ -63,7 +63,8 @@ RATE_LIMITS = {
 LARGE_BODIES = {"/api/v1/import/": 256 * 1024 * 1024}
 CORS_ALLOWED_ORIGINS = _read.origins("CORS_ALLOWED_ORIGINS")
 REDIS_URL = _read.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
-LIMIT_PUBLIC = "duely.guard.limits.limit_address"
+LIMIT_PUBLIC = "duely.accounts.auth.limit_public"
+SHOWS_TOKEN = "duely.accounts.auth.shows_token"  # noqa: S105
 
 # Database
 

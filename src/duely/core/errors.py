@@ -27,11 +27,14 @@ class Refused(Exception):
     Class attributes: `code` (stable, documented), `status` (HTTP) and `title` (what is wrong, the
     same for each occurrence). `detail` says what is wrong this time and what to do next.
     `headers` go on the answer; `extra` are further members of the problem document.
+    `looks_like_attack`: a forged or unknown token, a wrong password or a wrong code. Only these refusals of callers
+    who are not signed in count towards an automatic ban (decision 0029).
     """
 
     code: ClassVar[str]
     status: ClassVar[int]
     title: ClassVar[str]
+    looks_like_attack = False
 
     def __init__(
         self,
@@ -113,8 +116,9 @@ class AddressBanned(Refused):
     status = 403
     title = "Your address is banned."
 
-    def __init__(self, until: str | None) -> None:
+    def __init__(self, until: str | None, *, is_automatic: bool = False) -> None:
         super().__init__(f"It is until {until}." if until else "Ask an administrator.")
+        self.is_automatic = is_automatic
 
 
 class MethodNotAllowed(Refused):

@@ -24,7 +24,9 @@ from duely.guard.models import Ban
 from duely.guard.queries import earlier_automatic, lock_network, standing_bans
 from duely.guard.rules import LimitHit, Network
 
-AUTOMATIC_REASON = f"{rules.REFUSALS.limit} refused calls within {rules.REFUSALS.seconds // 60} minutes"
+AUTOMATIC_REASON = (
+    f"{rules.REFUSALS.limit} wrong tokens, passwords or codes within {rules.REFUSALS.seconds // 60} minutes"
+)
 KEEP_BANS = timedelta(days=90)
 """For how long a ban that is over stays on record."""
 
@@ -42,17 +44,18 @@ def ban_address(
     *, actor: Actor, network: Network, reason: str = "", until: datetime | None = None, now: datetime
 ) -> Ban:
     """Keep out everyone of a network, until a time or, with None, for good. Works at once in this process, and in the
-    others within a second.
+    others within a second. Unlike an automatic ban of the same network, which may stand beside it, this one also keeps
+    out callers with a valid token.
 
-    Raises Forbidden (403), AlreadyExists (409) while a ban of the same network stands, ValidationFailed (400) for a
-    network that is too wide or that nobody may ban, and for a time that is over. Records security.ip_banned.
+    Raises Forbidden (403), AlreadyExists (409) while an admin's ban of the same network stands, ValidationFailed (400)
+    for a network that is too wide or that nobody may ban, and for a time that is over. Records security.ip_banned.
     """
     require_management(actor)
     faults = [*_faults_of_network(network, actor), *_faults_of_end(until, now)]
     if faults:
         raise ValidationFailed(*faults)
     lock_network(network)
-    if standing_bans(now).filter(network=str(network)).exists():
+    if standing_bans(now).filter(network=str(network), automatic=False).exists():
         raise AlreadyExists(
             f"{network} is banned already.",
             errors=[FieldError("network", "already_exists", "Change or lift the ban that stands.")],
@@ -65,14 +68,15 @@ def ban_address(
 
 @transaction.atomic
 def ban_automatically(*, network: Network, now: datetime) -> None:
-    """Keep out an address that was refused too often: for an hour, and twice as long each time within seven days.
+    """Keep out strangers from an address that sent too many wrong tokens, passwords or codes: for an hour, and twice
+    as long each time within seven days. Callers with a valid token still pass.
 
     When a ban of it stands, nothing more is done: another process was quicker. Records security.ip_banned.
     """
     lock_network(network)
     known = standing_bans(now).filter(network=str(network)).first()
     if known is not None:
-        _on_commit_put(network, known.until)
+        _on_commit_put(network, known)
         return
     until = now + rules.ban_time(earlier_automatic(str(network), now))
     ban = _new_ban(network, AUTOMATIC_REASON, until, now)
@@ -96,7 +100,7 @@ def change_ban(*, actor: Actor, ban_id: UUID, fields: Mapping[str, Any], now: da
     if columns:
         changes = {name: [*as_shown((getattr(ban, name), new))] for name, new in columns.items()}
         record(actor, "security.ban_changed", ban, at=now, changes=changes, write=update(ban, columns))
-        _on_commit_put(rules.parse_network(ban.network), ban.until)
+        _on_commit_put(rules.parse_network(ban.network), ban)
     return ban
 
 
@@ -112,7 +116,7 @@ def lift_ban(*, actor: Actor, ban_id: UUID, now: datetime) -> None:
     changes = {"lifted_at": [None, rfc3339(now)]}
     record(actor, "security.ban_lifted", ban, at=now, changes=changes, write=update(ban, {"lifted_at": now}))
     network = rules.parse_network(ban.network)
-    transaction.on_commit(lambda: bans.standing.drop(network))
+    transaction.on_commit(lambda: bans.snapshot(is_automatic=ban.automatic).drop(network))
 
 
 @transaction.atomic
@@ -169,11 +173,11 @@ def _insert(ban: Ban, network: Network, actor: Actor | None, now: datetime) -> N
     columns = ("network", "reason", "until", "automatic")
     changes = {name: [*as_shown((None, value))] for name in columns if (value := getattr(ban, name)) not in (None, "")}
     record(actor, "security.ip_banned", ban, at=now, changes=changes, write=insertion(ban))
-    _on_commit_put(network, ban.until)
+    _on_commit_put(network, ban)
 
 
-def _on_commit_put(network: Network, until: datetime | None) -> None:
-    transaction.on_commit(lambda: bans.standing.put(network, until))
+def _on_commit_put(network: Network, ban: Ban) -> None:
+    transaction.on_commit(lambda: bans.snapshot(is_automatic=ban.automatic).put(network, ban.until))
 
 
 def _target(hit: LimitHit) -> Nobody:

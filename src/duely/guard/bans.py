@@ -1,4 +1,4 @@
-"""Who is kept out: the bans that stand, in memory where every request looks, and the count that leads to new ones.
+"""The bans that stand, in memory where every request looks, and the count that leads to automatic ones.
 
 Nothing here asks the database. `duely.guard.watch` keeps it in line with the table.
 """
@@ -84,23 +84,35 @@ class Wanted(NamedTuple):
 
 
 standing = Snapshot()
+"""Bans that an admin made. They keep everybody out."""
+automatic = Snapshot()
+"""Bans made by `count_refusal`. Callers who show a valid token pass them (decision 0029)."""
 _refusals = Memory(most_keys=MOST_COUNTED)
 _wanted: deque[Wanted] = deque()
 
 
 def refusal(ip: str | None) -> AddressBanned | None:
-    """What to tell a caller from this address; None for those who are let in."""
-    address = None if standing.is_empty() else rules.parse_address(ip or "")
+    """The refusal for callers from this address, None when no ban stands. The ban of an admin counts first."""
+    if standing.is_empty() and automatic.is_empty():
+        return None
+    address = rules.parse_address(ip or "")
     if address is None:
         return None
-    end = standing.end_of(address, clock.now())
+    now = clock.now()
+    admins_end = standing.end_of(address, now)
+    end = admins_end or automatic.end_of(address, now)
     if end is None or rules.is_never_banned(ipaddress.ip_network(address), settings.TRUSTED_PROXIES):
         return None
-    return AddressBanned(None if end == FOR_GOOD else clock.rfc3339(end))
+    return AddressBanned(None if end == FOR_GOOD else clock.rfc3339(end), is_automatic=admins_end is None)
+
+
+def snapshot(*, is_automatic: bool) -> Snapshot:
+    """The snapshot that holds bans of this kind."""
+    return automatic if is_automatic else standing
 
 
 def count_refusal(origin: Origin) -> None:
-    """Note that someone without a valid token was refused. The last of too many bans the address in this process."""
+    """Count a refusal that looks like an attack. The last of too many bans the address in this process."""
     network = rules.counted_network(origin.ip)
     if network is None or rules.is_spared(network, settings.TRUSTED_PROXIES):
         return
@@ -108,10 +120,11 @@ def count_refusal(origin: Origin) -> None:
         return
     begin_anew(network)
     now = clock.now()
-    standing.put(network, now + rules.FIRST_BAN)
+    automatic.put(network, now + rules.FIRST_BAN)
     if len(_wanted) < MOST_WANTED:
         _wanted.append(Wanted(network, now))
-    log.warning("address banned after many refused calls", network=str(network), request_id=origin.request_id)
+    about = "address banned after many wrong tokens, passwords or codes"
+    log.warning(about, network=str(network), request_id=origin.request_id)
 
 
 def begin_anew(network: Network) -> None:
@@ -132,5 +145,6 @@ def recorded() -> None:
 def forget() -> None:
     """Begin anew in this process, as after a start. For tests."""
     standing.replace([])
+    automatic.replace([])
     _refusals.clear()
     _wanted.clear()

@@ -35,6 +35,18 @@ def limit_user(request: HttpRequest, user_id: UUID) -> None:
     _limit(request, Scope.USER, str(user_id), user_id)
 
 
+def limit_token(request: HttpRequest, token: str) -> None:
+    """Count a request that shows a genuine refresh token, before the database is asked. Raises RateLimited (429)."""
+    _limit(request, Scope.USER, f"token:{token}")
+
+
+def limit_refresh(user_id: UUID, origin: Origin) -> None:
+    """Count the exchange of a refresh token as a request of its user. Raises RateLimited (429)."""
+    standing = spend(Scope.USER, str(user_id), user_id=user_id, origin=origin)
+    if standing is not None and not standing.is_allowed:
+        raise RateLimited(standing.retry_after)
+
+
 def limit_mailbox(key: str, origin: Origin) -> None:
     """Count a mail that someone asks us to send to this address, whoever asks. Raises RateLimited (429)."""
     standing = spend(Scope.OTP, f"mailbox:{key}", origin=origin)

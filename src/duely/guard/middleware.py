@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.module_loading import import_string
 
 from duely.api.problems import problem, refusal
 from duely.api.routes import resolved
@@ -49,13 +50,15 @@ def guarded(request: HttpRequest, pages: Handler) -> tuple[HttpResponseBase, lis
     origin = request_origin(request)
     request.origin = origin  # type: ignore[attr-defined]
     banned = bans.refusal(origin.ip)
-    if banned is not None:
+    if banned is not None and not _may_pass(request, banned):
         response = turn_away(request, banned)
     else:
+        # Whoever passes by a token is still turned away from what does not check that token.
+        request.banned = banned  # type: ignore[attr-defined]
         response = answer_api(request) if rules.is_api(request.path_info) else pages(request)
     more = headers.missing(request, response)
     standing: Standing | None = getattr(request, "standing", None)
-    if banned is None and is_unwelcome(request, response, standing):
+    if banned is None and looks_like_attack(request, standing):
         bans.count_refusal(origin)
     if standing is not None:
         more += standing.headers()
@@ -74,14 +77,25 @@ def turn_away(request: HttpRequest, banned: errors.AddressBanned) -> HttpRespons
     )
 
 
-def is_unwelcome(request: HttpRequest, response: HttpResponseBase, standing: Standing | None) -> bool:
-    """Whether someone without a valid token was refused here. Who shows a genuine one has limits of their own."""
-    actor: Actor | None = getattr(request, "actor", None)
-    if actor is not None and actor.id is not None:
-        return False
-    if standing is not None and not standing.is_allowed:
-        return standing.scope is not Scope.USER
-    return rules.is_api(request.path_info) and response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+def _may_pass(request: HttpRequest, banned: errors.AddressBanned) -> bool:
+    """Whether a caller gets past a ban by a token. Asks no database: a banned stranger costs no query."""
+    return banned.is_automatic and rules.is_api(request.path_info) and _shows_token()(request)
+
+
+@cache
+def _shows_token() -> Callable[[HttpRequest], bool]:
+    return cast("Callable[[HttpRequest], bool]", import_string(setting("SHOWS_TOKEN")))
+
+
+def looks_like_attack(request: HttpRequest, standing: Standing | None) -> bool:
+    """Whether this was a guess at a token, a password or a code, or a try beyond the limit of such guesses.
+
+    A call without a token, with an expired one or beyond another limit is a mistake of a client: it bans nobody, since
+    many people may share its address (decision 0029).
+    """
+    if standing is not None and not standing.is_allowed and standing.scope is Scope.LOGIN:
+        return True
+    return getattr(request, "looks_like_attack", False)
 
 
 def answer_api(request: HttpRequest) -> HttpResponseBase:
@@ -96,7 +110,10 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         view, kwargs = resolved(path)
         response: HttpResponseBase = view(request, **kwargs)
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
-        response = problem(refusal(fault, request), request)
+        refused = refusal(fault, request)
+        if refused.looks_like_attack:
+            request.looks_like_attack = True  # type: ignore[attr-defined]  # counted in `guarded`
+        response = problem(refused, request)
     return finished(response, request)
 
 

@@ -33,9 +33,10 @@ def standing_bans(now: datetime) -> QuerySet[Ban]:
     return Ban.objects.filter(_standing(now))
 
 
-def ends_of(networks: Collection[str], now: datetime) -> dict[str, datetime | None]:
-    """Those of these networks that are banned, and until when."""
-    return dict(standing_bans(now).filter(network__in=networks).values_list("network", "until"))
+def ends_of(networks: Collection[str], now: datetime) -> dict[tuple[str, bool], datetime | None]:
+    """When the bans of these networks end, by network and whether the ban is automatic."""
+    rows = standing_bans(now).filter(network__in=networks).values_list("network", "automatic", "until")
+    return {(network, is_automatic): until for network, is_automatic, until in rows}
 
 
 def lock_network(network: Network) -> None:

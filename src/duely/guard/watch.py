@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Collection
+from datetime import datetime
 
 import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
@@ -114,7 +115,12 @@ class Watch:
         self._seen = last
 
     def _read_all(self) -> None:
-        bans.standing.replace(queries.standing_bans(clock.now()).values_list("network", "until"))
+        rows = queries.standing_bans(clock.now()).values_list("network", "until", "automatic")
+        by_kind: dict[bool, list[tuple[str, datetime | None]]] = {False: [], True: []}
+        for network, until, is_automatic in rows:
+            by_kind[is_automatic].append((network, until))
+        for is_automatic, ends in by_kind.items():
+            bans.snapshot(is_automatic=is_automatic).replace(ends)
         self._loaded_at = time.monotonic()
 
 
@@ -123,10 +129,12 @@ def _read_some(changed: Collection[str]) -> None:
     for text in changed:
         network = parse_network(text)
         bans.begin_anew(network)
-        if text in ends:
-            bans.standing.put(network, ends[text])
-        else:
-            bans.standing.drop(network)
+        for is_automatic in (False, True):
+            snapshot = bans.snapshot(is_automatic=is_automatic)
+            if (text, is_automatic) in ends:
+                snapshot.put(network, ends[text, is_automatic])
+            else:
+                snapshot.drop(network)
 
 
 watch = Watch()

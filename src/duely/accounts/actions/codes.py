@@ -31,6 +31,7 @@ class InvalidCode(Refused):
 
     code = "invalid_code"
     status = 400
+    looks_like_attack = True
     title = "The code does not work."
 
     def __init__(self) -> None:

@@ -28,8 +28,9 @@ class InvalidToken(Refused):
     status = 400
     title = "The token does not work any more."
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_forged: bool = False) -> None:
         super().__init__("Ask for a new one.")
+        self.looks_like_attack = is_forged
 
 
 def request_verification(*, actor: Actor, user: User, now: datetime) -> None:
@@ -74,7 +75,7 @@ def verify_email(*, actor: Actor, token: str, now: datetime) -> User:
     """
     found = codes.read_token(token, BY_LINK)
     if found is None:
-        raise InvalidToken
+        raise InvalidToken(is_forged=True)
     purpose, row_id = found
     try:
         with transaction.atomic():

@@ -82,7 +82,9 @@ def reset_password(*, actor: Actor, reset_token: str, new_password: str, now: da
     the token as it is. Records auth.password_reset.
     """
     read = codes.read_token(reset_token, [Purpose.RESET_TOKEN])
-    code = queries.usable_code(read[1], now) if read else None
+    if read is None:
+        raise InvalidToken(is_forged=True)
+    code = queries.usable_code(read[1], now)
     if code is None or code.user is None:
         raise InvalidToken
     if fault := rules.password_fault(new_password, code.user):

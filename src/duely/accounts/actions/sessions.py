@@ -17,6 +17,7 @@ from duely.core.actor import Actor
 from duely.core.errors import Refused
 from duely.core.ids import new_id
 from duely.core.records import insertion, update
+from duely.guard.limits import limit_refresh
 
 PASSWORD = "password"  # noqa: S105 - the way of signing in, in the change log
 
@@ -26,6 +27,7 @@ class InvalidCredentials(Refused):
 
     code = "invalid_credentials"
     status = 401
+    looks_like_attack = True
     title = "The name, the address or the password is wrong."
 
     def __init__(self) -> None:
@@ -39,8 +41,9 @@ class InvalidRefreshToken(Refused):
     status = 401
     title = "The refresh token does not work any more."
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_unknown: bool = False) -> None:
         super().__init__("Sign in again.", headers={"WWW-Authenticate": "Bearer"})
+        self.looks_like_attack = is_unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +136,14 @@ def refresh(*, actor: Actor, token: str, now: datetime) -> Grant:
 
     Within REFRESH_GRACE_SECONDS the same successor is answered again while that is unused, for clients that lost
     the first answer. Any other second use ends the session (RFC 9700 section 4.14.2). Raises InvalidRefreshToken
-    (401). Records auth.token_reuse_detected, which stays although this raises; an ordinary exchange, every ten
-    minutes for each device, would only bury what people look for in the log.
+    (401), RateLimited (429) beyond the user's limit. Records auth.token_reuse_detected, which stays although this
+    raises; an ordinary exchange, every ten minutes for each device, would only bury what people look for in the log.
     """
     found = queries.refresh_token(tokens.digest(token)) if tokens.is_refresh(token) else None
-    if found is None or not found.session.is_live(now) or not found.session.user.is_active:
+    if found is None:
+        raise InvalidRefreshToken(is_unknown=not tokens.is_genuine_refresh(token))
+    limit_refresh(found.session.user_id, actor.origin)
+    if not found.session.is_live(now) or not found.session.user.is_active:
         raise InvalidRefreshToken
     successor = tokens.next_refresh(token)
     if found.used_at is None and _rotate(found, successor, now):
