@@ -159,3 +159,92 @@ def test_a_head_that_comes_in_small_pieces_is_refused_when_it_has_become_too_lar
         with suppress(ConnectionError):
             assert connection.recv(64).startswith(b"HTTP/1.1 431 ")
     assert server.get("/healthz") == 200
+
+
+def test_a_chunked_body_without_an_end_is_cut_off(server: Server) -> None:
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    sent, most = 0, 512 * 1024 * 1024
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            while sent < most:
+                connection.sendall(chunk)
+                sent += len(chunk)
+    assert sent < most
+    assert server.get("/healthz") == 200
+
+
+def early_end(server: Server, raw: bytes) -> bytes:
+    """The answer to a request after which the client sends no more."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        got = b""
+        while more := connection.recv(65536):
+            got += more
+    return got
+
+
+SIGN_UP = b"POST /api/v1/auth/signup/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+NEW_USER = b'{"username": "NAME", "email": "NAME@example.org", "password": "correct horse battery"}'
+AS_CHUNKED = SIGN_UP + b"Transfer-Encoding: chunked\r\n\r\n"
+SIZE = b"%x\r\n"
+ENDING_EARLY: dict[str, tuple[bytes, bytes]] = {
+    "shorter than its length": (SIGN_UP + b"Content-Length: 1000\r\n\r\n", b""),
+    "one byte shorter than its length": (SIGN_UP + b"Content-Length: LONGER\r\n\r\n", b""),
+    "no last chunk": (AS_CHUNKED + SIZE, b"\r\n"),
+    "no end of the last chunk": (AS_CHUNKED + SIZE, b"\r\n0\r\n"),
+    "no CRLF after a chunk": (AS_CHUNKED + SIZE, b""),
+    "a chunk that is not whole": (AS_CHUNKED + b"fff\r\n", b""),
+    "garbage after a chunk": (AS_CHUNKED + SIZE, b"XX\r\n0\r\n\r\n"),
+    "garbage for a size": (AS_CHUNKED + SIZE, b"\r\nXX\r\n\r\n0\r\n\r\n"),
+    "no trailer's end": (AS_CHUNKED + SIZE, b"\r\n0\r\nX-A: b\r\n"),
+    "nothing but the head": (AS_CHUNKED, b""),
+}
+
+
+@pytest.mark.parametrize("name", ENDING_EARLY)
+def test_a_body_that_ends_early_is_refused_and_writes_nothing(name: str, server: Server) -> None:
+    head, tail = ENDING_EARLY[name]
+    user = NEW_USER.replace(b"NAME", b"early%d" % [*ENDING_EARLY].index(name))
+    raw = head.replace(b"LONGER", b"%d" % (len(user) + 1))
+    raw = raw % len(user) if raw.endswith(SIZE) else raw
+    raw += user if name != "nothing but the head" else b""
+
+    answer = early_end(server, raw + tail)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"malformed_request"' in answer
+    assert b"ended early" in answer
+    # The name is still free.
+    whole = SIGN_UP + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(user) + user
+    assert talk_alone(server, whole).startswith(b"HTTP/1.1 201 ")
+
+
+def talk_alone(server: Server, raw: bytes) -> bytes:
+    """The answer to one request, after which the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(raw)
+        got = b""
+        while more := connection.recv(65536):
+            got += more
+    return got
+
+
+@pytest.mark.parametrize("tail", [b"\r\n0\r\n\r\n", b"\r\n0\r\nX-A: b\r\n\r\n"], ids=["plain", "with a trailer"])
+def test_a_chunked_body_with_its_last_chunk_is_taken(tail: bytes, server: Server) -> None:
+    user = NEW_USER.replace(b"NAME", b"chunked%d" % len(tail))
+    head = AS_CHUNKED.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n"
+
+    answer = talk_alone(server, head + SIZE % len(user) + user + tail)
+
+    assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_page_refuses_a_form_that_ends_early(server: Server) -> None:
+    form = b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+    answer = early_end(server, form + b"Content-Length: 30\r\n\r\nusername=a")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"ended early" in answer

@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cast import Api, alice
-from duely.guard.middleware import MAX_BODY_BYTES
+from duely.guard import connections
+from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES
 from duely.guard.wsgi import Request, api_first, plain_query, with_length
 
 PREFLIGHT = "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
@@ -130,11 +131,35 @@ def test_a_chunked_body_up_to_the_limit_is_whole(size: int) -> None:
     assert len(seen["wsgi.input"].read()) == size
 
 
-def test_of_a_chunked_body_over_the_limit_one_byte_more_is_read_and_no_limit_lets_it_through() -> None:
+def test_no_limit_lets_a_chunked_body_over_the_limit_through() -> None:
+    seen = run({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"x" * (MAX_BODY_BYTES + 1))})
+    assert int(seen["CONTENT_LENGTH"]) > 2**60
+
+
+def test_a_chunked_body_is_bounded_where_its_socket_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "can_be_counted", lambda: False)
     stream = Stream(b"x" * (MAX_BODY_BYTES + 5000))
     seen = run({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": stream})
     assert int(seen["CONTENT_LENGTH"]) > 2**60
     assert stream.asked == MAX_BODY_BYTES + 1
+
+
+@pytest.mark.parametrize("body, is_incomplete", [(b"", True), (b"{}", False)])
+def test_a_chunked_body_of_nothing_may_be_a_broken_one(body: bytes, is_incomplete: bool) -> None:
+    assert run({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(body)})[INCOMPLETE] is is_incomplete
+
+
+def test_a_long_body_counts_what_was_read_of_it() -> None:
+    stream = io.BytesIO(b"a line\nand more")
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        body = environ["wsgi.input"]
+        assert (body.readline(), body.read(3)) == (b"a line\n", b"and")
+        assert body.received == 10
+        return [b"answer"]
+
+    environ = {"CONTENT_LENGTH": str(MAX_BODY_BYTES + 1), "wsgi.input": stream}
+    assert with_length(application)(environ, lambda *_: None) == [b"answer"]
 
 
 def test_a_body_that_has_a_length_is_not_chunked_any_more() -> None:
@@ -189,6 +214,8 @@ ASKED: list[tuple[str, str, dict[str, str], bytes]] = [
     ("POST", "/api/v1/tasks/", {"CONTENT_TYPE": "text/plain"}, b"{}"),
     ("POST", "/api/v1/tasks/", {"CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)}, b""),
     ("POST", "/api/v1/tasks/", {"HTTP_TRANSFER_ENCODING": "gzip"}, b""),
+    ("POST", "/api/v1/tasks/", {INCOMPLETE: True}, b'{"title": "Milk"}'),
+    ("GET", "/api/v1/tasks/", {INCOMPLETE: True}, b"{}"),
     ("BREW", "/api/v1/tasks/", {}, b""),
     ("GET", "/healthz", {}, b""),
     ("GET", "/nowhere/", {}, b""),

@@ -20,6 +20,9 @@ from duely.guard import bans, headers, rules
 from duely.guard.rules import Scope, Standing
 
 MAX_BODY_BYTES = 1024 * 1024
+INCOMPLETE = "duely.incomplete"
+"""In the environ of a request: whether its body ended early. Who reads the body from the connection notes it there."""
+WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 NO_STORE = ("Cache-Control", "no-store")
 
@@ -55,7 +58,7 @@ def guarded(request: HttpRequest, pages: Handler) -> tuple[HttpResponseBase, lis
     else:
         # Whoever passes by a token is still turned away from what does not check that token.
         request.banned = banned  # type: ignore[attr-defined]
-        response = answer_api(request) if rules.is_api(request.path_info) else pages(request)
+        response = answer_api(request) if rules.is_api(request.path_info) else answer_page(request, pages)
     more = headers.missing(request, response)
     standing: Standing | None = getattr(request, "standing", None)
     if banned is None and looks_like_attack(request, standing):
@@ -67,14 +70,24 @@ def guarded(request: HttpRequest, pages: Handler) -> tuple[HttpResponseBase, lis
     return response, more
 
 
-def turn_away(request: HttpRequest, banned: errors.AddressBanned) -> HttpResponseBase:
-    """The answer to a banned address: a problem document from the API, a line of text from anything else."""
+def turn_away(request: HttpRequest, refused: errors.Refused) -> HttpResponseBase:
+    """The answer that refuses any request: a problem document from the API, a line of text from anything else."""
     if rules.is_api(request.path_info):
-        return finished(problem(banned, request), request)
-    text = f"{banned.title} {banned.detail}\n"
+        return finished(problem(refused, request), request)
+    text = f"{refused.title} {refused.detail}\n"
     return HttpResponse(
-        text, status=banned.status, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+        text, status=refused.status, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
     )
+
+
+def answer_page(request: HttpRequest, pages: Handler) -> HttpResponseBase:
+    """The answer of a path that is not the API's. No form of a page is as long as a body may be."""
+    try:
+        refuse_incomplete(request)
+        refuse_body(request.META.get("CONTENT_LENGTH") or "0")
+    except errors.Refused as refused:
+        return turn_away(request, refused)
+    return pages(request)
 
 
 def _may_pass(request: HttpRequest, banned: errors.AddressBanned) -> bool:
@@ -105,6 +118,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         if (preflight := headers.preflight(request)) is not None:
             return preflight
         refuse_framing(request)
+        refuse_incomplete(request)
         path = rules.api_path(request.path_info)
         refuse_body(request.META.get("CONTENT_LENGTH") or "0", setting("LARGE_BODIES").get(path, MAX_BODY_BYTES))
         view, kwargs = resolved(path)
@@ -146,6 +160,15 @@ def refuse_framing(request: HttpRequest) -> None:
     """
     if "HTTP_TRANSFER_ENCODING" in request.META:
         raise errors.MalformedRequest("Send a body with Content-Length, or with Transfer-Encoding: chunked alone.")
+
+
+def refuse_incomplete(request: HttpRequest) -> None:
+    """Refuse a body that ended early, or may have: whatever came of it is not the request (RFC 9112 section 8)."""
+    if request.META.get(INCOMPLETE) and request.method in WRITING:
+        raise errors.MalformedRequest(
+            "The body ended early: it is shorter than its Content-Length, or its last chunk is missing. Send it whole; "
+            "one without a single byte with Content-Length: 0."
+        )
 
 
 def refuse_body(length: str, most: int = MAX_BODY_BYTES) -> None:

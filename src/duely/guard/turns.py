@@ -19,14 +19,13 @@ from django.db import connection
 from duely.core.errors import Unavailable
 from duely.core.records import this_connection
 from duely.core.sqlite.line import when_it_takes_long
-from duely.guard.middleware import MAX_BODY_BYTES
+from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, WRITING
 
 if TYPE_CHECKING:
     from duely.core.postgresql.base import Lent
 
 Application = Callable[..., Iterable[bytes]]
 
-WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LENGTH = re.compile(r"[1-9][0-9]{0,6}")
 _mine = threading.local()
 
@@ -114,7 +113,10 @@ def in_turn(application: Application) -> Application:
         length = environ.get("CONTENT_LENGTH") or "0"
         # The guard refuses a longer one, or one that is no number, without reading it.
         if _LENGTH.fullmatch(length) and int(length) <= MAX_BODY_BYTES:
-            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
+            content = environ["wsgi.input"].read(int(length))
+            if len(content) < int(length):
+                environ[INCOMPLETE] = True
+            environ["wsgi.input"] = io.BytesIO(content)
         try:
             _enter(_places_of_writers if environ["REQUEST_METHOD"] in WRITING else _places)
             return application(environ, start_response)

@@ -6,14 +6,15 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from django.core.handlers.wsgi import LimitedStream, WSGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
+from duely.guard import connections
 from duely.guard.headers import store_of
-from duely.guard.middleware import MAX_BODY_BYTES, guarded
+from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, guarded
 from duely.guard.rules import is_api
 from duely.guard.watch import watch
 
@@ -21,24 +22,43 @@ Application = Callable[..., Iterable[bytes]]
 
 
 def with_length(application: Application) -> Application:
-    """Give a chunked body a length, so that it is limited and read as any other.
+    """Give a chunked body a length, so that it is limited and read as any other, and note when it ends early.
 
-    Reads one byte over the limit at most; the guard then refuses the request by its length, also where a path takes
-    more: those who send a large file say how large.
+    The guard refuses a body over its limit by the length, also where a path takes more: those who send a large file say
+    how large.
     Django itself takes a request without Content-Length for one without a body. With a length the body is not chunked
     any more (RFC 9112 section 7.1.3); where Transfer-Encoding stays, the guard refuses the request.
     """
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
-        if coding == "chunked" and not environ.get("CONTENT_LENGTH"):
+        length = environ.get("CONTENT_LENGTH")
+        if coding == "chunked" and not length:
             del environ["HTTP_TRANSFER_ENCODING"]
-            body = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
-            environ["wsgi.input"] = io.BytesIO(body)
-            environ["CONTENT_LENGTH"] = str(len(body) if len(body) <= MAX_BODY_BYTES else sys.maxsize)
+            content = read_chunked(environ["wsgi.input"])
+            environ[INCOMPLETE] = not content
+            environ["wsgi.input"] = io.BytesIO(content)
+            environ["CONTENT_LENGTH"] = str(len(content) if len(content) <= MAX_BODY_BYTES else sys.maxsize)
+        elif length and length.isdigit() and int(length) > MAX_BODY_BYTES:
+            with connections.watch.long_body(environ["wsgi.input"]) as body:
+                environ["wsgi.input"] = body
+                return application(environ, start_response)
         return application(environ, start_response)
 
     return wrapped
+
+
+def read_chunked(stream: Any) -> bytes:
+    """A chunked body; none when it ends early or is broken.
+
+    granian does not tell of a broken body, it only gives nothing in place of all of it. That needs `read()` without a
+    size: with a size, what came before the fault looks whole. The size is watched at the socket instead, see
+    `duely.guard.connections`; where that cannot be, the limit goes first.
+    """
+    if not connections.can_be_counted():
+        return cast("bytes", stream.read(MAX_BODY_BYTES + 1))
+    with connections.watch.chunked_body():
+        return cast("bytes", stream.read())
 
 
 class Request(WSGIRequest):
@@ -133,10 +153,11 @@ def _no_page(request: HttpRequest) -> HttpResponseBase:
 
 
 def watched(application: Application) -> Application:
-    """Start this process's thread of `duely.guard.watch` with its first request: before that, it may yet fork."""
+    """Start this process's threads with its first request: before that, it may yet fork."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         watch.begin()
+        connections.watch.begin()
         return application(environ, start_response)
 
     return wrapped
