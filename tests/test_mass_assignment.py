@@ -288,6 +288,7 @@ def test_a_field_writes_its_own_columns_and_no_other(
             assert found.pop("accounts_session") == {"ended_at", "end_reason"}
         if table == "tasks_task" and field in ("title", "description"):
             assert found.pop("tasks_words") == {"words"}
+            found["tasks_task"].remove("words_version")
         assert found == {table: columns | also}, field
 
 

@@ -269,6 +269,7 @@ def rows(of: Any = None) -> dict[str, list[tuple[Any, ...]]]:
         "accounts_code": "user_id = %s",
         "accounts_signup": "id = %s",
         "tasks_words": "task_id IN (SELECT id FROM tasks_task WHERE owner_id = %s)",
+        "tasks_stale_words": "task_id IN (SELECT id FROM tasks_task WHERE owner_id = %s)",
         "accounts_refresh_token": "session_id IN (SELECT id FROM accounts_session WHERE user_id = %s)",
     }
     with connection.cursor() as cursor:

@@ -16,7 +16,7 @@ from duely.activity.models import Change, Counter
 from duely.core.actor import Actor, Origin
 from duely.core.clock import now
 from duely.tasks import actions
-from duely.tasks.actions import mark_overdue, pass_reminders, purge_trash
+from duely.tasks.actions import index_stale_words, mark_overdue, pass_reminders, purge_trash
 from duely.tasks.models import Reminder, Task
 from duely.tasks.queries import due_reminders, late_tasks, old_trash
 from races import together
@@ -119,6 +119,29 @@ def test_a_sweep_passes_by_a_task_that_is_being_edited_and_takes_the_others(
     assert marked == 1
     assert [me.get(path).json()["status"] for path in paths] == ["pending", "overdue"]
     assert_logs_are_whole()
+
+
+def test_the_index_of_words_gets_the_last_text_of_older_code(committed_db: None, busy: threading.Event) -> None:
+    """Older code changes a text that is noted already, while the sweep makes the words of it."""
+    me = Api(alice())
+    made(me)
+    rename = "UPDATE tasks_task SET title = %s"
+    with connection.cursor() as cursor:
+        cursor.execute(rename, ["Butter"])
+
+    def edit() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(rename, ["Cheese"])
+            busy.set()
+            time.sleep(0.3)
+
+    def sweep() -> int:
+        assert busy.wait(10)
+        return index_stale_words()
+
+    _, indexed = together(edit, sweep)
+    assert indexed + index_stale_words() == 1
+    assert [len(me.get(f"tasks/?search={word}").json()["data"]) for word in ("butter", "cheese")] == [0, 1]
 
 
 @pytest.mark.parametrize("body, status", [({"due_date": FUTURE}, "in_progress"), ({"completed": True}, "completed")])

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 
 from duely.tasks.rules import MAX_TITLE, PRIORITIES, Status
+from duely.tasks.search import WORDS_FORMAT
 
 if TYPE_CHECKING:
     AnyLookup = models.Lookup[Any]
@@ -18,6 +19,7 @@ IN_TRASH = models.Q(deleted_at__isnull=False)
 # Two comparisons and not IN: only so does SQLite see that a query with values fits the partial index.
 OPEN_TASKS = (models.Q(status="pending") | models.Q(status="in_progress")) & LIVE
 UNPASSED = models.Q(passed_at__isnull=True)
+OUTDATED = models.Q(format__lt=WORDS_FORMAT)
 
 
 class HasItem(AnyLookup):
@@ -100,7 +102,8 @@ class Task(Owned, models.Model):
 
     `due_on` is set for a task that is due on a whole day; `due_at` places every due task on one time
     line (see `rules.placed`). `tag_keys` are the tags as they are compared. `deleted_at` is set
-    for a task in the trash.
+    for a task in the trash. `words_version` is the version whose text was indexed for the search by the code that wrote
+    it: whatever writes a text without it is noticed by a trigger (see `StaleWords`).
     """
 
     id = models.UUIDField(primary_key=True)
@@ -121,6 +124,7 @@ class Task(Owned, models.Model):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     deleted_at = models.DateTimeField(null=True)
+    words_version = models.IntegerField(null=True)
 
     owner_id: UUID
     category_id: UUID | None
@@ -212,19 +216,40 @@ class WordsField(models.TextField):  # type: ignore[type-arg]
 class TaskWords(models.Model):
     """The words of a task that a search finds, in their places. They follow its title and description.
 
-    Apart from the task, so that other edits do not touch their index. `scope` stands for the owner (`search.scope_of`).
+    Apart from the task, so that other edits do not touch their index. `scope` stands for the owner (`search.scope_of`),
+    `format` for the code that made the words (`search.WORDS_FORMAT`).
     """
 
     id = models.BigAutoField(primary_key=True)
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="+")
     scope = models.CharField(max_length=12)
     words = WordsField()
+    # The release that added the column made words of format 1, and the one before it does not know the column.
+    format = models.SmallIntegerField(db_default=1)
 
     class Meta:
         db_table = "tasks_words"
+        indexes: ClassVar = [models.Index(fields=["task"], name="tasks_words_outdated", condition=OUTDATED)]
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class StaleWords(models.Model):
+    """A task whose text was written by code that did not index it: an older release, or SQL by hand.
+
+    Triggers on the tasks add the rows, `actions.index_stale_words` takes them away. No foreign key: the release before
+    deletes tasks without knowing of this table.
+    """
+
+    task_id = models.UUIDField(primary_key=True)
+
+    class Meta:
+        db_table = "tasks_stale_words"
+        verbose_name_plural = "stale words"
+
+    def __str__(self) -> str:
+        return str(self.task_id)
 
 
 models.JSONField.register_lookup(HasItem)

@@ -20,7 +20,18 @@ from duely.core.actor import Actor
 from duely.core.prepared import Row, Seen
 from duely.core.records import row_of
 from duely.tasks import search
-from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
+from duely.tasks.models import (
+    IN_TRASH,
+    LIVE,
+    OPEN_TASKS,
+    OUTDATED,
+    UNPASSED,
+    Category,
+    Reminder,
+    StaleWords,
+    Task,
+    TaskWords,
+)
 from duely.tasks.quick import Understood, category_names, understand
 from duely.tasks.rules import CLOSED, PRIORITIES, TRASH_DAYS, Status, last_days, start_of_day
 from duely.tasks.search import Term
@@ -377,6 +388,22 @@ def old_trash(now: datetime, limit: int) -> QuerySet[Task]:
     _need_transaction()
     old = Task.objects.filter(deleted_at__lt=now - timedelta(days=TRASH_DAYS)).order_by("deleted_at", "id")
     return for_the_log(old).select_for_update(skip_locked=True)[:limit]
+
+
+def tasks_with_stale_words(limit: int) -> list[UUID]:
+    """The ids of tasks that a search does not find by their text, and of those whose words have an older format."""
+    ids: list[UUID] = list(StaleWords.objects.order_by("task_id").values_list("task_id", flat=True)[:limit])
+    if len(ids) < limit:
+        outdated = TaskWords.objects.filter(OUTDATED).order_by("task_id")
+        ids += outdated.values_list("task_id", flat=True)[: limit - len(ids)]
+    return ids
+
+
+def locked_texts(ids: Sequence[UUID]) -> QuerySet[Task]:
+    """What a search looks at in these tasks, locked as in `late_tasks`."""
+    _need_transaction()
+    tasks = Task.objects.filter(pk__in=ids).only("owner_id", "title", "description").order_by("id")
+    return tasks.select_for_update(skip_locked=True, no_key=True)
 
 
 def for_the_log(tasks: QuerySet[Task]) -> QuerySet[Task]:

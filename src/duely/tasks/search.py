@@ -10,6 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+WORDS_FORMAT = 1
+"""The number of the form in which words are indexed, stored with the words of each task.
+
+Raise it when the same text gives other words than before, and add a migration that replaces the index
+`tasks_words_outdated` (`models.OUTDATED`): the job `tasks.index_words` then makes the words of all
+old tasks anew.
+"""
 MAX_WORDS = 16_000
 """Words of one task that a search finds. PostgreSQL counts places up to 16,383."""
 MAX_SAME = 255

@@ -61,6 +61,7 @@ def new_task(owner_id: UUID, zone: str, fields: Fields, now: datetime) -> Task:
     own = {"id": fields.get("id") or new_id(), "owner_id": owner_id, "created_at": now, "updated_at": now}
     task = row_of(Task, {**_BLANK, **own}, is_stored=False)
     assign(task, columns_of(task, wanted, zone, now))
+    task.words_version = task.version
     return task
 
 
@@ -84,7 +85,10 @@ def planned(
     edited = row_of(Task, {**vars(task), **columns}, is_stored=True)
     changes = differences(logged(task), logged(edited))
     refuse_conflict(task, expected, wanted, changes, recent)
-    return changes, {name: value for name, value in columns.items() if getattr(task, name) != value}
+    changed = {name: value for name, value in columns.items() if getattr(task, name) != value}
+    if changed.keys() & SEARCHED:
+        changed["words_version"] = task.version + 1
+    return changes, changed
 
 
 def edit(
@@ -263,17 +267,20 @@ _KEEP_UNLESS_MOVED = (
 
 
 def index_words(tasks: Sequence[Task]) -> Statement:
-    """The statement that makes a search find these tasks by their titles and descriptions, and by nothing else."""
+    """The statement that makes a search find these tasks by their titles and descriptions, and by nothing else.
+
+    The statement that writes the text itself sets `words_version`, or the text counts as not indexed.
+    """
     database, rows = this_connection(), []
     as_vector = database.vendor == "postgresql"
     for task in tasks:
         scope, words = search.scope_of(task.owner_id), search.indexed_words(task.title, task.description)
         text = search.tsvector(words, scope) if as_vector else " ".join(words)
-        rows.append((records.stored(_TASK_KEY, task.id, database), scope, text))
-    marks = ", ".join(["(%s, %s, %s::tsvector)" if as_vector else "(%s, %s, %s)"] * len(rows))
+        rows.append((records.stored(_TASK_KEY, task.id, database), scope, text, search.WORDS_FORMAT))
+    marks = ", ".join(["(%s, %s, %s::tsvector, %s)" if as_vector else "(%s, %s, %s, %s)"] * len(rows))
     sql = (
-        f"INSERT INTO tasks_words (task_id, scope, words) VALUES {marks}"  # noqa: S608
-        " ON CONFLICT (task_id) DO UPDATE SET words = excluded.words"
+        f"INSERT INTO tasks_words (task_id, scope, words, format) VALUES {marks}"  # noqa: S608
+        " ON CONFLICT (task_id) DO UPDATE SET words = excluded.words, format = excluded.format"
     )
     return Statement(sql, tuple(value for row in rows for value in row))
 

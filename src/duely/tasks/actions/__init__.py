@@ -10,7 +10,14 @@ from duely.tasks.actions.many import (
     change_tasks,
     delete_all_tasks,
 )
-from duely.tasks.actions.sweeps import SWEEP, mark_overdue, move_whole_days, pass_reminders, purge_trash
+from duely.tasks.actions.sweeps import (
+    SWEEP,
+    index_stale_words,
+    mark_overdue,
+    move_whole_days,
+    pass_reminders,
+    purge_trash,
+)
 from duely.tasks.actions.tasks import (
     NotInTrash,
     create_task,
@@ -35,6 +42,7 @@ __all__ = [
     "delete_task",
     "import_categories",
     "import_tasks",
+    "index_stale_words",
     "mark_overdue",
     "move_whole_days",
     "pass_reminders",

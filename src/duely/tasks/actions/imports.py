@@ -159,7 +159,9 @@ def import_tasks(
                 if "deleted_at" in changes
                 else ("task.status_changed" if "status" in changes else "task.updated")
             )
-            steps.assign(task, {"version": there.version + 1, "created_at": there.created_at, "updated_at": now})
+            version = there.version + 1
+            steps.assign(task, {"version": version, "created_at": there.created_at, "updated_at": now})
+            task.words_version = version if changes.keys() & steps.SEARCHED else there.words_version
             changed.append((there, task))
             entries.append(Entry(action, task, changes))
             shown[-1] = task
@@ -195,6 +197,7 @@ def _task(actor: Actor, task_id: UUID, fields: Fields, category_id: UUID | None,
         tag_keys=[folded(tag) for tag in wanted["tags"]],
         reminders=wanted["reminders"],
         version=wanted.get("version", 1),
+        words_version=wanted.get("version", 1),
         created_at=created_at,
         updated_at=updated_at,
         deleted_at=wanted.get("deleted_at"),

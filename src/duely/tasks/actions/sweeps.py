@@ -3,7 +3,7 @@
 Of many tasks at once, each with its entry in the change log.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from uuid import UUID
 
@@ -12,12 +12,24 @@ from django.db import connection, transaction
 from duely.activity.actions import Entry, record_many
 from duely.core.records import Statement, run_all
 from duely.tasks import steps
-from duely.tasks.models import LIVE, UNPASSED, Reminder, Task
-from duely.tasks.queries import bound_to_zone, for_the_log, late_tasks, old_trash
+from duely.tasks.models import LIVE, UNPASSED, Reminder, StaleWords, Task
+from duely.tasks.queries import (
+    bound_to_zone,
+    for_the_log,
+    late_tasks,
+    locked_texts,
+    old_trash,
+    tasks_with_stale_words,
+)
 from duely.tasks.rules import Status, placed, reminded_at
 
 SWEEP = 500
 """Tasks that one transaction of a sweep takes. More would keep their owners waiting."""
+
+
+INDEXED = 100
+"""Tasks whose words one transaction makes anew, of INDEXED_TEXT characters together."""
+INDEXED_TEXT = 30_000
 
 
 @transaction.atomic
@@ -52,6 +64,38 @@ def purge_trash(*, now: datetime, limit: int = SWEEP) -> int:
         ]
         record_many(None, entries, at=now, writes=writes)
     return len(old)
+
+
+def index_stale_words(  # allow: silent_action because the text itself stays as it is
+    *, limit: int = INDEXED
+) -> int:
+    """Index the text of tasks that a search does not find by it, or by words of an older format; returns how many.
+
+    At most `limit`, and as in `mark_overdue` none that someone else is changing just now: call it until it returns 0.
+    """
+    stale = tasks_with_stale_words(limit)
+    if not stale:
+        return 0  # looked at without a lock: usually there is nothing to do
+    with transaction.atomic():
+        tasks = _as_many_as_are_quick(locked_texts(stale))
+        indexed = {task.id for task in tasks}
+        if tasks:
+            steps.index_words(tasks).run()
+        gone = set(stale) - set(Task.objects.filter(pk__in=set(stale) - indexed).values_list("id", flat=True))
+        StaleWords.objects.filter(task_id__in=indexed | gone).delete()
+    return len(indexed | gone)
+
+
+def _as_many_as_are_quick(tasks: Iterable[Task]) -> list[Task]:
+    """The first of these tasks that have not too much text together: writers on SQLite wait for all of it."""
+    chosen: list[Task] = []
+    length = 0
+    for task in tasks:
+        length += len(task.title) + len(task.description)
+        if chosen and length > INDEXED_TEXT:
+            break
+        chosen.append(task)
+    return chosen
 
 
 def pass_reminders(  # allow: silent_action because only what is sent is of interest, and that is recorded elsewhere
