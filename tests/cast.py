@@ -39,6 +39,11 @@ def mallory() -> Any:
     return person("mallory")
 
 
+def reader(name: str, **columns: Any) -> Any:
+    """Someone who has verified their address: the only ones who get mail."""
+    return person(name, email_verified=True, **columns)
+
+
 def person(name: str, *, role: str = "member", **columns: Any) -> Any:
     """A user with PASSWORD. Nothing of it is in the change log."""
     from duely.accounts.models import User

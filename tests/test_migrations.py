@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.utils import ConnectionHandler
 
-OURS = {"api", "tasks", "accounts", "activity", "guard", "jobs", "notifications"}
+OURS = {"api", "mail", "tasks", "accounts", "activity", "guard", "jobs", "notifications"}
 APP = Path(__file__).parents[1] / "src" / "duely"
 # Ids are made the same way for ever, and words must be those that the code of that day searches for. Everything else in
 # the package may change.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cast import PASSWORD, Api, adam, person
+from cast import PASSWORD, Api, adam, person, reader
 from duely.accounts import actions, jobs, mails
 from duely.accounts.models import Code, SignUp, User
 from duely.accounts.rules import Role
@@ -74,7 +74,7 @@ def test_a_code_arrives_and_signs_in(mailbox: SmtpServer, work: Work) -> None:
 
 
 def test_a_code_to_set_a_new_password_arrives_with_html_and_text(mailbox: SmtpServer, work: Work) -> None:
-    person("alice", display_name="Ada <Lovelace>")
+    reader("alice", display_name="Ada <Lovelace>")
     ask("auth/forgot-password/")
     (mail,) = sent(mailbox, work)
     assert mail["Subject"] == "Your code to set a new password"
@@ -194,7 +194,7 @@ def test_where_it_is_required_an_owner_learns_of_a_second_try(mailbox: SmtpServe
 
 
 def test_a_new_address_gets_the_link_and_the_old_one_the_news(mailbox: SmtpServer, work: Work) -> None:
-    api = Api(person("alice"))
+    api = Api(reader("alice"))
     api.post("auth/change-email/", {"email": "other@example.org", "current_password": PASSWORD})
     (mail,) = sent(mailbox, work)
     assert (mail["To"], mail["Subject"]) == ("other@example.org", "Confirm your new address")
@@ -211,7 +211,7 @@ def test_nothing_is_sent_to_a_new_address_that_is_someone_elses(mailbox: SmtpSer
 
 
 def test_owners_are_told_of_a_new_password_and_a_new_role(mailbox: SmtpServer, work: Work) -> None:
-    user = person("alice")
+    user = reader("alice")
     Api(user).post("auth/change-password/", {"current_password": PASSWORD, "new_password": NEW}, User_Agent="Browser 1")
     (mail,) = sent(mailbox, work)
     assert mail["Subject"] == "Your password was changed"
@@ -317,3 +317,36 @@ def test_every_kind_of_mail_can_be_looked_at(tmp_path: Path) -> None:
     pages = [path.read_text() for path in (tmp_path / "mails").glob("account_*")]
     assert not [page for page in pages if "{{" in page or "{%" in page]
     shutil.rmtree(tmp_path / "mails")
+
+
+LURE = "Your prize: http://evil.test/win"
+
+
+@pytest.mark.parametrize("verification_first", [False, True])
+def test_mail_to_unproven_addresses_holds_no_text_of_users(
+    mailbox: SmtpServer, work: Work, settings: Any, verification_first: bool
+) -> None:
+    settings.REQUIRE_EMAIL_VERIFICATION = verification_first
+    spammer = person("Win-a-prize-at-evil.test", email=ALICE, display_name=LURE)
+    me = Api(spammer)
+    for path in ("auth/forgot-password/", "auth/request-otp/"):
+        ask(path)
+    me.post("auth/resend-verification/")
+    me.post("auth/change-email/", {"email": "bob@example.org", "current_password": PASSWORD})
+    for name, address in (("evil.test-wins", "carol@example.org"), ("evil.test-again", ALICE)):
+        Api().post("auth/signup/", {"username": name, "email": address, "password": PASSWORD})
+    me.post("auth/change-password/", {"current_password": PASSWORD, "new_password": NEW}, User_Agent=LURE)
+    Api(adam()).patch(f"users/{spammer.id}/", {"role": "intern"})
+    arrived = sent(mailbox, work)
+    assert len(arrived) >= 7
+    for mail in arrived:
+        assert "evil.test" not in mail.as_string() + text_of(mail) + html_of(mail)
+
+
+def test_an_unproven_address_is_not_told_of_the_new_one(mailbox: SmtpServer, work: Work) -> None:
+    Api(person("alice")).post("auth/change-email/", {"email": "evil.test@example.org", "current_password": PASSWORD})
+    (mail,) = sent(mailbox, work)
+    Api().post("auth/verify-email/", {"token": token_in(mail)})
+    told = {mail["To"]: text_of(mail) for mail in sent(mailbox, work)}
+    assert "has another one from now on" in told[ALICE]
+    assert "evil.test" not in told[ALICE]

@@ -1,10 +1,12 @@
 """One's own profile."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from cast import Api, alice, bob, faults, iris, log_of, person
+from duely.core.clock import now
 
 pytestmark = pytest.mark.django_db
 DEFAULTS = {
@@ -33,7 +35,24 @@ def test_a_profile_is_there_with_the_account(who: Any) -> None:
     profile = response.json()
     assert {name: profile[name] for name in DEFAULTS} == DEFAULTS
     assert (profile["username"], profile["email"], profile["role"]) == (user.username, user.email, user.role)
-    assert profile.keys() == {*DEFAULTS, "username", "email", "email_verified", "role", "created_at"}
+    read_only = {"username", "email", "email_verified", "role", "created_at", "mail_status", "mail_hint"}
+    assert profile.keys() == {*DEFAULTS, *read_only}
+
+
+@pytest.mark.parametrize(
+    "columns, status, part",
+    [
+        ({"email_verified": False}, "unverified", "POST auth/resend-verification/"),
+        ({"email_verified": True}, "on", ""),
+        ({"email_verified": True, "mail_paused_until": now() + timedelta(hours=1)}, "limited", "00:00 UTC"),
+        ({"email_verified": True, "mail_paused_until": now() - timedelta(hours=1)}, "on", ""),
+    ],
+)
+def test_a_profile_says_why_no_mail_comes(columns: dict[str, Any], status: str, part: str) -> None:
+    profile = Api(person("alice", **columns)).get("profile/").json()
+    assert profile["mail_status"] == status
+    assert part in profile["mail_hint"]
+    assert bool(profile["mail_hint"]) == (status != "on")
 
 
 def test_patch_changes_what_the_body_holds() -> None:
@@ -77,7 +96,11 @@ def test_put_replaces_and_missing_fields_take_their_defaults() -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize(
-    "name", ["username", "email", "email_verified", "role", "created_at", "id", "is_active", "password"]
+    "name",
+    [
+        *("username", "email", "email_verified", "role", "created_at", "id", "is_active", "password"),
+        *("mail_status", "mail_hint", "mail_paused_until"),
+    ],
 )
 def test_read_only_fields_cannot_be_sent(method: str, name: str) -> None:
     api = Api(alice())

@@ -57,3 +57,54 @@ def test_a_servers_sentence_is_told_without_addresses() -> None:
 def test_a_server_never_shows_its_password() -> None:
     server = rules.Server("mail.example.org", 25, rules.Security.NONE, "u", "hunter2")
     assert "hunter2" not in f"{server} {server!r}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "alice@example.org",
+        "ALICE@Example.ORG",
+        "alice+tasks@example.org",
+        "Alice+a+b@example.org",
+        " alice@example.org ",
+    ],
+)
+def test_spellings_of_one_mailbox_are_the_same(address: str) -> None:
+    assert rules.mailbox_of(address) == "alice@example.org"
+
+
+@pytest.mark.parametrize("address", ["a.lice@gmail.com", "alice+x@googlemail.com", "A.L.I.C.E@Gmail.com"])
+def test_dots_do_not_count_at_gmail(address: str) -> None:
+    assert rules.mailbox_of(address) == "alice@gmail.com"
+
+
+@pytest.mark.parametrize("other", ["a.lice@example.org", "bob@example.org", "alice@example.com", "+alice@example.org"])
+def test_other_mailboxes_are_kept_apart(other: str) -> None:
+    assert rules.mailbox_of(other) != "alice@example.org"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("piece", ["a", "a@", "@", " ", "a@a ", "<", "\n", "@ "])
+def test_long_answers_are_read_once(piece: str) -> None:
+    # With the square of the length, a million characters would take an hour.
+    text = (piece * 1_000_000)[:1_000_000]
+    assert "@" not in rules.without_addresses(text)
+    assert len(rules.one_line(text)) <= rules.MAX_SUBJECT
+    rules.paragraphs(text)
+
+
+@given(st.text("ab@ <>'\n"))
+def test_words_with_an_at_sign_are_left_out(text: str) -> None:
+    hidden = rules.without_addresses(text, limit=10_000)
+    assert "@" not in hidden
+    assert hidden.replace("…", "").split() == [
+        part
+        for word in rules.one_line(text, 10_000).split()
+        if (part := "".join("" if "@" in piece else piece for piece in split_at_quotes(word)))
+    ]
+
+
+def split_at_quotes(word: str) -> list[str]:
+    import re
+
+    return re.split(r"([<>'])", word)

@@ -28,7 +28,7 @@ HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIM
 
 
 def mail(to: str = "bob@example.org", subject: str = "Pay the rent ☕", unsubscribe_url: str | None = None) -> Mail:
-    return Mail(to, subject, TEXT, HTML, "reminder.1", unsubscribe_url)
+    return Mail("reminder", to, subject, TEXT, HTML, "reminder.1", unsubscribe_url)
 
 
 def test_a_mail_arrives_as_text_and_page_with_the_headers_of_an_automatic_one(
@@ -329,7 +329,7 @@ def test_a_connection_that_drops_before_the_mail_is_a_temporary_failure(start_se
 
 def test_a_connection_that_drops_amid_a_long_mail_leaves_nothing_behind(start_server: StartServer) -> None:
     server = start_server(faults={Step.DATA: DropInText()})
-    long = Mail("bob@example.org", "Long", TEXT * 3_000, HTML, "reminder.1")
+    long = Mail("reminder", "bob@example.org", "Long", TEXT * 3_000, HTML, "reminder.1")
     with pytest.raises(TemporaryFailure) as failure:
         send(long)
     assert type(failure.value) is TemporaryFailure
@@ -389,7 +389,7 @@ def test_a_server_that_reads_nothing_is_left(settings: Settings) -> None:
         thread.start()
         settings.MAIL_SERVER = Server("127.0.0.1", listener.getsockname()[1], Security.NONE)
         with pytest.raises(TemporaryFailure, match="did not answer in time") as failure:
-            send(Mail("bob@example.org", "Long", TEXT * 3_000, HTML, "reminder.1"))
+            send(Mail("reminder", "bob@example.org", "Long", TEXT * 3_000, HTML, "reminder.1"))
         done.set()
         thread.join()
     assert type(failure.value) is TemporaryFailure

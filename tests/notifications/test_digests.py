@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cast import Api, adam, alice, person
+from cast import Api, adam, reader
 from duely.core.clock import now
 from duely.notifications import actions, jobs
 from duely.notifications.models import Digest, Notice
@@ -40,7 +40,7 @@ def wants(user: Any, hour: int = 7, **profile: Any) -> Api:
 
 
 def test_it_tells_what_is_due_what_is_late_and_what_was_done(mailbox: SmtpServer, work: Work) -> None:
-    user = alice()
+    user = reader("alice")
     me = wants(user, time_zone="Europe/Berlin")
     due = next_at(user)
     assert due is not None
@@ -73,7 +73,7 @@ def test_it_tells_what_is_due_what_is_late_and_what_was_done(mailbox: SmtpServer
 
 
 def test_a_long_list_is_cut_and_says_so(mailbox: SmtpServer, work: Work) -> None:
-    user = alice()
+    user = reader("alice")
     me = wants(user)
     due = next_at(user)
     assert due is not None
@@ -87,7 +87,7 @@ def test_a_long_list_is_cut_and_says_so(mailbox: SmtpServer, work: Work) -> None
 
 
 def test_a_day_with_nothing_to_tell_is_not_a_mail(mailbox: SmtpServer, work: Work) -> None:
-    user = alice()
+    user = reader("alice")
     wants(user)
     due = next_at(user)
     assert due is not None
@@ -97,7 +97,7 @@ def test_a_day_with_nothing_to_tell_is_not_a_mail(mailbox: SmtpServer, work: Wor
 
 
 def someone_with_a_task(**profile: Any) -> tuple[Any, datetime]:
-    user = person("alice")
+    user = reader("alice")
     wants(user, **profile).post("tasks/", {"title": "Late"})
     Task.objects.update(status="overdue", former_status="pending", due_at=now())
     due = next_at(user)
@@ -172,7 +172,7 @@ def test_one_who_is_let_in_again_gets_it_again(mailbox: SmtpServer, work: Work) 
 
 
 def test_a_row_without_an_hour_goes_away(work: Work) -> None:
-    user = alice()
+    user = reader("alice")
     Digest.objects.create(user_id=user.id, next_at=now())
     tick(now(), work)
     assert (next_at(user), outcomes()) == (None, [])
@@ -183,7 +183,7 @@ def test_hours_chosen_before_there_were_digests_are_planned() -> None:
 
     from django.apps import apps
 
-    early, never = person("early", digest_hour=7, time_zone="Asia/Tokyo"), person("never")
+    early, never = reader("early", digest_hour=7, time_zone="Asia/Tokyo"), reader("never")
     plan = import_module("duely.notifications.migrations.0002_plan_digests").plan
     for _ in range(2):
         plan(apps, None)

@@ -8,11 +8,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from cast import Api, adam, alice, bob, person
+from cast import Api, adam, reader
 from duely.core.clock import now, rfc3339
 from duely.jobs.models import Job
 from duely.notifications import actions, jobs
 from duely.notifications.models import Notice
+from duely.tasks.models import Reminder
+from notifications.helpers import remind
 from smtp_server import Drop, SmtpServer, Step
 
 pytestmark = pytest.mark.django_db
@@ -31,19 +33,13 @@ def task_with(api: Api, *reminders: str, due: datetime | str | None = None, **fi
     return task_id
 
 
-def remind(at: datetime) -> None:
-    """What the clock does at that instant."""
-    while actions.queue_reminders(deliver=jobs.deliver, now=at):
-        pass
-
-
 def outcomes() -> list[str]:
     return sorted(Notice.objects.values_list("outcome", flat=True))
 
 
 def test_a_reminder_arrives_when_its_time_has_come_and_not_before(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
-    task_with(Api(alice()), "-PT30M", due=due)
+    task_with(Api(reader("alice")), "-PT30M", due=due)
     early = due - SOON - timedelta(milliseconds=1)
     remind(early)
     work(early)
@@ -61,7 +57,7 @@ def test_a_reminder_arrives_when_its_time_has_come_and_not_before(mailbox: SmtpS
 def test_what_was_missed_while_nothing_ran_is_caught_up_with(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
     for number in range(3):
-        task_with(Api(person(f"p{number}")), "-PT30M", due=due)
+        task_with(Api(reader(f"p{number}")), "-PT30M", due=due)
     later = due + timedelta(days=3)
     remind(later)
     work(later)
@@ -70,7 +66,7 @@ def test_what_was_missed_while_nothing_ran_is_caught_up_with(mailbox: SmtpServer
 
 def test_the_clock_may_tick_as_often_as_it_likes(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
-    task_with(Api(alice()), "-PT30M", due=due)
+    task_with(Api(reader("alice")), "-PT30M", due=due)
     for minute in range(5):
         remind(due + timedelta(minutes=minute))
         work(due + timedelta(minutes=minute))
@@ -79,7 +75,7 @@ def test_the_clock_may_tick_as_often_as_it_likes(mailbox: SmtpServer, work: Work
 
 def test_two_reminders_of_one_instant_are_one_mail(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=2)
-    task_with(Api(alice()), "-PT30M", rfc3339(due - SOON), due=due)
+    task_with(Api(reader("alice")), "-PT30M", rfc3339(due - SOON), due=due)
     remind(due)
     work(due)
     assert len(mailbox.received) == 1
@@ -87,7 +83,7 @@ def test_two_reminders_of_one_instant_are_one_mail(mailbox: SmtpServer, work: Wo
 
 def test_each_reminder_of_a_task_is_a_mail_of_its_own(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=2)
-    task_with(Api(alice()), "-PT30M", "-PT1H", due=due)
+    task_with(Api(reader("alice")), "-PT30M", "-PT1H", due=due)
     remind(due)
     work(due)
     assert len(mailbox.received) == 2
@@ -95,7 +91,7 @@ def test_each_reminder_of_a_task_is_a_mail_of_its_own(mailbox: SmtpServer, work:
 
 
 def test_a_due_date_that_moves_takes_a_queued_reminder_with_it(mailbox: SmtpServer, work: Work) -> None:
-    me = Api(alice())
+    me = Api(reader("alice"))
     due = now() + timedelta(hours=1)
     task_id = task_with(me, "-PT30M", due=due)
     remind(due - SOON)
@@ -109,7 +105,7 @@ def test_a_due_date_that_moves_takes_a_queued_reminder_with_it(mailbox: SmtpServ
 
 
 def test_a_due_date_that_moves_there_and_back_reminds_once(mailbox: SmtpServer, work: Work) -> None:
-    me = Api(alice())
+    me = Api(reader("alice"))
     due = now() + timedelta(hours=1)
     task_id = task_with(me, "-PT30M", due=due)
     remind(due - SOON)
@@ -135,7 +131,7 @@ def test_a_due_date_that_moves_there_and_back_reminds_once(mailbox: SmtpServer, 
 def test_a_reminder_that_is_no_longer_true_is_not_sent(
     method: str, path: str, body: Any, queued: bool, mailbox: SmtpServer, work: Work
 ) -> None:
-    me = Api(alice())
+    me = Api(reader("alice"))
     due = now() + timedelta(hours=1)
     task_id = task_with(me, "-PT30M", due=due)
     if queued:
@@ -147,18 +143,22 @@ def test_a_reminder_that_is_no_longer_true_is_not_sent(
     assert outcomes() == (["outdated"] if queued else [])
 
 
-def test_who_wants_no_mail_gets_none(mailbox: SmtpServer, work: Work) -> None:
-    me = Api(alice())
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_member_who_wants_no_mail_gets_none(queued: bool, mailbox: SmtpServer, work: Work) -> None:
+    me = Api(reader("alice"))
     due = now() + timedelta(hours=1)
     task_with(me, "-PT30M", due=due)
+    if queued:
+        remind(due)
     me.patch("profile/", {"reminder_emails": False})
     remind(due)
     work(due)
-    assert (mailbox.received, outcomes()) == ([], ["unwanted"])
+    assert (mailbox.received, outcomes()) == ([], ["unwanted"] if queued else [])
+    assert not Reminder.objects.filter(passed_at=None).exists()
 
 
 def test_a_deactivated_user_gets_no_mail(mailbox: SmtpServer, work: Work) -> None:
-    user = alice()
+    user = reader("alice")
     due = now() + timedelta(hours=1)
     task_with(Api(user), "-PT30M", due=due)
     remind(due)
@@ -168,7 +168,7 @@ def test_a_deactivated_user_gets_no_mail(mailbox: SmtpServer, work: Work) -> Non
 
 
 def test_the_mail_goes_to_the_owner_whoever_made_the_task(mailbox: SmtpServer, work: Work) -> None:
-    owner = bob()
+    owner = reader("bob")
     due = now() + timedelta(hours=1)
     task_with(Api(adam()), "-PT30M", due=due, owner=str(owner.id))
     remind(due)
@@ -177,7 +177,7 @@ def test_the_mail_goes_to_the_owner_whoever_made_the_task(mailbox: SmtpServer, w
 
 
 def test_times_are_told_in_the_readers_zone_and_language(mailbox: SmtpServer, work: Work) -> None:
-    me = Api(person("alice", time_zone="Europe/Berlin", locale="de"))
+    me = Api(reader("alice", time_zone="Europe/Berlin", locale="de"))
     task_with(me, "-PT30M", due="2030-07-01T16:30:00Z")
     at = datetime(2030, 7, 1, 16, 0, tzinfo=UTC)
     remind(at)
@@ -186,7 +186,7 @@ def test_times_are_told_in_the_readers_zone_and_language(mailbox: SmtpServer, wo
 
 
 def test_a_reminder_of_a_whole_day_names_the_day(mailbox: SmtpServer, work: Work) -> None:
-    me = Api(person("alice", time_zone="Pacific/Auckland"))
+    me = Api(reader("alice", time_zone="Pacific/Auckland"))
     task_with(me, "-P1D", due="2030-07-02")
     at = datetime(2030, 7, 2, tzinfo=UTC)
     remind(at)
@@ -196,7 +196,7 @@ def test_a_reminder_of_a_whole_day_names_the_day(mailbox: SmtpServer, work: Work
 
 def test_a_server_that_is_away_only_delays(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
-    task_with(Api(alice()), "-PT30M", due=due)
+    task_with(Api(reader("alice")), "-PT30M", due=due)
     remind(due)
     mailbox.stop()
     work(due)
@@ -213,7 +213,7 @@ def test_a_server_that_is_away_only_delays(mailbox: SmtpServer, work: Work) -> N
 
 def test_an_answer_for_now_is_tried_again_and_one_for_good_is_not(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
-    task_with(Api(alice()), "-PT30M", due=due)
+    task_with(Api(reader("alice")), "-PT30M", due=due)
     remind(due)
     mailbox.faults = {Step.RCPT: "450 4.2.1 Try later"}
     work(due)
@@ -227,7 +227,7 @@ def test_an_answer_for_now_is_tried_again_and_one_for_good_is_not(mailbox: SmtpS
 
 def test_only_a_mail_whose_answer_was_lost_comes_twice_and_says_so(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
-    task_with(Api(alice()), "-PT30M", due=due)
+    task_with(Api(reader("alice")), "-PT30M", due=due)
     remind(due)
     mailbox.faults = {Step.MESSAGE: Drop()}
     work(due)
@@ -243,7 +243,7 @@ def test_a_job_that_comes_twice_sends_once(mailbox: SmtpServer, work: Work) -> N
     from duely.jobs.queue import enqueue
 
     due = now() + timedelta(hours=1)
-    task_with(Api(alice()), "-PT30M", due=due)
+    task_with(Api(reader("alice")), "-PT30M", due=due)
     remind(due)
     enqueue(jobs.deliver, notice_id=str(Notice.objects.get().id))
     work(due)
@@ -255,7 +255,7 @@ def test_the_number_of_statements_does_not_grow_with_the_reminders() -> None:
     counts = []
     for people in (2, 30):
         for number in range(people):
-            task_with(Api(person(f"p{people}-{number}")), "-PT30M", due=due)
+            task_with(Api(reader(f"p{people}-{number}")), "-PT30M", due=due)
         with CaptureQueriesContext(connection) as statements:
             remind(due)
         counts.append(len(statements))

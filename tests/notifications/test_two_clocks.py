@@ -5,12 +5,13 @@ import threading
 import pytest
 from django.db import connection
 
-from cast import Api, person
+from cast import Api, reader
 from duely.core.clock import now, rfc3339
 from duely.jobs.models import Job
 from duely.notifications import actions, jobs
 from duely.notifications.models import Notice
 from duely.notifications.rules import next_digest
+from notifications.helpers import remind
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 
@@ -19,7 +20,7 @@ def test_each_reminder_and_digest_is_queued_once() -> None:
     hour = (now().hour + 2) % 24
     due = next_digest(hour, "UTC", now())
     for number in range(20):
-        me = Api(person(f"p{number}"))
+        me = Api(reader(f"p{number}"))
         me.patch("profile/", {"digest_hour": hour})
         me.post("tasks/", {"title": "Rent", "due_date": rfc3339(due), "reminders": ["-PT30M"]})
     start = threading.Barrier(3)
@@ -27,8 +28,7 @@ def test_each_reminder_and_digest_is_queued_once() -> None:
 
     def tick() -> None:
         start.wait()
-        while actions.queue_reminders(deliver=jobs.deliver, now=due):
-            pass
+        remind(due)
         while actions.queue_digests(deliver=jobs.deliver, now=due):
             pass
         ended.append(True)

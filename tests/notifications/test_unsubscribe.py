@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from cast import Api, adam, alice, log_of
+from cast import Api, adam, log_of, reader
 from duely.accounts.models import User
 from duely.core.clock import now, rfc3339
-from duely.notifications import actions, jobs, links
+from duely.notifications import links
 from duely.notifications.rules import Kind
+from notifications.helpers import remind
 from smtp_server import SmtpServer
 
 pytestmark = pytest.mark.django_db
@@ -23,10 +24,10 @@ ONE_CLICK = {"data": "List-Unsubscribe=One-Click", "content_type": "application/
 def test_a_mail_program_can_do_it_by_itself(
     mailbox: SmtpServer, work: Callable[[datetime], None], settings: Any
 ) -> None:
-    user = alice()
+    user = reader("alice")
     due = now() + timedelta(hours=1)
     Api(user).post("tasks/", {"title": "Rent", "due_date": rfc3339(due), "reminders": ["-PT30M"]})
-    actions.queue_reminders(deliver=jobs.deliver, now=due)
+    remind(due)
     work(due)
     (mail,) = mailbox.received
     assert mail.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
@@ -42,7 +43,7 @@ def test_a_mail_program_can_do_it_by_itself(
 
 
 def test_looking_at_the_page_ends_nothing() -> None:
-    user = alice()
+    user = reader("alice")
     for method in ("get", "head"):
         answer = getattr(Client(), method)(links.path(Kind.REMINDER, user.pk))
         assert answer.status_code == 200
@@ -53,7 +54,7 @@ def test_looking_at_the_page_ends_nothing() -> None:
 
 
 def test_the_digest_ends_and_reminders_stay() -> None:
-    user = alice()
+    user = reader("alice")
     Api(user).patch("profile/", {"digest_hour": 7})
     for _ in range(2):
         page = Client().post(links.path(Kind.DIGEST, user.pk), **ONE_CLICK)
@@ -65,7 +66,7 @@ def test_the_digest_ends_and_reminders_stay() -> None:
 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_a_link_that_is_not_ours_leads_nowhere(method: str) -> None:
-    user = alice()
+    user = reader("alice")
     good = links.path(Kind.REMINDER, user.pk)
     signature = good.rstrip("/").rpartition(":")[2]
     for bad in (
@@ -81,7 +82,7 @@ def test_a_link_that_is_not_ours_leads_nowhere(method: str) -> None:
 
 
 def test_the_link_works_after_the_key_has_changed(settings: Any) -> None:
-    user = alice()
+    user = reader("alice")
     link = links.path(Kind.REMINDER, user.pk)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another-key-of-the-operator-with-enough-characters"
@@ -89,11 +90,11 @@ def test_the_link_works_after_the_key_has_changed(settings: Any) -> None:
 
 
 def test_the_link_of_a_deactivated_user_leads_nowhere() -> None:
-    user = alice()
+    user = reader("alice")
     link = links.path(Kind.REMINDER, user.pk)
     User.objects.filter(pk=user.pk).update(is_active=False)
     assert Client().post(link, **ONE_CLICK).status_code == 404
 
 
 def test_other_methods_are_refused() -> None:
-    assert Client().put(links.path(Kind.REMINDER, alice().pk)).status_code == 405
+    assert Client().put(links.path(Kind.REMINDER, reader("alice").pk)).status_code == 405

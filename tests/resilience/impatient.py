@@ -5,7 +5,7 @@
 It sets constants of Duely's modules in a process of its own, and in those that this one starts: they are no settings.
 lease: how long a job belongs to a worker that is not heard of. retry: the first wait of a job that did not work; the
 longest is four times that. clock: how often reminders and late tasks are looked for. step: how long a mail server may take for each
-step; for all, three times that.
+step; for all, three times that. mails: how many reminders one mailbox may be sent within a day.
 """
 
 import sys
@@ -17,7 +17,7 @@ STEPS_IN_ALL = 3
 LONGEST_RETRIES = 4
 RECOVERIES_IN_A_LEASE = 5
 CLOCKS = frozenset({"notifications.remind", "tasks.mark_overdue"})
-OPTIONS = ("lease", "retry", "clock", "step")
+OPTIONS = ("lease", "retry", "clock", "step", "mails")
 
 
 def command(**seconds: float) -> tuple[str, ...]:
@@ -67,12 +67,15 @@ def _look_every(every: timedelta) -> None:
 
 def _hurry_modules_with_models(**seconds: float) -> None:
     from duely.jobs import worker
-    from duely.mail import transport
+    from duely.mail import limits, transport
+    from duely.mail.rules import Allowance
 
     if lease := seconds.get("lease"):
         worker.RECOVER_EVERY_SECONDS = lease / RECOVERIES_IN_A_LEASE
     if step := seconds.get("step"):
         transport.STEP_SECONDS, transport.TOTAL_SECONDS = step, step * STEPS_IN_ALL
+    if mails := seconds.get("mails"):
+        limits.DAILY_LIMITS = {**limits.DAILY_LIMITS, Allowance.NOTICES: int(mails)}
 
 
 def _after_setup(act: Callable[[], None]) -> None:

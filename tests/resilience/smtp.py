@@ -47,11 +47,11 @@ from tests.resilience.reminders import (
 )
 from tests.resilience.service import HOST, Service, ServiceFailed, database, free_port
 from tests.resilience.stored import examine, opened
-from tests.resilience.writers import Client, Outage, sign_in, sign_up
+from tests.resilience.writers import Client, Outage, sign_in, sign_up, verify
 from tests.smtp_server import CERTIFICATE, Drop, DropInText, SmtpServer, Stall, Step
 from tests.smtp_server import Fault as SmtpFault
 
-HURRY = {"retry": 0.5, "clock": 1.0, "step": 1.0}
+HURRY = {"retry": 0.5, "clock": 1.0, "step": 1.0, "mails": 1_000_000}
 CLIENTS = ("ada", "grace", "gone")
 GONE = "gone@example.org"
 REFUSED = frozenset({GONE})
@@ -62,19 +62,21 @@ RECOVERY_SECONDS = 90.0
 TARPIT_SECONDS = 60.0
 UNCONFIRMED = "drop after DATA"
 SHOWN = 10
-LINKS = 1
-"""The mail with which the recipient who is refused was to verify the address at sign-up: it is no reminder."""
 
 
 class Recipients:
-    """What the server says to recipients: 550 to one of them, always, and counted; to others what is wrong now."""
+    """What the server says to recipients: 550 to one of them, counted; to others what is wrong now.
+
+    is_gone: whether that one is refused already; before, they can verify their address.
+    """
 
     def __init__(self) -> None:
         self.refused = 0
+        self.is_gone = False
         self.others: str | None = None
 
     def __call__(self, argument: str) -> str | None:
-        if GONE in argument:
+        if self.is_gone and GONE in argument:
             self.refused += 1
             return "550 5.1.1 No such user"
         return self.others
@@ -162,13 +164,14 @@ class Run:
 class Person:
     """Someone who reads and writes, one call at a time. A fifth of the calls is a new task with a reminder."""
 
-    def __init__(self, name: str, *, client: Client, book: Book, seed: int) -> None:
+    def __init__(self, name: str, *, client: Client, book: Book, sink: SmtpServer, seed: int) -> None:
         self._account = writers.Account(name)
         self._book = book
         self._random = random.Random(f"{seed}/{name}")
         self._tasks: list[UUID] = []
         self._number = 0
         sign_up(client, self._account)
+        verify(client, self._account, sink.received)
         self._token = sign_in(client, self._account)["access"]
 
     def turn(self, client: Client) -> tuple[str, int]:
@@ -260,7 +263,8 @@ def _go_through_troubles(
     service: Service, server: MailServer, book: Book, run: Run, options: argparse.Namespace
 ) -> None:
     client = Client(service.port)
-    people = [Person(name, client=client, book=book, seed=options.seed) for name in CLIENTS]
+    people = [Person(name, client=client, book=book, sink=server.sink, seed=options.seed) for name in CLIENTS]
+    server.recipients.is_gone = True
     client.close()
     run.callers = [
         Caller(name, port=service.port, every_seconds=EVERY_SECONDS, turn=person.turn)
@@ -368,7 +372,7 @@ def _figures(
         "doubled, others": len(others),
         "wrong": len(account.wrong),
         "refused for good": outcomes["refused"],
-        "550 answers": recipients.refused - LINKS,
+        "550 answers": recipients.refused,
         "notices without end": outcomes[""],
         "most attempts of a mail": max((notice.attempts for notice in noted.values()), default=0),
         "jobs dead": jobs.get("dead", 0),

@@ -3,9 +3,11 @@
 import http.client
 import json
 import random
+import re
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -13,10 +15,12 @@ from uuid import UUID
 
 from tests.resilience.ledger import Attempt, Board, Kind, Outcome, Verb
 from tests.resilience.service import HOST
+from tests.smtp_server import Received
 
 ANSWER_SECONDS = 20.0
 PAUSE_SECONDS = 0.03
 GIVE_UP_SECONDS = 60.0
+LINK_SECONDS = 30.0
 WRITES_BETWEEN_REFRESHES = 40
 STATUSES = ("pending", "in_progress", "completed", "cancelled")
 PASSWORD = "quiet-orchard-71-meadow"
@@ -124,6 +128,21 @@ def sign_up(client: Client, account: Account) -> None:
     answer = client.call_until_answered("POST", "auth/signup/", body)
     if answer.status != HTTPStatus.CREATED:
         raise RuntimeError(f"sign-up was answered with {answer}")
+
+
+def verify(client: Client, account: Account, received: Sequence[Received]) -> None:
+    """Follow the link that a new account is mailed. Raises RuntimeError when it does not come or is refused."""
+    deadline = time.monotonic() + LINK_SECONDS
+    while time.monotonic() < deadline:
+        for mail in list(received):
+            link = re.search(r"/verify-email/#(\S+)", mail.part("plain"))
+            if link and f"{account.username}@example.org" in mail.recipients:
+                answer = client.call_until_answered("POST", "auth/verify-email/", {"token": link[1]})
+                if answer.status != HTTPStatus.OK:
+                    raise RuntimeError(f"the link was answered with {answer}")
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"no link came to {account.username} in {LINK_SECONDS:.0f} s")
 
 
 def sign_in(client: Client, account: Account) -> dict[str, str]:

@@ -10,6 +10,13 @@ class AccountsConfig(AppConfig):
     name = "duely.accounts"
     default = True
 
+    def ready(self) -> None:
+        """Answer what the mail module asks about addresses."""
+        from duely.accounts.directory import Directory
+        from duely.mail import recipients
+
+        recipients.register(Directory())
+
 
 class AdminConfig(admin_apps.AdminConfig):
     """Django's admin with our own site. In INSTALLED_APPS it takes the place of `django.contrib.admin`."""

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from duely.accounts import codes, queries
 from duely.accounts.models import Code, SignUp, User
-from duely.accounts.rules import PROFILE_DEFAULTS, Purpose
+from duely.accounts.rules import PROFILE_DEFAULTS, Purpose, email_key
 from duely.activity.models import Change
 from duely.mail.messages import Mail, compose
 
@@ -71,7 +71,6 @@ def sign_up_link(kept: SignUp) -> Mail:
         "purpose": Purpose.SIGN_UP.value,
         "link": _link(Purpose.SIGN_UP, kept.id),
         "hours": codes.LINK_HOURS,
-        "name": kept.username,
     }
     return _composed("link", kept.email, None, context, kept.id)
 
@@ -91,19 +90,35 @@ def of_change(user_id: UUID, seq: int) -> Mail | None:
 def change_mail(user: User, change: Change) -> Mail:
     """The same from user and entry."""
     to = change.changes["email"][0] if change.action == "user.email_changed" else user.email
-    return _composed("change", to, user, {"change": change}, change.id)
+    is_proven = change.changes["email_verified"][0] if change.action == "user.email_changed" else user.email_verified
+    return _composed("change", to, user, {"change": change}, change.id, is_proven=is_proven)
 
 
 def _link(purpose: Purpose, row_id: UUID) -> str:
     return f"{settings.PUBLIC_URL}{LINK_PATH}#{codes.token(purpose, row_id)}"
 
 
-def _composed(template: str, to: str, user: User | None, context: Mapping[str, Any], row_id: UUID) -> Mail:
-    name = (user.display_name or user.username) if user else ""
+def _composed(
+    template: str,
+    to: str,
+    user: User | None,
+    context: Mapping[str, Any],
+    row_id: UUID,
+    *,
+    is_proven: bool | None = None,
+) -> Mail:
+    """is_proven: whether the user has shown that `to` is theirs; None to see whether it is their verified address.
+
+    Anyone may sign up with the address of someone else, or change to it. So a mail to an unproven address holds no
+    text that the user may have chosen: neither a name nor the name of a program.
+    """
+    if is_proven is None:
+        is_proven = user is not None and user.email_verified and user.email_key == email_key(to)
+    name = (user.display_name or user.username) if user and is_proven else ""
     return compose(
         f"account_{template}",
         to=to,
-        context={"name": name, **context},
+        context={"name": name, "proven": is_proven, **context},
         locale=user.locale if user else PROFILE_DEFAULTS["locale"],
         zone=user.time_zone if user else PROFILE_DEFAULTS["time_zone"],
         message_id=f"account.{row_id}",

@@ -39,6 +39,7 @@ class User(AbstractBaseUser):
     `username_key` and `email_key` are folded by `rules.fold`, so that both databases agree on which names are
     the same; SQLite's own lower() knows ASCII alone, PostgreSQL's depends on the server's locale.
     `signed_out_at` is when they last signed out everywhere: sessions of the admin's pages end with it.
+    `mail_paused_until`: their mailbox gets no reminders and digests before that, as the daily limit is reached.
     """
 
     last_login = None
@@ -60,6 +61,7 @@ class User(AbstractBaseUser):
     bio = models.CharField(max_length=MAX_BIO, default=PROFILE_DEFAULTS["bio"])
     reminder_emails = models.BooleanField(default=PROFILE_DEFAULTS["reminder_emails"])
     digest_hour = models.SmallIntegerField(null=True, default=PROFILE_DEFAULTS["digest_hour"])
+    mail_paused_until = models.DateTimeField(null=True)
 
     objects: ClassVar[UserManager] = UserManager()
 

@@ -14,7 +14,7 @@ AT = datetime(2026, 12, 1, 14, 30, tzinfo=UTC)
 CHANGES = {
     "auth.password_changed": {},
     "auth.password_reset": {"sessions": [2, 0]},
-    "user.email_changed": {"email": ["ada@example.org", "ada@example.com"]},
+    "user.email_changed": {"email": ["ada@example.org", "ada@example.com"], "email_verified": [True, True]},
     "user.email_verified": {"email_verified": [False, True], "sessions": [1, 0]},
     "user.role_changed": {"role": ["member", "admin"]},
 }
@@ -23,7 +23,10 @@ _ID = UUID(int=0)
 
 def previews() -> Iterator[tuple[str, Mail]]:
     """(name, mail) of each kind."""
-    reader = User(id=_ID, username="ada", email="ada@example.org", time_zone="Europe/London")
+    address = "ada@example.org"
+    reader = User(
+        id=_ID, username="ada", email=address, email_key=address, email_verified=True, time_zone="Europe/London"
+    )
     for purpose in (Purpose.SIGN_IN, Purpose.RESET):
         yield f"account_code.{purpose}", mails.code_mail(_code(purpose), purpose, reader)
     for purpose in (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL):

@@ -70,6 +70,11 @@ def user_by_email(key: str) -> User | None:
     return User.objects.filter(email_key=key).first()
 
 
+def is_proven(address: str) -> bool:
+    """Whether an active user has shown that they read the mail of this address."""
+    return User.objects.filter(email_key=email_key(address), email_verified=True, is_active=True).exists()
+
+
 def taken_fields(username_key: str, email_key: str, now: datetime) -> list[str]:
     """Which of these another account has already, or one that is waiting for its address to be verified."""
     others = User.objects.filter(Q(username_key=username_key) | Q(email_key=email_key))

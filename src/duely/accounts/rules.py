@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
@@ -67,6 +68,35 @@ class Purpose(StrEnum):
     VERIFY_EMAIL = "verify_email"
     CHANGE_EMAIL = "change_email"
     SIGN_UP = "sign_up"
+
+
+class MailStatus(StrEnum):
+    """Whether reminders and digests reach someone."""
+
+    ON = "on"
+    UNVERIFIED = "unverified"
+    LIMITED = "limited"
+
+
+MAIL_HINTS: Final[Mapping[MailStatus, str]] = {
+    MailStatus.ON: "",
+    MailStatus.UNVERIFIED: (
+        "No reminders and digests are sent, as your e-mail address is not verified."
+        " POST auth/resend-verification/ sends a link to it; follow that link."
+    ),
+    MailStatus.LIMITED: (
+        "No more reminders and digests are sent today: your mailbox has reached the daily limit."
+        " They begin anew at 00:00 UTC."
+    ),
+}
+"""What the status means for its reader, and what to do about it."""
+
+
+def mail_status(*, is_verified: bool, paused_until: datetime | None, now: datetime) -> MailStatus:
+    """Whether reminders and digests are sent to an address."""
+    if not is_verified:
+        return MailStatus.UNVERIFIED
+    return MailStatus.LIMITED if paused_until is not None and paused_until > now else MailStatus.ON
 
 
 class Permission(StrEnum):

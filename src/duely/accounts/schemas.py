@@ -8,11 +8,12 @@ from django.db.models import Q
 from msgspec import UNSET, UnsetType
 
 from duely.accounts import models, rules
-from duely.accounts.rules import Fault, Role
+from duely.accounts.rules import Fault, MailStatus, Role
 from duely.api.bodies import Invalid
 from duely.api.filters import Filter, Order, choices, flags, text
 from duely.api.lists import Listing, Meta, Pagination
 from duely.api.types import Instant, Parsed, text_of
+from duely.core import clock
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import FieldError, ValidationFailed
 
@@ -290,6 +291,19 @@ class Profile(msgspec.Struct, frozen=True):
     bio: str
     reminder_emails: bool
     digest_hour: Annotated[int, msgspec.Meta(ge=0, le=23)] | None
+    mail_status: Annotated[
+        MailStatus,
+        msgspec.Meta(
+            description=(
+                "Whether reminders and digests are sent. `unverified`: not before the address is verified;"
+                " `POST auth/resend-verification/` sends the link. `limited`: not before 00:00 UTC, as the mailbox has"
+                " reached its daily limit."
+            )
+        ),
+    ]
+    mail_hint: Annotated[
+        str, msgspec.Meta(description="The same in a sentence for people, with what to do. Empty while mail is sent.")
+    ]
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -324,6 +338,7 @@ def _show_user_row(row: tuple[Any, ...]) -> User:
 
 def show_profile(user: models.User) -> Profile:
     """A user's profile as they see it."""
+    status = rules.mail_status(is_verified=user.email_verified, paused_until=user.mail_paused_until, now=clock.now())
     return Profile(
         username=user.username,
         email=user.email,
@@ -336,6 +351,8 @@ def show_profile(user: models.User) -> Profile:
         bio=user.bio,
         reminder_emails=user.reminder_emails,
         digest_hour=user.digest_hour,
+        mail_status=status,
+        mail_hint=rules.MAIL_HINTS[status],
     )
 
 

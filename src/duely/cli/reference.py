@@ -63,8 +63,16 @@ CHANGES: Mapping[str, str] = {
         "A user showed that they read the mail of their address. When that was by a code to sign in, `sessions` holds"
         " how many earlier sessions ended, and an earlier password works no more."
     ),
+    "user.mail_limit_reached": (
+        "A mailbox reached a daily limit of mails; once for each day and `allowance`. `limit` says how many it may be"
+        " sent. That of an address without an account stands in nobody's log: admins alone see it."
+    ),
     "user.profile_updated": "A user's own settings changed.",
     "user.reactivated": "An admin lets a user in again.",
+    "user.reminders_dropped": (
+        "Reminders came due that were not sent. `reminders` says how many; `reason` is `unverified`, for an address"
+        " that is not verified, or `limited`, for a mailbox that has reached its daily limit."
+    ),
     "user.role_changed": "An admin changed a user's role.",
 }
 """What each action of the change log means."""

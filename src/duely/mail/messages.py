@@ -20,8 +20,9 @@ _LINK = re.compile(r"https?://[!-;=?-~]{1,900}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail to one person, ready to be sent."""
+    """One mail to one person, ready to be sent. `kind`: the name of its template (see `rules.KINDS`)."""
 
+    kind: str
     to: str
     subject: str
     text: str
@@ -59,7 +60,7 @@ def compose(
         values["subject"] = subject
         text = paragraphs(_render(f"mail/{template}.txt", values, autoescape=False))
         html = printable(_render(f"mail/{template}.html", values, autoescape=True))
-    return Mail(to, subject, text, html, message_id, unsubscribe_url)
+    return Mail(template, to, subject, text, html, message_id, unsubscribe_url)
 
 
 def language_for(locale: str) -> str:

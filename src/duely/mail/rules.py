@@ -1,15 +1,83 @@
-"""What mails are made of: pure functions over text, and the address of a mail server."""
+"""What mails are made of, and which mails may go where: pure functions, and the address of a mail server."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 MAX_SUBJECT = 150
 
 # Marks that reorder the text around them: a title could show "gpj.exe" as "exe.jpg", or turn a whole line round.
 _REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_ADDRESS = re.compile(r"[^\s<>\"']*@[^\s<>\"']*")
+# Whole words: a pattern that looks for an `@` within would read a word without one again from each of its characters.
+_WORD = re.compile(r"[^\s<>\"']+")
+
+
+class Allowance(StrEnum):
+    """A daily limit of mails to one mailbox. Each is counted by itself: reminders never use up the limit of codes."""
+
+    NOTICES = "notices"
+    CODES = "codes"
+    LINKS = "links"
+    SECURITY = "security"
+
+
+DAILY_LIMITS: Final[Mapping[Allowance, int]] = {
+    Allowance.NOTICES: 200,
+    Allowance.CODES: 60,
+    Allowance.LINKS: 30,
+    Allowance.SECURITY: 50,
+}
+"""Mails to one mailbox within a day (UTC). Their sum is the limit over all kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is allowed to mails of one kind.
+
+    to_unproven: they may go to an address that nobody has proven to be theirs. Such mails must not hold text that a
+    user wrote. waits: a mail over the limit is sent on the next day; others are dropped.
+    """
+
+    allowance: Allowance = Allowance.NOTICES
+    to_unproven: bool = False
+    waits: bool = False
+
+
+UNREGISTERED: Final = Kind()
+KINDS: Final[Mapping[str, Kind]] = {
+    "account_code": Kind(Allowance.CODES, to_unproven=True),
+    "account_link": Kind(Allowance.LINKS, to_unproven=True),
+    "account_known": Kind(Allowance.LINKS, to_unproven=True),
+    # The owner of an address must learn of an account that somebody else made with it.
+    "account_change": Kind(Allowance.SECURITY, to_unproven=True, waits=True),
+    "reminder": Kind(),
+    "digest": Kind(),
+}
+"""The kinds of mails, by the name of their template. A kind that is missing here is treated as UNREGISTERED."""
+
+
+def kind_of(name: str) -> Kind:
+    """What is allowed to mails of this kind: the least, unless it is registered in KINDS."""
+    return KINDS.get(name, UNREGISTERED)
+
+
+_GOOGLE = frozenset({"gmail.com", "googlemail.com"})
+
+
+def mailbox_of(address: str) -> str:
+    """The mailbox behind an address, for counting: without case, without what follows a `+`.
+
+    At Gmail dots in the name do not count either. Other servers may treat these as different mailboxes; they then
+    share one limit.
+    """
+    name, _, domain = address.strip().casefold().rpartition("@")
+    name = name.partition("+")[0] or name
+    if domain in _GOOGLE:
+        name, domain = name.replace(".", ""), "gmail.com"
+    return f"{name}@{domain}"
 
 
 class Security(StrEnum):
@@ -51,4 +119,4 @@ def paragraphs(text: str) -> str:
 
 def without_addresses(text: str, limit: int = MAX_SUBJECT) -> str:
     """A server's sentence for logs and lists of jobs: one line, with every e-mail address left out."""
-    return one_line(_ADDRESS.sub("…", text), limit)
+    return one_line(_WORD.sub(lambda word: "…" if "@" in word[0] else word[0], text), limit)

@@ -1,5 +1,7 @@
 """Reminders and digests in the background."""
 
+import time
+from collections import deque
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,6 +11,8 @@ from duely.mail import delivery
 from duely.mail.messages import Mail
 from duely.notifications import actions, mails
 from duely.notifications.rules import Outcome
+
+RUN_SECONDS = 10.0
 
 
 @job("notifications.deliver", attempts=40)
@@ -21,14 +25,27 @@ def deliver(running: Running, *, notice_id: str) -> None:
     if not isinstance(mail, Mail):
         actions.end(running, notice, mail)
         return
-    sent = delivery.deliver(running, mail, notice=notice_id, kind=notice.kind)
-    actions.end(running, notice, Outcome.SENT if sent else Outcome.REFUSED)
+    actions.end(running, notice, Outcome(delivery.deliver(running, mail, notice=notice_id)))
 
 
 @job("notifications.remind", every=timedelta(seconds=10))
 def remind(running: Running) -> None:
-    """Queue the mails of reminders whose time has come."""
-    while actions.queue_reminders(deliver=deliver, now=running.now):
+    """Queue the mails of reminders whose time has come, and drop those of members who are sent none.
+
+    Ends after RUN_SECONDS at the latest, so that a large backlog does not outlast the time of a job; the next run
+    goes on.
+    """
+    end = time.monotonic() + RUN_SECONDS
+    passed_over: set[UUID] = set()
+    while actions.queue_reminders(deliver=deliver, now=running.now, passed_over=passed_over):
+        running.confirm()
+        if time.monotonic() > end:
+            return
+    owners = deque(sorted(passed_over))
+    while owners and time.monotonic() < end:
+        owner_id = owners.popleft()
+        if actions.drop_reminders(owner_id=owner_id, now=running.now):
+            owners.append(owner_id)
         running.confirm()
 
 

@@ -42,7 +42,14 @@ class Notice(models.Model):
                 name="notifications_notice_ended",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["created_at"], name="notifications_notice_created")]
+        indexes: ClassVar = [
+            models.Index(fields=["created_at"], name="notifications_notice_created"),
+            models.Index(
+                fields=["recipient_id"],
+                name="notifications_notice_open",
+                condition=models.Q(ended_at__isnull=True),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject_id}"

@@ -1,15 +1,17 @@
 """Reads for notices: what is due, and what goes into a mail."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import Count, F, QuerySet
 
 from duely.accounts.models import User
+from duely.accounts.rules import MailStatus, mail_status
 from duely.notifications.models import Digest, Notice
-from duely.notifications.rules import day_bounds, day_of
+from duely.notifications.rules import Unreachable, day_bounds, day_of
 from duely.tasks.models import LIVE, Reminder, Task
 from duely.tasks.rules import CLOSED, OPEN, Status
 
@@ -67,6 +69,28 @@ def digest_choices(user_ids: list[UUID]) -> dict[UUID, DigestChoice]:
 def recipient(user_id: UUID) -> User | None:
     """An active user."""
     return User.objects.filter(pk=user_id, is_active=True).first()
+
+
+def unreachable(user_ids: Collection[UUID], now: datetime) -> dict[UUID, Unreachable]:
+    """Those of these users who are sent no reminders now, and why."""
+    users = User.objects.in_bulk(list(user_ids))
+    reasons = {user_id: _why_unreachable(users.get(user_id), now) for user_id in user_ids}
+    return {user_id: reason for user_id, reason in reasons.items() if reason is not None}
+
+
+def _why_unreachable(user: User | None, now: datetime) -> Unreachable | None:
+    if user is None or not user.is_active:
+        return Unreachable.INACTIVE
+    if not user.reminder_emails:
+        return Unreachable.UNWANTED
+    status = mail_status(is_verified=user.email_verified, paused_until=user.mail_paused_until, now=now)
+    return None if status is MailStatus.ON else Unreachable(status.value)
+
+
+def open_notices(user_ids: Collection[UUID]) -> dict[UUID, int]:
+    """How many notices wait to be sent to each of these users; those without any are left out."""
+    rows = Notice.objects.filter(recipient_id__in=user_ids, ended_at__isnull=True).order_by("recipient_id")
+    return dict(rows.values_list("recipient_id").annotate(many=Count("pk")))
 
 
 def task_to_remind_of(notice: Notice) -> Task | None:

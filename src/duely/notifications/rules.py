@@ -13,13 +13,27 @@ class Kind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a notice ended. Only `sent` ones reached a mail server."""
+    """How a notice ended. Only `sent` ones reached a mail server.
+
+    `unproven`: nobody has verified the address. `limited`: the mailbox has reached its daily limit.
+    """
 
     SENT = "sent"
     OUTDATED = "outdated"
     UNWANTED = "unwanted"
     EMPTY = "empty"
     REFUSED = "refused"
+    UNPROVEN = "unproven"
+    LIMITED = "limited"
+
+
+class Unreachable(StrEnum):
+    """Why someone is sent no reminders at present."""
+
+    INACTIVE = "inactive"
+    UNWANTED = "unwanted"
+    UNVERIFIED = "unverified"
+    LIMITED = "limited"
 
 
 def next_digest(hour: int, zone: str, after: datetime) -> datetime:

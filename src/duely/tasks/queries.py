@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
 
@@ -351,17 +351,28 @@ class DueReminder:
     is_wanted: bool
 
 
-def due_reminders(now: datetime, limit: int) -> list[DueReminder]:
+def next_reminders(now: datetime, limit: int, *, passing_over: Collection[UUID] = ()) -> list[tuple[UUID, UUID]]:
+    """(id, owner) of reminders whose time has come, the longest due first, but for those of some owners.
+
+    Read without locks, so that a scan past many reminders of one owner keeps nobody waiting.
+    """
+    rows = Reminder.objects.filter(UNPASSED, remind_at__lte=now).exclude(owner_id__in=passing_over)
+    return list(rows.order_by("remind_at", "id").values_list("id", "owner_id")[:limit])
+
+
+def due_reminders(now: datetime, limit: int, *, among: Collection[UUID] | None = None) -> list[DueReminder]:
     """Reminders to send or to drop, the longest due first, locked until the caller's transaction ends.
 
     Those that another transaction is busy with are left out. Call `actions.pass_reminders` in the same transaction.
+    among: ids; None for all reminders.
     """
     _need_transaction()
+    wanted = Q() if among is None else Q(pk__in=among)
     found = (
         Reminder.objects.select_for_update(of=("self",), skip_locked=True, no_key=True)
         .select_related("task")
         .only("task", "owner_id", "remind_at", "task__status", "task__deleted_at")
-        .filter(UNPASSED, remind_at__lte=now)
+        .filter(wanted, UNPASSED, remind_at__lte=now)
         .order_by("remind_at", "id")[:limit]
     )
     return [

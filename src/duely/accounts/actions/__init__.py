@@ -17,6 +17,7 @@ from duely.accounts.actions.emails import (
     request_verification,
     verify_email,
 )
+from duely.accounts.actions.mailboxes import note_mail_limit
 from duely.accounts.actions.passwords import (
     PasswordReused,
     change_password,
@@ -66,6 +67,7 @@ __all__ = [
     "end_session",
     "end_sessions_of",
     "exchange_reset_code",
+    "note_mail_limit",
     "purge_sessions",
     "refresh",
     "request_email_change",

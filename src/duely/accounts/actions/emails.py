@@ -113,7 +113,7 @@ def _change_email(actor: Actor, user: User, email: str, now: datetime) -> None:
     # What was sent to the old address may be in other hands.
     steps.end_tokens(user, now, Purpose.VERIFY_EMAIL, Purpose.RESET_TOKEN)
     changes: Changes = {"email": [user.email, email], "email_verified": [user.email_verified, True]}
-    columns = {"email": email, "email_key": email_key(email), "email_verified": True}
+    columns = {"email": email, "email_key": email_key(email), "email_verified": True, "mail_paused_until": None}
     who = steps.acting_as(actor, user)
     seq = record(who, "user.email_changed", user, at=now, changes=changes, write=update(user, columns))
     steps.tell_owner(user, seq)

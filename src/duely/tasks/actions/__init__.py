@@ -16,6 +16,7 @@ from duely.tasks.actions.sweeps import (
     mark_overdue,
     move_whole_days,
     pass_reminders,
+    pass_reminders_of,
     purge_trash,
 )
 from duely.tasks.actions.tasks import (
@@ -46,6 +47,7 @@ __all__ = [
     "mark_overdue",
     "move_whole_days",
     "pass_reminders",
+    "pass_reminders_of",
     "purge_trash",
     "replace_category",
     "replace_task",

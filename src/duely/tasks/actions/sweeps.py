@@ -105,6 +105,18 @@ def pass_reminders(  # allow: silent_action because only what is sent is of inte
     return Reminder.objects.filter(UNPASSED, pk__in=reminders).update(passed_at=now)
 
 
+def pass_reminders_of(  # allow: silent_action because the caller records why the reminders come to nothing
+    *, owner_id: UUID, now: datetime, limit: int = SWEEP
+) -> int:
+    """Note that due reminders of one owner came to nothing, in the caller's transaction; returns how many.
+
+    At most `limit`, and none that another transaction is busy with.
+    """
+    due = Reminder.objects.filter(UNPASSED, owner_id=owner_id, remind_at__lte=now).order_by("remind_at")
+    rows = due.select_for_update(skip_locked=True, no_key=True)
+    return pass_reminders(reminders=list(rows.values_list("pk", flat=True)[:limit]), now=now)
+
+
 def move_whole_days(*, owner_id: UUID, zone: str, now: datetime) -> None:
     """Place the owner's all-day tasks and reminders anew after their time zone changed.
 

@@ -1,0 +1,14 @@
+"""Upkeep of the counts of mails."""
+
+from datetime import timedelta
+
+from duely.jobs.queue import Running
+from duely.jobs.registry import job
+from duely.mail import limits
+
+
+@job("mail.purge", every=timedelta(hours=1), timeout_seconds=300)
+def purge(running: Running) -> None:
+    """Remove the counts of past days, a thousand at a time."""
+    while limits.purge(now=running.now):
+        running.confirm()

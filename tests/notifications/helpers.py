@@ -1,0 +1,16 @@
+"""What the clock does about reminders, without a worker."""
+
+from datetime import datetime
+from uuid import UUID
+
+from duely.notifications import actions, jobs
+
+
+def remind(at: datetime) -> None:
+    """Queue the mails of due reminders, and drop those of members who are sent none."""
+    passed_over: set[UUID] = set()
+    while actions.queue_reminders(deliver=jobs.deliver, now=at, passed_over=passed_over):
+        pass
+    for owner_id in passed_over:
+        while actions.drop_reminders(owner_id=owner_id, now=at):
+            pass
