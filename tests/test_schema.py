@@ -492,11 +492,29 @@ def provoke_ban_that_is_over(request: Request) -> None:
     Ban.objects.update(lifted_at=F("created_at"))
 
 
+def provoke_large_page(request: Request) -> None:
+    from duely.accounts.models import User
+    from duely.core.actor import Actor, Origin
+    from duely.core.clock import now
+    from duely.tasks import actions
+    from duely.tasks.rules import MAX_DESCRIPTION_BYTES
+
+    alice = User.objects.get(username="alice")
+    actor = Actor(id=alice.id, name="alice", role="member", session_id=None, zone="UTC", origin=Origin())
+    fields = {"title": "long", "description": "x" * MAX_DESCRIPTION_BYTES}
+    for _ in range(17):
+        task = actions.create_task(actor=actor, fields=fields, now=now())
+        if request.operation.name == "listTrash":
+            actions.delete_task(actor=actor, task_id=task.id, now=now())
+    request.query = "?page=1&page_size=100"
+
+
 PROVOKE: dict[str, Callable[[Request], None]] = {
     "not_authenticated": lambda request: setattr(request, "caller", NOBODY),
     "malformed_request": lambda request: setattr(request, "host", "elsewhere.example"),
     "validation_failed": provoke_validation,
     "invalid_cursor": lambda request: setattr(request, "query", "?cursor=nonsense"),
+    "page_too_large": provoke_large_page,
     "body_too_large": lambda request: setattr(request, "length", 1024**3),
     "unsupported_media_type": lambda request: setattr(request, "media", "text/plain"),
     "not_found": lambda request: setattr(request, "ids", dict.fromkeys(request.world.ids[ADMIN], NOTHING)),

@@ -9,6 +9,7 @@ from duely.activity.schemas import ACTIVITY, ActivityPage
 from duely.api.lists import ListQuery
 from duely.api.resource import Listed, Resource, operation
 from duely.api.versions import LISTED
+from duely.core.errors import PageTooLarge
 
 
 class ActivityLogs(Resource):
@@ -16,7 +17,9 @@ class ActivityLogs(Resource):
 
     tags = ("activity",)
 
-    @operation(ActivityPage, name="listActivityLogs", optional_headers=LISTED, conditional=True)
+    @operation(
+        ActivityPage, name="listActivityLogs", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True
+    )
     def get(self, parsed_query: Annotated[ListQuery, Listed(ACTIVITY)]) -> HttpResponse:
         """List the changes of what is mine; admins see those of everyone."""
         return self.listed(ACTIVITY, seen_changes(self.actor), parsed_query)

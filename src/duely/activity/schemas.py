@@ -98,4 +98,5 @@ ACTIVITY = Listing(
     orderings={"at": Order("at"), "seq": Order("seq")},
     default_order="-at,-seq",
     costly={"changes": Cast("changes", TextField())},
+    long=("changes",),
 )

@@ -3,6 +3,9 @@
 A module declares a `Listing`; an endpoint hands it a queryset of what the caller may see.
 Pages by cursor are keyset pages: the cursor holds the ordering values of the last row, so that
 page 10,000 costs what page 1 costs, and rows inserted meanwhile neither repeat nor hide others.
+
+A page has at most MAX_PAGE_BYTES, unless it has one row only. A page by cursor ends before the row that does not fit;
+a page by number is refused, because the numbers of the pages behind it would not be true any more.
 """
 
 import base64
@@ -11,12 +14,13 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from enum import Enum
+from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
-from django.db.models import F, Model, Q, QuerySet, TextField, Value
+from django.db.models import F, Func, IntegerField, Model, Q, QuerySet, TextField, Value
 from django.db.models.expressions import Combinable, OrderBy
 from django.http import QueryDict
 
@@ -25,7 +29,7 @@ from duely.api.filters import Filter, Order
 from duely.core import keys
 from duely.core.actor import Actor
 from duely.core.clock import as_shown
-from duely.core.errors import FieldError, InvalidCursor, ValidationFailed
+from duely.core.errors import FieldError, InvalidCursor, PageTooLarge, ValidationFailed
 from duely.core.prepared import Rows, Seen, Unprepared
 
 MAX_LIMIT = 100
@@ -33,6 +37,12 @@ DEFAULT_LIMIT = 20
 MAX_DEPTH = 10_000
 MAX_ORDERINGS = 4
 SIGNATURE_BYTES = 16
+MAX_PAGE_BYTES = 1024 * 1024
+"""Size of a page with more than one row."""
+ENVELOPE_BYTES = 8 * 1024
+"""Room in a page for everything but its rows: the cursor holds up to MAX_ORDERINGS values of a row."""
+SHORT_BYTES = 4 * 1024
+"""Values of `Listing.long` columns up to this size are read at once; longer ones only once it is known how many fit."""
 
 
 class CursorPage(msgspec.Struct, frozen=True):
@@ -99,6 +109,18 @@ class Search(Protocol):
         ...
 
 
+class Reading(Enum):
+    """How a statement reads `Listing.long` columns."""
+
+    SHORT = "null in place of values over SHORT_BYTES"
+    SIZES = "only these columns, and of these only the sizes in bytes"
+    WHOLE = "as they are"
+
+
+ReadRows = Callable[[Reading, int], Sequence[tuple[Any, ...]]]
+"""Reads the first rows of a page, at most as many as the number says."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """What one list offers.
@@ -107,6 +129,7 @@ class Listing:
     struct `item`. Rows are never model instances: that is where most of a list's time would go.
     `costly` says how some of them are read, each of which makes the field of its name and no other: it is None where
     `fields` leaves that out.
+    `long` are those of the costly columns whose values may be so long that a page of them would not fit into an answer.
     `search` reads the parameter of that name, where the list has full-text search, or raises Invalid.
     """
 
@@ -119,6 +142,7 @@ class Listing:
     default_order: str
     search: Callable[[str, Actor], Search] | None = None
     costly: Mapping[str, str | Combinable] = field(default_factory=dict)
+    long: tuple[str, ...] = ()
 
     @cached_property
     def conditions(self) -> dict[str, tuple[Filter, str]]:
@@ -134,10 +158,21 @@ class Listing:
         """What `fields` may name."""
         return tuple(declared.encode_name for declared in msgspec.structs.fields(self.item))
 
-    def read(self, unread: frozenset[str] = frozenset()) -> tuple[str | Combinable, ...]:
+    def read(
+        self, unread: frozenset[str] = frozenset(), reading: Reading = Reading.WHOLE
+    ) -> tuple[str | Combinable, ...]:
         """What to select for `columns`, where these are left out."""
-        reads = {**self.costly, **dict.fromkeys(unread, _NOTHING)}
+        long = self._long(unread)
+        if reading is Reading.SIZES:
+            return tuple(SizeInBytes(name) for name in long)
+        shortened = {}
+        if reading is Reading.SHORT:
+            shortened = {name: ShortText(self.costly[name], SizeInBytes(name)) for name in long}
+        reads = {**self.costly, **dict.fromkeys(unread, _NOTHING), **shortened}
         return tuple(reads.get(name, name) for name in self.columns)
+
+    def _long(self, unread: frozenset[str]) -> list[str]:
+        return [name for name in self.long if name not in unread]
 
     def _unread(self, query: ListQuery) -> frozenset[str]:
         """The costly columns that this query does not show."""
@@ -237,61 +272,157 @@ class Listing:
         return (*order, OrderTerm("id", order[0].descending, nullable=False))
 
     def answer(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
-        """One page as JSON. Costs one statement; by page number, two; a search has a statement of its own before."""
-        if query.page is None:
-            found = self._after_cursor(rows, query)
-            shown = found[: query.limit]
-            more = len(found) > query.limit
-            position = found[query.limit - 1][len(self.columns) :] if more else ()
-            cursor = write_cursor(position, query.fingerprint) if more else None
-            where: msgspec.Struct = CursorPage(cursor, more, query.limit, len(shown))
-        else:
-            selected = _selected(rows, query)
-            total = selected.count()
-            start = (query.page - 1) * query.limit
-            shown = self._as_shown(self._ordered(selected, query, query.order)[start : start + query.limit])
-            where = NumberedPage(
-                query.page, query.limit, total, -(-total // query.limit), start + query.limit < total, len(shown)
-            )
-        width = len(self.columns)
-        items: Sequence[Any] = [self.show(row[:width]) for row in shown]
-        if query.fields is not None:
-            items = [trimmed(item, query.fields) for item in items]
-        return msgspec.json.encode({"data": items, "pagination": where, "meta": Meta()})
+        """One page as JSON.
 
-    def _after_cursor(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> Sequence[tuple[Any, ...]]:
-        """The rows of a page and, where there are more, one or some that are too many."""
+        Costs one statement; by page number, two; two more where there are long values; a search has a statement of its
+        own before. Raises PageTooLarge (400) for a page by number that has more than MAX_PAGE_BYTES.
+        """
+        if query.page is None:
+            return self._cursor_page(rows, query)
+        return self._numbered_page(_selected(rows, query), query, query.page)
+
+    def _cursor_page(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
         if not isinstance(rows, Seen) or query.search is not None:
             rows = _selected(rows, query)
+        found, limit = self._fitting(partial(self._after_cursor, rows, query), query, query.limit + 1)
+        limit = min(limit, query.limit)
+        width = len(self.columns)
+        while True:
+            items = self._items(found[:limit], query)
+            more = len(found) > limit
+            cursor = write_cursor(found[limit - 1][width:], query.fingerprint) if more else None
+            page = _encoded(items, CursorPage(cursor, more, query.limit, len(items)))
+            if len(page) <= MAX_PAGE_BYTES or limit == 1:
+                return page
+            limit = min(_number_fitting(items), limit - 1)
+
+    def _numbered_page(self, selected: QuerySet[Any, Any], query: ListQuery, number: int) -> bytes:
+        total = selected.count()
+        start = (number - 1) * query.limit
+
+        def read(reading: Reading, most: int) -> Sequence[tuple[Any, ...]]:
+            ordered = self._ordered(selected, query, query.order, reading)
+            return self._as_shown(ordered[start : start + most], reading)
+
+        found, limit = self._fitting(read, query, query.limit)
+        items = self._items(found, query)
+        has_more = start + query.limit < total
+        pages = -(-total // query.limit)
+        page = _encoded(items, NumberedPage(number, query.limit, total, pages, has_more, len(items)))
+        if (len(page) > MAX_PAGE_BYTES and len(items) > 1) or limit < query.limit:
+            raise PageTooLarge(MAX_PAGE_BYTES)
+        return page
+
+    def _fitting(self, read: ReadRows, query: ListQuery, most: int) -> tuple[Sequence[tuple[Any, ...]], int]:
+        """Rows, at most `most`, and how many of them fit into a page as far as their long values tell.
+
+        One more than fit is read, so that it is known that there are more. Values that do not fit stay in the database.
+        """
+        found = read(Reading.SHORT, most)
+        long = [self.columns.index(name) for name in self._long(self._unread(query))]
+        if not any(row[place] is None for place in long for row in found):
+            return found, most
+        sizes = [sum(row) for row in read(Reading.SIZES, most)]
+        number = _full_after(sizes)
+        number, wanted = (most, most) if number >= len(sizes) else (number, number + 1)
+        found = read(Reading.WHOLE, wanted)
+        # Escapes make up to six bytes of one. One row after the other: their JSON together may be six times a page.
+        fitting = _number_fitting(self._items(found, query))
+        return found, min(number, fitting) if fitting < len(found) else number
+
+    def _items(self, rows: Sequence[tuple[Any, ...]], query: ListQuery) -> Sequence[Any]:
+        width = len(self.columns)
+        items: Sequence[Any] = [self.show(row[:width]) for row in rows]
+        return items if query.fields is None else [trimmed(item, query.fields) for item in items]
+
+    def _after_cursor(
+        self, rows: Seen | QuerySet[Any, Any], query: ListQuery, reading: Reading, most: int
+    ) -> Sequence[tuple[Any, ...]]:
+        """The first rows behind the cursor, at least `most` where there are so many."""
         found: list[tuple[Any, ...]] = []
         for where, order in _parts(query.order, query.after):
-            found += self._part(rows, query, where, order)
-            if len(found) > query.limit:
+            found += self._part(rows, query, where, order, reading, most)
+            if len(found) >= most:
                 break
         return found
 
     def _part(
-        self, rows: Seen | QuerySet[Any, Any], query: ListQuery, where: Q, order: tuple[OrderTerm, ...]
+        self,
+        rows: Seen | QuerySet[Any, Any],
+        query: ListQuery,
+        where: Q,
+        order: tuple[OrderTerm, ...],
+        reading: Reading,
+        most: int,
     ) -> Sequence[tuple[Any, ...]]:
         def finish(selected: Rows) -> Rows:
-            return self._ordered(selected, query, order)[: query.limit + 1]
+            return self._ordered(selected, query, order, reading)[:most]
 
         if isinstance(rows, Seen):
-            key = (self.name, self._unread(query), query.order, order, query.limit)
+            key = (self.name, self._unread(query), query.order, order, reading, most)
+            shown = 0 if reading is Reading.SIZES else len(self.columns)
             try:
-                return rows.select((*query.where, where), key, finish, shown=len(self.columns))
+                return rows.select((*query.where, where), key, finish, shown=shown)
             except Unprepared:
                 rows = _selected(rows, query)
-        return self._as_shown(finish(rows.filter(where)))
+        return self._as_shown(finish(rows.filter(where)), reading)
 
-    def _as_shown(self, rows: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
+    def _as_shown(self, rows: QuerySet[Any, Any], reading: Reading) -> Sequence[tuple[Any, ...]]:
         """With instants as text in the columns that are shown, as `Seen.select` gives them."""
+        if reading is Reading.SIZES:
+            return list(rows)
         width = len(self.columns)
         return [(*as_shown(row[:width]), *row[width:]) for row in rows]
 
-    def _ordered(self, rows: QuerySet[Any, Any], query: ListQuery, order: tuple[OrderTerm, ...]) -> QuerySet[Any, Any]:
-        columns = (*self.read(self._unread(query)), *(term.column for term in query.order))
+    def _ordered(
+        self, rows: QuerySet[Any, Any], query: ListQuery, order: tuple[OrderTerm, ...], reading: Reading
+    ) -> QuerySet[Any, Any]:
+        positions = () if reading is Reading.SIZES else (term.column for term in query.order)
+        columns = (*self.read(self._unread(query), reading), *positions)
         return rows.order_by(*map(_order_by, order)).values_list(*columns)
+
+
+class SizeInBytes(Func):
+    """The length of a text in UTF-8. PostgreSQL does not load a long text for it."""
+
+    output_field = IntegerField()
+    template = "length(CAST(%(expressions)s AS BLOB))"
+
+    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> Any:
+        """PostgreSQL."""
+        return self.as_sql(compiler, connection, template="octet_length(%(expressions)s)")
+
+
+class ShortText(Func):
+    """A text and its size: null in place of one of more than SHORT_BYTES."""
+
+    output_field = TextField()
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> Any:
+        """The limit stands in the statement, where it costs no parameter for each execution."""
+        (text, text_params), (size, size_params) = map(compiler.compile, self.source_expressions)
+        return f"CASE WHEN {size} <= {SHORT_BYTES} THEN {text} END", (*size_params, *text_params)
+
+
+def _full_after(sizes: Iterable[int]) -> int:
+    """How many rows of these sizes fit into one page, at least one."""
+    room = MAX_PAGE_BYTES - ENVELOPE_BYTES
+    number = 0
+    for size in sizes:
+        room -= size + 1
+        if room < 0:
+            break
+        number += 1
+    return max(number, 1)
+
+
+def _number_fitting(items: Iterable[Any]) -> int:
+    """How many of these items fit into one page, at least one."""
+    return _full_after(len(msgspec.json.encode(item)) for item in items)
+
+
+def _encoded(items: Sequence[Any], where: msgspec.Struct) -> bytes:
+    return msgspec.json.encode({"data": items, "pagination": where, "meta": Meta()})
 
 
 def _selected(rows: Seen | QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:

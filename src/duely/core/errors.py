@@ -82,6 +82,20 @@ class InvalidCursor(Refused):
     title = "The cursor does not fit this request."
 
 
+class PageTooLarge(Refused):
+    """The rows of a page by number are together larger than an answer may be."""
+
+    code = "page_too_large"
+    status = 400
+    title = "The rows of this page are too large for one answer."
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(
+            f"They take more than {most_bytes} bytes together. Ask for fewer rows with page_size, leave long fields out"
+            " with fields, or use cursor and limit: pages by cursor end where an answer is full."
+        )
+
+
 class NotAuthenticated(Refused):
     """No access token, or one that is not valid any more."""
 

@@ -15,7 +15,7 @@ from duely.api.resource import Body, Listed, Options, Path, Resource, operation
 from duely.api.types import given
 from duely.api.versions import LISTED, EditConflict, Expected, VersionConflict, etag, expected
 from duely.core.clock import now
-from duely.core.errors import AlreadyExists, Forbidden, NotFound, Refused, ValidationFailed
+from duely.core.errors import AlreadyExists, Forbidden, NotFound, PageTooLarge, Refused, ValidationFailed
 from duely.tasks import actions, models, schemas
 from duely.tasks.access import category_for, task_for
 from duely.tasks.queries import own_stats, seen_categories, seen_tasks, seen_trash, understood
@@ -85,7 +85,7 @@ class Tasks(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.TaskPage, name="listTasks", optional_headers=LISTED, conditional=True)
+    @operation(schemas.TaskPage, name="listTasks", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TASKS)]) -> HttpResponse:
         """List tasks, without those in the trash."""
         return self.listed(schemas.TASKS, seen_tasks(self.actor), parsed_query)
@@ -143,7 +143,7 @@ class Trash(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.TaskPage, name="listTrash", optional_headers=LISTED, conditional=True)
+    @operation(schemas.TaskPage, name="listTrash", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TRASH)]) -> HttpResponse:
         """List the tasks in the trash, the newest there first."""
         return self.listed(schemas.TRASH, seen_trash(self.actor), parsed_query)

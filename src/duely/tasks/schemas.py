@@ -538,6 +538,7 @@ TASKS = Listing(
     default_order="-created_at",
     search=_search,
     costly={"description": "description"},
+    long=("description",),
 )
 
 

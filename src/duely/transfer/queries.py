@@ -11,8 +11,10 @@ from duely.activity.schemas import ACTIVITY
 from duely.core.actor import Actor
 from duely.tasks.models import IN_TRASH, LIVE, Category, Task
 
-AT_ONCE = 200
+AT_ONCE = 50
 """Rows that are read at once. Each may have a description of 64 KiB."""
+CHANGES_AT_ONCE = 16
+"""Entries of the log that are read at once. Each may have two descriptions with six bytes for each character."""
 TASK_COLUMNS = (
     *("id", "title", "description", "status", "former_status", "completed_at", "priority", "due_on", "due_at"),
     *("category_id", "tags", "reminders", "version", "created_at", "updated_at", "deleted_at"),
@@ -59,4 +61,4 @@ def own_changes(actor: Actor) -> Iterator[tuple[Any, ...]]:
     """The columns of ACTIVITY of each entry of the actor's log, the oldest first."""
     changes = Change.objects.filter(owner_id=actor.user_id).order_by("seq")
     rows = changes.values_list(*ACTIVITY.read())  # allow: user_text_in_query because the names are declared there
-    return rows.iterator(AT_ONCE)
+    return rows.iterator(CHANGES_AT_ONCE)
