@@ -516,7 +516,7 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "invalid_cursor": lambda request: setattr(request, "query", "?cursor=nonsense"),
     "page_too_large": provoke_large_page,
     "body_too_large": lambda request: setattr(request, "length", 1024**3),
-    "unsupported_media_type": lambda request: setattr(request, "media", "text/plain"),
+    "unsupported_media_type": lambda request: setattr(request, "media", "text/html"),
     "not_found": lambda request: setattr(request, "ids", dict.fromkeys(request.world.ids[ADMIN], NOTHING)),
     "forbidden": provoke_forbidden,
     "already_exists": provoke_existing,

@@ -18,7 +18,7 @@ from duely.core.ids import derived_id
 from duely.tasks.models import Category, Task
 from duely.tasks.rules import Status, standing_of
 from duely.transfer import imports
-from duely.transfer.files import received
+from duely.transfer.uploads import received
 from transfer.helpers import bring, counts, export
 
 pytestmark = pytest.mark.django_db
@@ -343,7 +343,9 @@ def upload(api: Api, content: bytes, media: str, **more: Any) -> Any:
     return Client().generic("POST", f"{V1}import/", content, content_type=media, headers=api.headers, **more)
 
 
-@pytest.mark.parametrize("media", ["text/plain", "multipart/form-data", "application/octet-stream", ""])
+@pytest.mark.parametrize(
+    "media", ["text/html", "application/x-www-form-urlencoded", "image/png", "multipart/mixed", ""]
+)
 def test_other_media_types_are_refused(media: str) -> None:
     answer = upload(Api(alice()), b"{}", media)
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")

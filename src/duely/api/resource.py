@@ -127,7 +127,7 @@ class Listed(ComponentParser):
 
 
 class Upload(ComponentParser):
-    """A file as the body, of one of these media types. The endpoint reads it itself."""
+    """A file as the body, of one of these media types; the part `file` of a form. The endpoint reads it itself."""
 
     __slots__ = ("media",)
     context_name = "parsed_upload"
@@ -146,10 +146,14 @@ class Upload(ComponentParser):
     def get_schema(
         self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
     ) -> list[Parameter | Reference] | RequestBody:
-        return RequestBody(content={media: MediaType(schema=_FILE) for media in self.media}, required=True)
+        schemas = {media: _FORM if media.startswith("multipart/") else _FILE for media in self.media}
+        return RequestBody(
+            content={media: MediaType(schema=schema) for media, schema in schemas.items()}, required=True
+        )
 
 
 _FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+_FORM = Schema(type=OpenAPIType.OBJECT, properties={"file": _FILE}, required=["file"], additional_properties=False)
 
 
 class _OptionsComponent(ComponentParser):

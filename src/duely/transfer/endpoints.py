@@ -10,8 +10,9 @@ from duely.api.resource import JSON, Options, Resource, Upload, operation
 from duely.core.clock import now
 from duely.guard.turns import Few, aside, give_back
 from duely.transfer import exports, schemas
-from duely.transfer.files import CHUNK, MEDIA, received
+from duely.transfer.files import CHUNK
 from duely.transfer.imports import bring_in
+from duely.transfer.uploads import MEDIA, received
 
 CSV = "text/csv; charset=utf-8"
 _files = Few(4, wait=0)
@@ -56,9 +57,10 @@ class Imports(Resource):
     ) -> HttpResponse:
         """Import a file.
 
-        It is an export of ours as JSON or CSV, a table of any program as CSV, or an export of Todoist or Vikunja. The
-        same file again changes nothing; what has changed here since the file was written stays. Everything is checked
-        before anything is written. With `preview` nothing is.
+        The body is the file itself, or a form with the file in it. What kind of file it is shows in the file, not in
+        its media type: an export of ours as JSON or CSV, a table of any program as CSV, or an export of Todoist or
+        Vikunja. The same file again changes nothing; what has changed here since the file was written stays.
+        Everything is checked before anything is written. With `preview` nothing is.
         """
         with _files.turn():
             with aside():

@@ -1,4 +1,4 @@
-"""Files that come in: received, told apart and opened."""
+"""Files that come in: told apart and opened."""
 
 import re
 import struct
@@ -12,41 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, cast
 
-from django.http import HttpRequest, UnreadablePostError
-
-from duely.core.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from duely.core.errors import BodyTooLarge, MalformedRequest
 from duely.transfer.formats import duely, table, todoist, vikunja
 from duely.transfer.rules import MAX_DIRECTORY, MAX_MEMBERS, MAX_UNPACKED, Format, Reading, Rows
 
-MEDIA = ("application/json", "text/csv", "application/zip")
 CHUNK = 64 * 1024
 IN_MEMORY = 1024 * 1024
 """Larger files are on disk."""
 BEGINNING = 1024
 """Bytes that tell what kind of file it is."""
-
-
-def received(request: HttpRequest) -> BinaryIO:
-    """The body of a request as a file, which is gone when it is closed.
-
-    Raises UnsupportedMediaType (415), MalformedRequest (400) for a body that ends early.
-    """
-    if request.content_type not in MEDIA:
-        raise UnsupportedMediaType(f"Send a file with its Content-Type: {', '.join(MEDIA)}.")
-    file = temporary()
-    try:
-        while chunk := request.read(CHUNK):
-            file.write(chunk)
-        if file.tell() != int(request.META.get("CONTENT_LENGTH") or 0):
-            raise MalformedRequest("The body is shorter than its Content-Length says.")
-    except UnreadablePostError:
-        file.close()
-        raise MalformedRequest("The body could not be read to its end.") from None
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
 
 
 def temporary() -> BinaryIO:
