@@ -197,7 +197,6 @@ def test_every_bad_token_gets_the_same_answer() -> None:
         "Basic {}",
         "Token {}",
         "Bearer",
-        "Bearer  {}",
         "Bearer {} ",
         " Bearer {}x",
         "Bearer {},Bearer {}",
@@ -209,8 +208,8 @@ def test_other_authorization_headers_are_refused(form: str) -> None:
     assert answer(form.replace("{}", Forge().token())).status_code == 401
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_is_read_in_any_case(scheme: str) -> None:
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer ", "bEARER   "])
+def test_the_scheme_is_read_in_any_case_with_blanks(scheme: str) -> None:
     assert answer(f"{scheme} {Forge().token()}").status_code == 200
 
 

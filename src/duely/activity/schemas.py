@@ -7,7 +7,7 @@ import msgspec
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from duely.api.filters import UUID_TEXT, Filter, Order, identifier, integer, moments, text
+from duely.api.filters import UUID_TEXT, Filter, Order, identifier, integer, moments, word
 from duely.api.lists import Listing, Meta, Pagination
 from duely.api.types import Instant
 
@@ -88,8 +88,8 @@ ACTIVITY = Listing(
     ),
     show=show_activity,
     filters=(
-        Filter("action", "action", text, {"type": "string"}, suffixes=("ne",)),
-        Filter("target", "target_type", text, {"type": "string"}, description="Only changes of this type of thing."),
+        Filter("action", "action", word, {"type": "string"}, suffixes=("ne",)),
+        Filter("target", "target_type", word, {"type": "string"}, description="Only changes of this type of thing."),
         Filter("target_id", "target_id", identifier, UUID_TEXT),
         Filter("actor", "actor_id", identifier, UUID_TEXT, suffixes=("isnull",)),
         Filter("seq", "seq", integer, {"type": "integer", "minimum": 0}, suffixes=("gte", "gt", "lte", "lt")),

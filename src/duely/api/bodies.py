@@ -11,6 +11,9 @@ from django.http import HttpRequest, QueryDict
 
 from duely.core.errors import FieldError, MalformedRequest, UnsupportedMediaType, ValidationFailed
 
+BOM = b"\xef\xbb\xbf"
+IDENTITY = "identity"
+"""The only content coding of bodies: none."""
 MAX_DEPTH = 32
 MAX_KEYS = 1000
 """So many keys, and so many objects and lists. A model of larger bodies says so itself: `max_keys`."""
@@ -47,9 +50,20 @@ def read_body(request: HttpRequest, model: type[T]) -> T:
     Raises UnsupportedMediaType (415), MalformedRequest (400) for what is not JSON,
     ValidationFailed (400) with all faulty fields otherwise.
     """
+    refuse_coding(request)
     if request.content_type != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
     return decode(request.body, model)
+
+
+def refuse_coding(request: HttpRequest) -> None:
+    """Refuse a body that is compressed. Raises UnsupportedMediaType (415), with `Accept-Encoding` (RFC 9110 12.5.3)."""
+    coding = request.META.get("HTTP_CONTENT_ENCODING")
+    if coding and coding.strip().lower() != IDENTITY:
+        raise UnsupportedMediaType(
+            f"Send the body as it is, without Content-Encoding. Supported codings: {IDENTITY}.",
+            headers={"Accept-Encoding": IDENTITY},
+        )
 
 
 def decode(raw: bytes, model: type[T]) -> T:
@@ -76,7 +90,7 @@ def read_options(params: QueryDict, model: type[T]) -> T:
                 raise Invalid("unknown_parameter", f"There is no such parameter. Known: {', '.join(fields)}.")
             if len(values) != 1:
                 raise Invalid("repeated", "Give this parameter once.")
-            found[name] = msgspec.convert(values[0], fields[name].type, strict=False, dec_hook=build)
+            found[name] = _option(values[0], fields[name].type)
         except Invalid as fault:
             faults.append(FieldError(name, fault.code, fault.message))
         except msgspec.ValidationError as fault:
@@ -88,13 +102,28 @@ def read_options(params: QueryDict, model: type[T]) -> T:
     return model(**found)
 
 
+def _option(raw: object, kind: Any) -> Any:
+    """A value of a query string. Words are read in any case. Raises msgspec.ValidationError."""
+    try:
+        return msgspec.convert(raw, kind, strict=False, dec_hook=build)
+    except msgspec.ValidationError:
+        lowered = str(raw).lower()
+        if lowered == raw:
+            raise
+        return msgspec.convert(lowered, kind, strict=False, dec_hook=build)
+
+
 def build(kind: type[Any], value: Any) -> Any:
     """Make a field type of our own from a JSON value: such a type has a `parse` class method."""
     return kind.parse(value)
 
 
 def _parse(raw: bytes, max_keys: int) -> Any:
-    """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Says where the fault is."""
+    """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Says where the fault is.
+
+    A byte order mark before it is ignored (section 8.1): editors and PowerShell write one.
+    """
+    raw = raw.removeprefix(BOM)
     if not raw:
         raise MalformedRequest("The body is empty. Send a JSON object.")
     openings = raw.count(b"[") + raw.count(b"{")

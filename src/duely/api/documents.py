@@ -77,7 +77,7 @@ class Document:
     @_read_only
     def schema(self, request: HttpRequest) -> HttpResponse:
         """The document as JSON; as YAML with `?format=yaml` or an Accept header that names YAML."""
-        if request.GET.get("format") == "yaml" or "yaml" in request.headers.get("Accept", ""):
+        if request.GET.get("format", "").lower() == "yaml" or "yaml" in request.headers.get("Accept", ""):
             return HttpResponse(self.as_yaml, content_type="application/yaml")
         return HttpResponse(self.as_json, content_type="application/json")
 

@@ -115,6 +115,11 @@ def text(raw: str, _actor: Actor) -> str:
     return raw
 
 
+def word(raw: str, actor: Actor) -> str:
+    """A word that answers write in lower case, in any case."""
+    return text(raw, actor).lower()
+
+
 def integer(raw: str, _actor: Actor) -> int:
     """A whole number that fits 63 bits."""
     if raw.isascii() and raw.isdigit() and len(raw) < 19:

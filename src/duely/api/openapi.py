@@ -10,6 +10,7 @@ from dmr.routing import Router
 
 import duely
 from duely.api import idempotency
+from duely.api.bodies import IDENTITY
 from duely.api.lists import DEFAULT_LIMIT, MAX_DEPTH, MAX_LIMIT, Listing
 from duely.api.resource import JSON, Listed, Resource
 from duely.api.types import inline_schema
@@ -40,6 +41,12 @@ RETRY_AFTER = {
 }
 HEADERS_OF_STATUS: Mapping[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}},
+    "415": {
+        "Accept-Encoding": {
+            "description": "The codings that a body may have, when its `Content-Encoding` is the reason.",
+            "schema": {"type": "string", "const": IDENTITY},
+        }
+    },
     "429": {"Retry-After": RETRY_AFTER},
     "503": {"Retry-After": RETRY_AFTER},
 }

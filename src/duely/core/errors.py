@@ -160,11 +160,14 @@ class BodyTooLarge(Refused):
 
 
 class UnsupportedMediaType(Refused):
-    """The body is not JSON by its Content-Type."""
+    """The Content-Type or Content-Encoding of the body is not one that the operation takes.
+
+    `Accept-Encoding` names the codings that it takes, where a coding was the reason.
+    """
 
     code = "unsupported_media_type"
     status = 415
-    title = "The body must be JSON."
+    title = "The body is not in a form that this operation takes."
 
 
 class RateLimited(Refused):

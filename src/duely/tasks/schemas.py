@@ -246,12 +246,13 @@ class Operations(Parsed[list[One | ValidationFailed]]):
     def _one(item: Any) -> One | ValidationFailed:
         if not isinstance(item, dict):
             return ValidationFailed(FieldError("", "invalid_type", "Use an object."))
-        kind = OPERATIONS.get(item["op"]) if isinstance(item.get("op"), str) else None
+        verb = item["op"].lower() if isinstance(item.get("op"), str) else ""
+        kind = OPERATIONS.get(verb)
         if kind is None:
             fault = "invalid_choice" if "op" in item else "required"
             return ValidationFailed(FieldError("op", fault, f"Use one of: {', '.join(OPERATIONS)}."))
         try:
-            return checked(item, kind)
+            return checked({**item, "op": verb}, kind)
         except ValidationFailed as refused:
             return refused
 
