@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # What autovacuum does, and when, differs from run to run: it locks tables, and makes other plans of empty ones.
@@ -37,6 +38,34 @@ def stop(process: "subprocess.Popen[str]") -> None:
     process.stdin.close()
     process.wait(timeout=60)
     process.stdout.close()
+
+
+@contextmanager
+def hanging(url: str) -> Iterator[None]:
+    """Have no process of the server run meanwhile: it takes connections, and never says a word."""
+    import psycopg
+
+    with psycopg.connect(url.format(database="postgres")) as connection:
+        [directory] = connection.execute("SHOW data_directory").fetchone() or [""]
+    postmaster = int(Path(directory, "postmaster.pid").read_text().splitlines()[0])
+    try:
+        _signal_all(postmaster, signal.SIGSTOP)
+        yield
+    finally:
+        _signal_all(postmaster, signal.SIGCONT)
+
+
+def _signal_all(postmaster: int, number: signal.Signals) -> None:
+    os.kill(postmaster, number)  # first: it starts no other process then
+    for process in children(postmaster):
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listing.split()]
 
 
 def main() -> None:

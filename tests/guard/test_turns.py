@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.wsgi import get_wsgi_application
 from django.db import connection, transaction
 
 from duely.core.errors import Unavailable
@@ -17,6 +18,7 @@ from duely.core.records import this_connection
 from duely.guard import turns
 from duely.guard.middleware import MAX_BODY_BYTES
 from duely.guard.turns import Few, Places, aside, in_turn, let_others, step_aside
+from duely.guard.wsgi import api_first
 from programs import Server, until
 from races import in_background, joined
 
@@ -384,3 +386,42 @@ def test_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, 
                 pass
         server.stop()
         server.clean_up()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="writers on SQLite have a queue of their own")
+@pytest.mark.parametrize("path, kind", [("/api/v1/tasks/", "application/problem+json"), ("/admin/", "text/plain")])
+def test_a_request_for_which_no_place_comes_gets_503(monkeypatch: pytest.MonkeyPatch, path: str, kind: str) -> None:
+    application = in_turn(api_first(get_wsgi_application()))
+    monkeypatch.setattr(turns, "LONGEST_WAIT_SECONDS", 0.1)
+    taken = [turns._places.take() for _ in range(settings.WEB_AT_ONCE)]
+    answers: list[tuple[str, dict[str, str]]] = []
+    environ = {
+        **asked(),
+        "PATH_INFO": path,
+        "REMOTE_ADDR": "192.0.2.1",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "HTTP_HOST": "localhost:8000",
+        "wsgi.url_scheme": "http",
+    }
+    try:
+        application(environ, lambda status, headers: answers.append((status, dict(headers))))
+    finally:
+        for lent in taken:
+            turns._places.give(lent)
+    [(status, headers)] = answers
+    assert (status, headers["Content-Type"].partition(";")[0]) == ("503 Service Unavailable", kind)
+    assert headers.get("Retry-After") == "1"
+
+
+def test_a_place_that_comes_just_in_time_is_taken() -> None:
+    places = Places(1)
+    places.take()
+    with pytest.raises(Unavailable):
+        places.take(0.05)
+    assert not places._waiting
+    waiting = in_background(lambda: places.give(places.take(PATIENCE)))
+    until(lambda: len(places._waiting) == 1)
+    places.give(None)
+    joined(waiting)
+    places.take(0.0)

@@ -74,6 +74,7 @@ def only_one_at_a_time() -> Iterator[None]:
 def _advisory_lock() -> Iterator[None]:
     from django.db import connection
 
+    connection.be_patient()  # type: ignore[attr-defined]
     with connection.cursor() as cursor:
         for name in UNLIMITED:
             cursor.execute(f"SET {name} = 0")

@@ -22,6 +22,8 @@ from duely.guard.rules import Scope, Standing
 MAX_BODY_BYTES = 1024 * 1024
 INCOMPLETE = "duely.incomplete"
 """In the environ of a request: whether its body ended early. Who reads the body from the connection notes it there."""
+REFUSED = "duely.refused"
+"""In the environ of a request: the refusal that it gets, whatever it asks for, of whoever let it in."""
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 NO_STORE = ("Cache-Control", "no-store")
@@ -76,13 +78,17 @@ def turn_away(request: HttpRequest, refused: errors.Refused) -> HttpResponseBase
         return finished(problem(refused, request), request)
     text = f"{refused.title} {refused.detail}\n"
     return HttpResponse(
-        text, status=refused.status, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+        text,
+        status=refused.status,
+        content_type="text/plain; charset=utf-8",
+        headers={"Cache-Control": "no-store", **refused.headers},
     )
 
 
 def answer_page(request: HttpRequest, pages: Handler) -> HttpResponseBase:
     """The answer of a path that is not the API's. No form of a page is as long as a body may be."""
     try:
+        refuse_at_once(request)
         refuse_incomplete(request)
         refuse_body(request.META.get("CONTENT_LENGTH") or "0")
     except errors.Refused as refused:
@@ -118,6 +124,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         if (preflight := headers.preflight(request)) is not None:
             return preflight
         refuse_framing(request)
+        refuse_at_once(request)
         refuse_incomplete(request)
         path = rules.api_path(request.path_info)
         refuse_body(request.META.get("CONTENT_LENGTH") or "0", setting("LARGE_BODIES").get(path, MAX_BODY_BYTES))
@@ -160,6 +167,13 @@ def refuse_framing(request: HttpRequest) -> None:
     """
     if "HTTP_TRANSFER_ENCODING" in request.META:
         raise errors.MalformedRequest("Send a body with Content-Length, or with Transfer-Encoding: chunked alone.")
+
+
+def refuse_at_once(request: HttpRequest) -> None:
+    """Refuse what was refused before it got here."""
+    refused: errors.Refused | None = request.META.get(REFUSED)
+    if refused is not None:
+        raise refused
 
 
 def refuse_incomplete(request: HttpRequest) -> None:

@@ -19,7 +19,7 @@ from django.db import connection
 from duely.core.errors import Unavailable
 from duely.core.records import this_connection
 from duely.core.sqlite.line import when_it_takes_long
-from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, WRITING
+from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, REFUSED, WRITING
 
 if TYPE_CHECKING:
     from duely.core.postgresql.base import Lent
@@ -42,14 +42,19 @@ class Places:
         self._waiting: deque[_Waiting] = deque()
         self._mutex = threading.Lock()
 
-    def take(self) -> "Lent | None":
-        """Wait for one. Returns its connection, if it has one."""
+    def take(self, seconds: float | None = None) -> "Lent | None":
+        """Wait for one. Returns its connection, if it has one. Raises Unavailable (503) when none comes in time."""
         with self._mutex:
             if self._free:
                 return self._free.pop()
             place = _Waiting()
             self._waiting.append(place)
-        place.called.acquire()
+        if not place.called.acquire(timeout=-1 if seconds is None else seconds):
+            with self._mutex:
+                if place in self._waiting:
+                    self._waiting.remove(place)
+                    raise Unavailable("Too many requests wait. Try again in a few seconds.")
+            place.called.acquire()  # it came just now
         return place.lent
 
     def give(self, lent: "Lent | None") -> None:
@@ -78,8 +83,24 @@ _places = Places(settings.WEB_AT_ONCE)
 _places_of_writers = Places(1) if connection.vendor == "sqlite" else _places
 
 
+LONGEST_WAIT_SECONDS = 3.5 if connection.vendor == "postgresql" else None
+"""How long a request waits for its first place. Writers on SQLite have their own queue, with a limit (core/sqlite)."""
+
+
+def _enter_first(places: Places) -> None:
+    began_at = time.monotonic()
+    lent = places.take(LONGEST_WAIT_SECONDS)
+    database = this_connection()
+    if database.vendor == "postgresql":
+        database.waited_seconds = time.monotonic() - began_at  # type: ignore[attr-defined]
+    _begin(places, lent)
+
+
 def _enter(places: Places) -> None:
-    lent = places.take()
+    _begin(places, places.take())
+
+
+def _begin(places: Places, lent: "Lent | None") -> None:
     _mine.places = places
     if lent is not None:
         this_connection().adopt(lent)  # type: ignore[attr-defined]
@@ -118,7 +139,11 @@ def in_turn(application: Application) -> Application:
                 environ[INCOMPLETE] = True
             environ["wsgi.input"] = io.BytesIO(content)
         try:
-            _enter(_places_of_writers if environ["REQUEST_METHOD"] in WRITING else _places)
+            _enter_first(_places_of_writers if environ["REQUEST_METHOD"] in WRITING else _places)
+        except Unavailable as refused:
+            environ[REFUSED] = refused
+            return application(environ, start_response)
+        try:
             return application(environ, start_response)
         finally:
             _leave()

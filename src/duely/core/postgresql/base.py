@@ -1,5 +1,7 @@
 """The connection, its pool and its cursors.
 
+Statements have deadlines, for a server that hangs: see `deadlines`.
+
 Four things cost less than with Django's own: a connection is asked for a sign of life only when there is something to
 read on it; instants are loaded in C (Django's loader is Python, its ticket 36960); statements of fixed text are
 prepared by the server, and executed by one call of libpq; and so are BEGIN and COMMIT.
@@ -26,6 +28,8 @@ from psycopg.types.json import Jsonb
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool
 
+from duely.core.postgresql.deadlines import ANSWER_SECONDS, LEAST_SECONDS, UNLIMITED, Connection, watch
+
 django: Any = base
 """Its type hints leave out what is to be changed here."""
 PREPARED_AT_MOST = 200
@@ -36,6 +40,10 @@ STALE = frozenset({b"0A000", b"26000"})
 TRUSTED_SECONDS = 1.0
 TAKEN_SECONDS = 600.0
 """For how long a connection goes from one to the next before the pool sees it again, which replaces old ones."""
+
+
+_OF_DJANGO = frozenset({"context", "cursor_factory", "prepare_threshold"})
+"""Parameters of a connection that say nothing to the server."""
 
 
 class Lent(NamedTuple):
@@ -59,8 +67,9 @@ class PreparedStatements:
     three times, and forgets all statements at each ROLLBACK.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._pgconn = connection.pgconn
+        self._statement = connection.statement
         self._transformer = _giving_text(connection, "uuid")
         self._giving_instants = _giving_text(connection, "uuid", "timestamptz")
         self._names: OrderedDict[tuple[str, tuple[int, ...]], bytes] = OrderedDict()
@@ -72,18 +81,30 @@ class PreparedStatements:
         values: Any = transformer.dump_sequence(params, _as_they_are(len(params)))
         types = transformer.types or ()
         name = self._names.get((sql, types)) or self._prepare(sql, types)
-        result = self._pgconn.exec_prepared(name, values, transformer.formats)
+        result = self._exec_prepared(name, values)
         if result.status in GOOD:
             return result
         if result.error_field(DiagnosticField.SQLSTATE) in STALE:
             del self._names[sql, types]
             if self._pgconn.transaction_status == TransactionStatus.IDLE:
-                result = self._pgconn.exec_prepared(self._prepare(sql, types), values, transformer.formats)
+                result = self._exec_prepared(self._prepare(sql, types), values)
         return self._checked(result)
+
+    def _exec_prepared(self, name: bytes, values: Any) -> PGresult:
+        self._statement.start()
+        try:
+            return self._pgconn.exec_prepared(name, values, self._transformer.formats)
+        finally:
+            self._statement.started_at = 0.0
 
     def command(self, sql: bytes) -> None:
         """Execute what has no values and gives no rows. Raises the errors of psycopg."""
-        self._checked(self._pgconn.exec_(sql))
+        self._statement.start()
+        try:
+            result = self._pgconn.exec_(sql)
+        finally:
+            self._statement.started_at = 0.0
+        self._checked(result)
 
     def rows(self, result: PGresult, *, as_text: bool = False) -> list[tuple[Any, ...]]:
         """All rows of a result. as_text: instants as the server writes them, `2026-01-31 09:30:00.5+00`."""
@@ -97,7 +118,12 @@ class PreparedStatements:
 
     def _prepare(self, sql: str, types: tuple[int, ...]) -> bytes:
         name = b"duely_%d" % next(self._numbers)
-        self._checked(self._pgconn.prepare(name, _numbered(sql), types))
+        self._statement.start()
+        try:
+            result = self._pgconn.prepare(name, _numbered(sql), types)
+        finally:
+            self._statement.started_at = 0.0
+        self._checked(result)
         self._names[sql, types] = name
         while len(self._names) > PREPARED_AT_MOST:
             _, oldest = self._names.popitem(last=False)
@@ -193,6 +219,14 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     connection: Any
     errors_occurred: bool
     ops_class = DatabaseOperations
+    waited_seconds = 0.0
+    """How long the request of this thread has waited already: its statements have as much less time."""
+    is_patient = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if pool := self.settings_dict["OPTIONS"].get("pool"):
+            pool["connection_class"] = Connection
 
     def get_connection_params(self) -> dict[str, Any]:
         """As Django has them, with our loaders. psycopg itself prepares nothing."""
@@ -204,17 +238,39 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
 
         The pool's own check waits a second after the second such one, so that requests came too late.
         """
-        connection = super().get_new_connection(conn_params)
+        if watch.is_hanging:
+            raise psycopg.OperationalError("the database does not answer")
+        watch.connect_by({name: conn_params[name] for name in conn_params if name not in _OF_DJANGO})
+        began_at = time.monotonic()
+        connection = self._new_connection(conn_params)
         tries = self.pool.max_size if self.pool else 0
         while tries and not is_alive(connection):
             connection.close()
             self.pool.putconn(connection)
-            connection = super().get_new_connection(conn_params)
+            connection = self._new_connection(conn_params)
             tries -= 1
         connection.taken_from, connection.taken_at = self.pool, time.monotonic()
+        self._limit(connection, spent_seconds=connection.taken_at - began_at)
         if not hasattr(connection, "prepared_statements"):  # they stay with it in the pool
             connection.prepared_statements = PreparedStatements(connection)
         return connection
+
+    def _new_connection(self, conn_params: dict[str, Any]) -> Any:
+        if self.pool:
+            return super().get_new_connection(conn_params)
+        self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # as Django's does
+        return Connection.connect(**conn_params)
+
+    def _limit(self, connection: Connection, spent_seconds: float = 0.0) -> None:
+        """Give the statements of this connection the time that the request of this thread has left for one."""
+        left_seconds = max(ANSWER_SECONDS - self.waited_seconds - spent_seconds, LEAST_SECONDS)
+        connection.statement.limit_seconds = UNLIMITED if self.is_patient else left_seconds
+
+    def be_patient(self) -> None:
+        """From now on let statements take as long as the server lets them: for migrations, not for requests."""
+        self.is_patient = True
+        if self.connection is not None:
+            self._limit(self.connection)
 
     def lend(self) -> Lent | None:
         """Give the connection away, for `adopt` of another thread. None without one that can go on at once."""
@@ -235,6 +291,7 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             connection.close()
             connection.taken_from.putconn(connection)
             return
+        self._limit(connection)
         self.connection = connection
         self.autocommit = True
         self.close_at = None
