@@ -4,6 +4,7 @@ DUELY_TEST_DATABASE=sqlite (the default) or postgres chooses the database. Postg
 xdist workers share the server, each with a database of its own.
 """
 
+import functools
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import pytest
 import pytest_django.fixtures
 from pytest_django import DjangoDbBlocker
 
+import cast
 import postgres_server
 from programs import LIMITS
 from smtp_server import SmtpServer
@@ -110,6 +112,41 @@ def one_chain_of_middleware() -> Iterator[None]:
     ClientHandler.load_middleware = load  # type: ignore[method-assign]
     yield
     del ClientHandler.load_middleware
+
+
+@pytest.fixture(scope="session")
+def slow_work_in_transactions() -> Iterator[list[str]]:
+    """Names of slow functions that were called while a transaction was open; those around tests do not count."""
+    from duely.accounts.hashers import Argon2id
+    from duely.mail import transport
+
+    cast.hashed_password()  # once, before anyone looks: people of the tests are made within transactions too
+    found: list[str] = []
+    patch = pytest.MonkeyPatch()
+    for owner, name in ((Argon2id, "encode"), (Argon2id, "verify"), (transport, "send"), (transport, "check")):
+        patch.setattr(owner, name, _watched(getattr(owner, name), found))
+    yield found
+    patch.undo()
+
+
+def _watched(function: Callable[..., Any], found: list[str]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        from django.db import connection
+
+        if any(not block._from_testcase for block in connection.atomic_blocks):
+            found.append(function.__qualname__)
+        return function(*args, **kwargs)
+
+    return watched
+
+
+@pytest.fixture(autouse=True)
+def nothing_slow_in_transactions(slow_work_in_transactions: list[str]) -> Iterator[None]:
+    """A transaction keeps other writers waiting, so nobody hashes a password or speaks to a server within one."""
+    slow_work_in_transactions.clear()
+    yield
+    assert slow_work_in_transactions == [], "slow work within a transaction"
 
 
 @pytest.fixture

@@ -202,8 +202,25 @@ def outbound_http(path: PurePosixPath, tree: ast.Module) -> Found:
                 yield node.lineno, f"imports {name}"
 
 
+PASSWORD_CHECKS = {"check_password", "acheck_password", "verify_password"}
+
+
+def password_check(path: PurePosixPath, tree: ast.Module) -> Found:
+    """A password is compared with a hash in one module, which counts the wrong ones."""
+    if path.as_posix() == "accounts/password_checks.py":
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and {alias.name for alias in node.names} & PASSWORD_CHECKS:
+            yield node.lineno, "imports a check of passwords: use duely.accounts.password_checks"
+    for call in calls(tree):
+        is_hasher = isinstance(call.func, ast.Attribute) and call.func.attr == "verify"
+        if called_name(call) in PASSWORD_CHECKS or (is_hasher and path.as_posix() != "accounts/hashers.py"):
+            yield call.lineno, f"{called_name(call)}(): use duely.accounts.password_checks"
+
+
 RULES: tuple[Rule, ...] = (
     outbound_http,
+    password_check,
     silent_action,
     raw_access,
     full_save,
@@ -281,6 +298,9 @@ BITES = [
     (environment, "cli/serve.py", "key = os.getenv('KEY')\n"),
     (environment, "cli/serve.py", "from os import environ\n"),
     (environment, "cli/serve.py", "os.environ.setdefault('KEY', '1')\n"),
+    (password_check, "accounts/actions/users.py", "from django.contrib.auth.hashers import check_password\n"),
+    (password_check, "accounts/actions/users.py", "is_right = user.check_password(text)\n"),
+    (password_check, "accounts/backends.py", "is_right = Argon2id().verify(text, user.password)\n"),
     (outbound_http, "tasks/actions.py", "import urllib.request\n"),
     (outbound_http, "cli/doctor.py", "from http import client\n"),
     (outbound_http, "notifications/jobs.py", "from requests.sessions import Session\n"),

@@ -134,7 +134,7 @@ def things() -> dict[str, Any]:
     actor = Actor(id=alice.id, name="alice", role="member", session_id=None, zone="UTC", origin=Origin())
     category = actions.create_category(actor=actor, fields={"name": "Home"}, now=now())
     task = actions.create_task(actor=actor, fields={"title": "Bread"}, now=now())
-    ban = Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=True)
+    ban = Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=False)
     things = {"user": alice, "task": task, "category": category, "ban": ban}
     return {**things, "alice": bearer(alice), "admin": bearer(adam)}
 

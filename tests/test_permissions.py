@@ -172,7 +172,7 @@ def _ban() -> Any:
     from duely.core.ids import new_id
     from duely.guard.models import Ban
 
-    return Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=True).id
+    return Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=False).id
 
 
 WHAT = {

@@ -154,7 +154,7 @@ def made_world() -> World:
     trashed = actions.create_task(actor=actor, fields={"title": "Gone"}, now=now())
     actions.delete_task(actor=actor, task_id=trashed.id, now=now())
     refresh = refresh_token_of(session)
-    ban = Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=True)
+    ban = Ban.objects.create(id=new_id(), network="198.51.100.7/32", created_at=now(), automatic=False)
     return World(
         headers={MEMBER: bearer(alice), ADMIN: bearer(adam), NOBODY: {}},
         ids={

@@ -317,14 +317,14 @@ def test_an_account_without_a_password_sets_one_first() -> None:
 
 
 def test_a_password_that_changes_during_the_check_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from duely.accounts.actions import emails
+    from duely.accounts import password_checks
 
-    def check_then_lose(password: str, encoded: str) -> bool:
+    def check_then_lose(*_: Any, **__: Any) -> bool:
         User.objects.update(password="!")
         return True
 
     api = Api(person("alice"))
-    monkeypatch.setattr(emails, "check_password", check_then_lose)
+    monkeypatch.setattr(password_checks, "is_right", check_then_lose)
     assert faults(change(api)) == {"current_password": "wrong_password"}
     assert not Code.objects.exists()
 

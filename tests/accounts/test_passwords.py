@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
 
 from cast import PASSWORD, Api, alice, faults, log_of, person
+from duely.accounts.hashers import Argon2id
 from duely.accounts.models import Session, User
 
 pytestmark = pytest.mark.django_db
@@ -153,13 +156,73 @@ def test_the_password_is_no_secret_that_leaks() -> None:
 
 
 def test_a_password_that_changes_during_the_check_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    from duely.accounts.actions import passwords
+    from duely.accounts import password_checks
 
-    def check_then_lose(password: str, encoded: str) -> bool:
+    def check_then_lose(*_: Any, **__: Any) -> bool:
         User.objects.update(password="!changed-meanwhile")
         return True
 
     api = Api(alice())
-    monkeypatch.setattr(passwords, "check_password", check_then_lose)
+    monkeypatch.setattr(password_checks, "is_right", check_then_lose)
     assert faults(change(api)) == {"current_password": "wrong_password"}
     assert User.objects.get().password == "!changed-meanwhile"
+
+
+# With an Idempotency-Key
+
+
+def keyed(api: Api, key: str, current: str = PASSWORD) -> Any:
+    body = {"current_password": current, "new_password": NEW}
+    return api.post("auth/change-password/", body, Idempotency_Key=key)
+
+
+def test_a_repeated_change_is_answered_as_the_first() -> None:
+    api = Api(alice())
+
+    assert [keyed(api, "a").status_code for _ in range(3)] == [204] * 3
+
+    assert log_of(api.user) == [("auth.password_changed", {})]
+    assert can_sign_in(NEW)
+
+
+def test_a_repeated_wrong_password_is_answered_as_the_first() -> None:
+    api = Api(alice())
+
+    first, second = keyed(api, "a", "wrong-password"), keyed(api, "a", "wrong-password")
+
+    assert faults(first) == faults(second) == {"current_password": "wrong_password"}
+    assert second["Idempotent-Replayed"] == "true"
+    assert log_of(api.user) == [("auth.password_change_failed", {})]
+
+
+def test_a_repetition_hashes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Api(alice())
+    keyed(api, "a")
+    for name in ("encode", "verify"):
+        monkeypatch.setattr(Argon2id, name, None)
+
+    assert keyed(api, "a").status_code == 204
+    assert keyed(api, "a", "another").json()["code"] == "idempotency_key_reused"
+
+
+@pytest.mark.parametrize("path", ["auth/change-password/", "auth/change-email/"])
+@pytest.mark.parametrize("current", [PASSWORD, "wrong-password"])
+def test_no_password_is_hashed_within_a_transaction(
+    path: str, current: str, slow_work_in_transactions: list[str]
+) -> None:
+    """It would keep everyone waiting who writes to SQLite. The fixture looks at every test; this one with a key."""
+    api = Api(alice())
+    body = {"current_password": current}
+    body.update({"new_password": NEW} if "password" in path else {"email": "new@example.org"})
+
+    assert api.post(path, body, Idempotency_Key="a").status_code in (200, 204, 400)
+
+    assert slow_work_in_transactions == []
+
+
+def test_a_hash_within_a_transaction_is_noticed(slow_work_in_transactions: list[str]) -> None:
+    with transaction.atomic():
+        make_password(NEW)
+
+    assert slow_work_in_transactions == ["Argon2id.encode"]
+    slow_work_in_transactions.clear()

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.test import Client
 
-from cast import PASSWORD, Api, code_for, log_of, new_code, new_token, person, session_of
+from cast import PASSWORD, V1, Api, code_for, log_of, new_code, new_token, person, session_of
 from duely.accounts import codes, tokens
 from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
 from duely.core import clock
+from duely.guard import limits
+from duely.guard.rules import Rate
 from duely.jobs.models import Job
 
 at_once = pytest.mark.usefixtures("many_connections")
@@ -394,3 +397,30 @@ def test_sign_ups_of_one_name_at_once_keep_one(settings: Any) -> None:
     answers = together(*[partial(Api().post, "auth/signup/", form) for form in forms])
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 5}
     assert SignUp.objects.count() == 1
+
+
+@at_once
+def test_of_parallel_wrong_passwords_so_many_are_looked_at(settings: Any) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(100_000, 60)}
+    limits.forget()
+    person("alice")
+
+    def guess(number: int) -> int:
+        body = {"username": "alice", "password": f"guess {number}"}
+        address = f"203.0.{number}.1"
+        answer = Client().post(f"{V1}auth/login/", body, content_type="application/json", REMOTE_ADDR=address)
+        status: int = answer.status_code
+        return status
+
+    assert Counter(together(*(partial(guess, number) for number in range(24)))) == {401: 20, 429: 4}
+    limits.forget()
+
+
+@at_once
+def test_parallel_right_passwords_are_all_let_in(settings: Any) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(100_000, 60)}
+    limits.forget()
+    person("alice")
+
+    assert len({pair["access"] for pair in together(*[sign_in] * 24)}) == 24
+    limits.forget()

@@ -155,16 +155,16 @@ def test_the_same_password_again_is_refused_and_the_token_stays() -> None:
 
 
 def test_a_password_that_changes_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    from duely.accounts.actions import passwords
+    from duely.accounts import password_checks
 
     user = person("alice")
     token = new_token(user, "reset_token")
 
-    def check_then_lose(password: str, encoded: str) -> bool:
+    def check_then_lose(*_: Any, **__: Any) -> bool:
         User.objects.update(password="!changed-meanwhile")
         return False
 
-    monkeypatch.setattr(passwords, "check_password", check_then_lose)
+    monkeypatch.setattr(password_checks, "is_reused", check_then_lose)
     assert reset(token).status_code == 400
     assert User.objects.get().password == "!changed-meanwhile"
     assert Code.objects.get().ended_at is None

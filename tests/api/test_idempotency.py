@@ -291,7 +291,7 @@ def test_a_refusal_that_is_our_fault_is_undone_and_not_kept(api: Api) -> None:
         id=api.user.id, name="alice", role="member", session_id=None, zone="UTC", origin=Origin(request_id="x")
     )
 
-    def answer() -> HttpResponse:
+    def answer(_: Any) -> HttpResponse:
         person("carl")
         raise Unavailable
 

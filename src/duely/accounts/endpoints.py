@@ -8,6 +8,7 @@ from duely.accounts import actions
 from duely.accounts.access import require, require_management, session_for, user_for
 from duely.accounts.actions import Grant
 from duely.accounts.auth import BY_REFRESH_TOKEN
+from duely.accounts.models import User as UserRow
 from duely.accounts.queries import own_sessions, visible_users
 from duely.accounts.rules import PROFILE_DEFAULTS, Permission
 from duely.accounts.schemas import (
@@ -128,11 +129,16 @@ class VerificationRequests(Auth):
 class EmailChanges(Auth):
     """New addresses."""
 
-    @operation(Message, name="changeEmail")
-    def post(self, parsed_body: Body[NewAddress]) -> HttpResponse:
-        """Change my e-mail address. It changes when the link that is sent to the new one is followed."""
+    def _prepare(self, parsed_body: NewAddress) -> UserRow:
         user = user_for(self.actor, self.actor.user_id)
-        actions.request_email_change(actor=self.actor, user=user, **given(parsed_body), now=clock.now())
+        password = parsed_body.current_password
+        return actions.confirm_email_change(actor=self.actor, user=user, current_password=password, now=clock.now())
+
+    @operation(Message, name="changeEmail", prepare=_prepare)
+    def post(self, parsed_body: Body[NewAddress], prepared: UserRow) -> HttpResponse:
+        """Change my e-mail address. It changes when the link that is sent to the new one is followed."""
+        email = given(parsed_body)["email"]
+        actions.request_email_change(actor=self.actor, confirmed=prepared, email=email, now=clock.now())
         return self.say("A link is on its way to the new address.")
 
 
@@ -231,11 +237,14 @@ class OneSession(Auth):
 class PasswordChanges(Auth):
     """New passwords."""
 
-    @operation(None, name="changePassword", status=204, refuses=[actions.PasswordReused])
-    def post(self, parsed_body: Body[PasswordChange]) -> HttpResponse:
-        """Change my password. All my other sessions end."""
+    def _prepare(self, parsed_body: PasswordChange) -> actions.NewPassword:
         user = user_for(self.actor, self.actor.user_id)
-        actions.change_password(actor=self.actor, user=user, **given(parsed_body), now=clock.now())
+        return actions.prepare_password(actor=self.actor, user=user, **given(parsed_body), now=clock.now())
+
+    @operation(None, name="changePassword", status=204, refuses=[actions.PasswordReused], prepare=_prepare)
+    def post(self, parsed_body: Body[PasswordChange], prepared: actions.NewPassword) -> HttpResponse:
+        """Change my password. All my other sessions end."""
+        actions.change_password(actor=self.actor, new=prepared, now=clock.now())
         return self.nothing()
 
 

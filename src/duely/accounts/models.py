@@ -173,6 +173,25 @@ class Session(models.Model):
         return self.ended_at is None and self.expires_at > now
 
 
+class KnownAddress(models.Model):
+    """An address from which a user has signed in: an IPv4 address or an IPv6 /64. See `password_checks`."""
+
+    id = models.UUIDField(primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    network = models.CharField(max_length=43)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "accounts_known_address"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "network"], name="accounts_known_address_user"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["seen_at"], name="accounts_known_address_seen")]
+
+    def __str__(self) -> str:
+        return self.network
+
+
 class RefreshToken(models.Model):
     """One link in a session's chain of refresh tokens. The token itself is not stored, only its SHA-256.
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q, QuerySet, Sum
 
-from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
+from duely.accounts.models import Code, KnownAddress, RefreshToken, Session, SignUp, User
 from duely.accounts.rules import Permission, Purpose, Role, allows, clean_username, email_key, fold
 from duely.activity.models import Change
 from duely.core import prepared
@@ -58,6 +58,16 @@ def user_by_login(login: str) -> User | None:
     if "@" in login:
         return user_by_email(email_key(login))
     return User.objects.filter(username_key=fold(clean_username(login))).first()
+
+
+def login_key(login: str) -> str:
+    """The form in which `user_by_login` compares what someone typed to sign in."""
+    return email_key(login) if "@" in login else fold(clean_username(login))
+
+
+def knows_address(user_id: UUID, network: str) -> bool:
+    """Whether this user has signed in from there, in the form of `counted_address`."""
+    return KnownAddress.objects.filter(user_id=user_id, network=network).exists()
 
 
 def user_by_id(user_id: UUID) -> User | None:

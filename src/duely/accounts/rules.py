@@ -35,6 +35,9 @@ MAX_WRONG_PER_DAY = 50
 MAX_CODES_PER_DAY = 20
 """How many codes one address may be sent within a day: nobody's mail box is for others to fill."""
 
+MAX_ADDRESSES = 50
+"""How many addresses are remembered from which a user has signed in."""
+
 PROFILE_DEFAULTS: Final[Mapping[str, Any]] = {
     "display_name": "",
     "time_zone": "UTC",

@@ -14,7 +14,7 @@ from django.urls import reverse
 from duely.accounts import actions
 from duely.accounts.backends import admin_actor
 from duely.core import clock
-from duely.core.errors import RateLimited, Refused
+from duely.core.errors import Refused
 from duely.guard import limits
 from duely.guard.rules import Scope
 
@@ -28,9 +28,9 @@ class SignInForm(AdminAuthenticationForm):
         """Look at the password, unless there have been too many tries."""
         try:
             limits.limit_address(cast("HttpRequest", self.request), Scope.LOGIN)
-        except RateLimited as refused:
+            return super().clean()
+        except Refused as refused:
             raise ValidationError(refused.detail) from None
-        return super().clean()
 
 
 class PasswordForm(PasswordChangeForm):
@@ -49,16 +49,20 @@ class PasswordPage(PasswordChangeView):
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         """Do it, or show why not."""
         try:
-            user = actions.change_password(
-                actor=admin_actor(self.request),
+            actor, now = admin_actor(self.request), clock.now()
+            new = actions.prepare_password(
+                actor=actor,
                 user=form.user,
                 current_password=form.cleaned_data["old_password"],
                 new_password=form.cleaned_data["new_password1"],
-                now=clock.now(),
+                now=now,
             )
+            user = actions.change_password(actor=actor, new=new, now=now)
         except Refused as refused:
             for error in refused.errors:
                 form.add_error(FIELDS[error.field], error.message)
+            if not refused.errors:
+                form.add_error("old_password", refused.detail)  # the page shows errors of fields only
             return self.form_invalid(form)
         update_session_auth_hash(self.request, user)
         return HttpResponseRedirect(self.get_success_url())

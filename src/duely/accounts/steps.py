@@ -8,8 +8,9 @@ from django.db.models import F, Q
 from msgspec.structs import replace
 
 from duely.accounts import codes, queries
-from duely.accounts.models import Code, EndReason, User
+from duely.accounts.models import Code, EndReason, KnownAddress, User
 from duely.accounts.rules import (
+    MAX_ADDRESSES,
     MAX_TRIES,
     MAX_WRONG_PER_DAY,
     Purpose,
@@ -23,7 +24,8 @@ from duely.activity.actions import Changes
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import insertion, update
+from duely.core.records import insertion, insertions, update
+from duely.guard.rules import counted_address
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 
@@ -128,6 +130,14 @@ def end_tokens(user: User, now: datetime, *purposes: Purpose) -> None:
     """End the tokens of these purposes that a user has not used."""
     for purpose in purposes:
         queries.live_tokens(user.id, purpose).update(ended_at=now)
+
+
+def remember_address(user: User, ip: str | None, now: datetime) -> None:
+    """Note that a user, who is locked, has signed in from there. The latest fifty are kept."""
+    row = KnownAddress(id=new_id(), user=user, network=counted_address(ip), seen_at=now)
+    insertions([row], otherwise="ON CONFLICT (user_id, network) DO UPDATE SET seen_at = excluded.seen_at").run()
+    known = KnownAddress.objects.filter(user_id=user.id)
+    known.exclude(pk__in=known.order_by("-seen_at").values("pk")[:MAX_ADDRESSES]).delete()
 
 
 def tell_owner(user: User, seq: int) -> None:

@@ -8,6 +8,7 @@ import hmac
 import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -56,23 +57,34 @@ class KeyInProgress(Refused):
 REFUSES = (KeyReused, KeyInProgress)
 
 
-def answer_once(request: ApiRequest, target: Sequence[str], answer: Callable[[], HttpResponse]) -> HttpResponse:
+def answer_once(
+    request: ApiRequest,
+    target: Sequence[str],
+    answer: Callable[[Any], HttpResponse],
+    prepare: Callable[[], Any] | None = None,
+) -> HttpResponse:
     """What `answer` says, or, to the repetition of a request with an Idempotency-Key, what it said the first time.
 
-    target: the operation and the ids in its path. Refusals are kept like good answers, but for 429 and 5xx, which may
+    target: the operation and the ids in its path. prepare: work that takes long, such as to hash a password; its result
+    is given to `answer`. It runs before the transaction, which would keep other writers waiting, and not for a
+    repetition whose answer is kept already. Refusals are kept like good answers, but for 429 and 5xx, which may
     go otherwise the next time. Raises KeyReused (422), KeyInProgress (409; SQLite waits instead, since one transaction
     at a time writes there), BodyTooLarge (413) for an answer that is too large to be kept, ValidationFailed (400).
     """
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
-        return answer()
+        return answer(prepare() if prepare else None)
     row_id = _row_id(request, key)
+    prepared: Any = None
+    if prepare is not None:
+        if kept := _kept(row_id):
+            return _again(kept, _asked(request, target))
+        prepared = _prepared(prepare)
     with transaction.atomic():
         _lock(row_id)
-        kept = KeptAnswer.objects.filter(pk=row_id, created_at__gt=clock.now() - KEPT).first()
-        if kept is not None:
+        if kept := _kept(row_id):
             return _again(kept, _asked(request, target))
-        response = _first(request, answer)
+        response = _first(request, answer, prepared)
         if response.status_code != RateLimited.status:
             _keep(row_id, _fingerprint(keys.current_key(_PURPOSE), _asked(request, target)), response)
     return response
@@ -109,10 +121,26 @@ def _fingerprint(key: bytes, asked: bytes) -> str:
     return hmac.digest(key, asked, "sha256").hex()
 
 
-def _first(request: ApiRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
+def _kept(row_id: UUID) -> KeptAnswer | None:
+    return KeptAnswer.objects.filter(pk=row_id, created_at__gt=clock.now() - KEPT).first()
+
+
+def _prepared(prepare: Callable[[], Any]) -> Any:
+    """What was prepared, or the refusal, which is kept as the answer. Raises a refusal that is not kept."""
+    try:
+        return prepare()
+    except Refused as refused:
+        if refused.status >= 500 or refused.status == RateLimited.status:
+            raise
+        return refused
+
+
+def _first(request: ApiRequest, answer: Callable[[Any], HttpResponse], prepared: Any) -> HttpResponse:
     """The answer, also when it is a refusal. What an action has recorded before it refused stays, as without a key."""
     try:
-        return answer()
+        if isinstance(prepared, Refused):
+            raise prepared
+        return answer(prepared)
     except Refused as refused:
         if refused.status >= 500:
             raise

@@ -387,6 +387,7 @@ def operation(
     also: Mapping[int, Any] | None = None,
     also_media: Sequence[str] = (),
     keyed: bool = True,
+    prepare: Callable[..., Any] | None = None,
 ) -> Callable[[Method], Method]:
     """Declare one operation for the OpenAPI document.
 
@@ -398,13 +399,15 @@ def operation(
     `also`: other good answers by their status; `also_media`: other media types of the good answer.
     POST and PATCH take an Idempotency-Key, but for those that are not `keyed`, and for public ones: their answers hold
     tokens.
+    `prepare` is for what takes long, such as to hash a password: it is called with what the method takes, before the
+    transaction of an Idempotency-Key, and the method gets the result as `prepared`.
     """
 
     def decorate(method: Method) -> Method:
         hints = {key for key in method.__annotations__ if key.startswith("parsed_")}
         refusals = dict.fromkeys(_implied(hints, public=public))
         if method.__name__ in ("post", "patch") and keyed and not public:
-            method = _once(method, name)
+            method = _once(method, name, prepare)
             refusals.update(dict.fromkeys(idempotency.REFUSES))
         refusals.update(dict.fromkeys(refuses))
         specs = [
@@ -430,7 +433,7 @@ def operation(
     return decorate
 
 
-def _once(method: Method, name: str) -> Method:
+def _once(method: Method, name: str, prepare: Callable[..., Any] | None) -> Method:
     """The method, which repeats its first answer to whoever repeats a request with an Idempotency-Key."""
 
     answer = cast("Callable[..., HttpResponse]", method)
@@ -438,7 +441,14 @@ def _once(method: Method, name: str) -> Method:
     @wraps(method)
     def wrapped(self: Resource, *args: Any, **kwargs: Any) -> HttpResponse:
         target = [name, *map(str, self.kwargs.values())]
-        return idempotency.answer_once(self.request, target, lambda: answer(self, *args, **kwargs))
+        if prepare is None:
+            return idempotency.answer_once(self.request, target, lambda _: answer(self, *args, **kwargs))
+        return idempotency.answer_once(
+            self.request,
+            target,
+            lambda prepared: answer(self, *args, **kwargs, prepared=prepared),
+            prepare=lambda: prepare(self, *args, **kwargs),
+        )
 
     return cast("Method", wrapped)
 

@@ -177,9 +177,9 @@ class RateLimited(Refused):
     status = 429
     title = "Too many requests."
 
-    def __init__(self, seconds: int) -> None:
-        text = f"Try again in {seconds} second{'s' if seconds > 1 else ''}."
-        super().__init__(text, headers={"Retry-After": str(seconds)})
+    def __init__(self, seconds: int, about: str = "") -> None:
+        text = f"Try again in {seconds} second{'s' if seconds > 1 else ''}"
+        super().__init__(f"{about}{text}.", headers={"Retry-After": str(seconds)})
 
 
 class InternalError(Refused):

@@ -3,10 +3,12 @@
 import hashlib
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest
 
 from duely.core import clock
@@ -15,7 +17,7 @@ from duely.core.errors import RateLimited
 from duely.core.settings import setting
 from duely.guard import stores
 from duely.guard.rules import LimitHit, Rate, Scope, Standing, counted_address
-from duely.guard.stores import Database, Memory, Spent, Unreachable
+from duely.guard.stores import Database, Memory, Place, Spent, Unreachable
 
 EXACT = frozenset({Scope.OTP, Scope.LOGIN})
 """Limits that guard secrets: they hold over all processes and nodes, also without Redis. The database counts then."""
@@ -52,6 +54,52 @@ def limit_mailbox(key: str, origin: Origin) -> None:
     standing = spend(Scope.OTP, f"mailbox:{key}", origin=origin)
     if standing is not None and not standing.is_allowed:
         raise RateLimited(standing.retry_after)
+
+
+def guess_wait(places: Sequence[Place]) -> float:
+    """Seconds until a secret may be guessed at again, 0 for now: each of these keys must have room.
+
+    A refusal that is known costs no query.
+    """
+    if setting("RATE_LIMITS")[Scope.LOGIN] is None:
+        return 0.0
+    hashed = _hashed(places)
+    known = [spent.wait for key, _ in hashed if (spent := _blocked(key))]
+    if known:
+        return max(known)
+    full = [(key, spent.wait) for (key, _), spent in zip(hashed, _look(hashed), strict=True) if not spent.is_allowed]
+    for key, wait in full:
+        _block(key, wait)
+    return max((wait for _, wait in full), default=0.0)
+
+
+def note_wrong_guess(places: Sequence[Place]) -> None:
+    """Count a wrong guess in all of these places."""
+    if setting("RATE_LIMITS")[Scope.LOGIN] is None:
+        return
+    with transaction.atomic():
+        for key, rate in sorted(_hashed(places), key=lambda place: place[0]):  # locks in one order
+            _spent(Scope.LOGIN, key, rate)
+
+
+def note_refused_guess(who: str, rate: Rate, user_id: UUID | None, origin: Origin) -> None:
+    """Put on record that a guess was refused, once within the window: in the log of `user_id`, else in the system's."""
+    if _is_news(f"guess:{who}", rate):
+        _collect(LimitHit(Scope.LOGIN, rate, user_id, origin, clock.now()))
+
+
+def _hashed(places: Sequence[Place]) -> list[Place]:
+    return [(hashlib.sha256(f"guess:{key}:{rate.seconds}".encode()).hexdigest(), rate) for key, rate in places]
+
+
+def _look(places: Sequence[Place]) -> list[Spent]:
+    redis = _redis()
+    if redis is not None:
+        try:
+            return redis.look(places)
+        except Unreachable:
+            pass
+    return _database.look(places)
 
 
 def spend(scope: Scope, who: str, *, user_id: UUID | None = None, origin: Origin | None = None) -> Standing | None:

@@ -173,7 +173,12 @@ class Standing(msgspec.Struct, frozen=True):
     @property
     def retry_after(self) -> int:
         """Whole seconds, at least one."""
-        return max(math.ceil(self.wait), 1)
+        return whole_seconds(self.wait)
+
+
+def whole_seconds(wait: float) -> int:
+    """A wait as `Retry-After` says it: at least one second."""
+    return max(math.ceil(wait), 1)
 
 
 def counted_address(address: str | None) -> str:
@@ -184,6 +189,15 @@ def counted_address(address: str | None) -> str:
     if parsed.version == 6:
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
+
+
+def neighbourhood(address: str | None) -> str:
+    """The network around an address that one owner may have in whole: an IPv4 /24, an IPv6 /48."""
+    parsed = parse_address(address or "")
+    if parsed is None:
+        return "unknown"
+    length = 48 if parsed.version == 6 else 24
+    return str(ipaddress.ip_network((parsed, length), strict=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Where requests are counted: a sliding log of those that were let through, exact however many come at once.
 
-Each store has one function's worth of work: `spend(key, rate)` lets a request through, and notes it, when fewer than
-`rate.limit` were let through within the last `rate.seconds`. It returns (let through, remaining, seconds to wait).
+Each store has two functions. `spend(key, rate)` lets a request through, and notes it, when fewer than `rate.limit` were
+let through within the last `rate.seconds`. It returns (let through, remaining, seconds to wait). `look` returns the
+same for several keys without noting anything.
 """
 
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -33,6 +35,10 @@ class Spent(NamedTuple):
     is_allowed: bool
     remaining: int
     wait: float
+
+
+Place = tuple[str, Rate]
+"""A key and the rate that limits it."""
 
 
 class Unreachable(Exception):
@@ -72,6 +78,17 @@ class Memory:
                 self._hits.popitem(last=False)
             return Spent(is_allowed, rate.limit - len(hits), hits[0] + rate.seconds - now)
 
+    def look(self, places: Sequence[Place]) -> list[Spent]:
+        """As the module says."""
+        now = time.monotonic()
+        seen = []
+        with self._lock:
+            for key, rate in places:
+                recent = [hit for hit in self._hits.get(key, ()) if hit > now - rate.seconds]
+                wait = recent[0] + rate.seconds - now if recent else 0.0
+                seen.append(Spent(len(recent) < rate.limit, rate.limit - len(recent), wait))
+        return seen
+
 
 class Database:
     """In the database, for limits that must hold over all processes and nodes. Goes by its clock."""
@@ -89,6 +106,20 @@ class Database:
             if is_allowed:
                 cursor.execute(insert, [key])
         return Spent(is_allowed, rate.limit - many - int(is_allowed), float(oldest or 0) + rate.seconds)
+
+    def look(self, places: Sequence[Place]) -> list[Spent]:
+        """As the module says, in one statement."""
+        count, _ = _STATEMENTS[connection.vendor]
+        # Numbered, since nothing promises the order of the rows of a union.
+        numbered = [count.replace("SELECT", f"SELECT {number},", 1) for number in range(len(places))]
+        params = [param for key, rate in places for param in (key, f"-{rate.seconds} seconds")]
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(numbered), params)
+            rows = sorted(cursor.fetchall())
+        return [
+            Spent(many < rate.limit, rate.limit - many, float(oldest or 0) + rate.seconds if many else 0.0)
+            for (_, many, oldest), (_, rate) in zip(rows, places, strict=True)
+        ]
 
 
 # The seconds from now to the first hit in the window are negative: it was.
@@ -135,6 +166,18 @@ return {allowed, ARGV[1] - many, tostring(first + window - now)}
 """
 
 
+_LOOK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local window = ARGV[2] * 1000000
+local many = redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now - window), '+inf')
+if many == 0 then return {many, '0'} end
+local first = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now - window), '+inf',
+  'WITHSCORES', 'LIMIT', 0, 1)[2]
+return {many, tostring(first + window - now)}
+"""
+
+
 class Redis:
     """In Redis, in one round trip, by its clock. After a fault it is left alone for a while."""
 
@@ -153,6 +196,7 @@ class Redis:
         )
         self._client = client
         self._script: Any = client.register_script(_SPEND)
+        self._look: Any = client.register_script(_LOOK)
 
     def answers(self) -> bool:
         """Whether it can be used now."""
@@ -163,15 +207,26 @@ class Redis:
 
     def spend(self, key: str, rate: Rate) -> Spent:
         """As the module says. Raises Unreachable."""
+        allowed, remaining, wait = self._run(self._script, key, rate)
+        return Spent(bool(allowed), remaining, float(wait) / 1_000_000)
+
+    def look(self, places: Sequence[Place]) -> list[Spent]:
+        """As the module says, in one round trip for each key. Raises Unreachable."""
+        seen = []
+        for key, rate in places:
+            many, wait = self._run(self._look, key, rate)
+            seen.append(Spent(many < rate.limit, rate.limit - many, float(wait) / 1_000_000))
+        return seen
+
+    def _run(self, script: Any, key: str, rate: Rate) -> Any:
         if time.monotonic() < self._broken_until:
             raise Unreachable
         try:
-            allowed, remaining, wait = self._script(keys=[f"duely:limit:{{{key}}}"], args=[rate.limit, rate.seconds])
+            return script(keys=[f"duely:limit:{{{key}}}"], args=[rate.limit, rate.seconds])
         except (self._error, OSError) as error:
             self._broken_until = time.monotonic() + BREAK_SECONDS
             log.warning("redis does not answer, limits are counted without it", error=type(error).__name__)
             raise Unreachable from None
-        return Spent(bool(allowed), remaining, float(wait) / 1_000_000)
 
 
 def shared() -> Redis | None:

@@ -13,15 +13,18 @@ from duely.accounts.actions.codes import (
 )
 from duely.accounts.actions.emails import (
     InvalidToken,
+    confirm_email_change,
     request_email_change,
     request_verification,
     verify_email,
 )
 from duely.accounts.actions.mailboxes import note_mail_limit
 from duely.accounts.actions.passwords import (
+    NewPassword,
     PasswordReused,
     change_password,
     exchange_reset_code,
+    prepare_password,
     reset_password,
 )
 from duely.accounts.actions.sessions import (
@@ -57,17 +60,20 @@ __all__ = [
     "InvalidRefreshToken",
     "InvalidToken",
     "LastAdmin",
+    "NewPassword",
     "PasswordReused",
     "SignupDisabled",
     "change_password",
     "change_user",
     "check_credentials",
+    "confirm_email_change",
     "create_admin",
     "create_user",
     "end_session",
     "end_sessions_of",
     "exchange_reset_code",
     "note_mail_limit",
+    "prepare_password",
     "purge_sessions",
     "refresh",
     "request_email_change",

@@ -4,10 +4,10 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 
-from duely.accounts import codes, queries, steps
+from duely.accounts import codes, password_checks, queries, steps
 from duely.accounts.models import EndReason, SignUp, User
 from duely.accounts.rules import Purpose, Role, email_key
 from duely.activity.actions import Changes, record
@@ -133,20 +133,30 @@ def _finish_sign_up(actor: Actor, sign_up_id: UUID, now: datetime) -> User:
     return user
 
 
-def request_email_change(*, actor: Actor, user: User, email: str, current_password: str, now: datetime) -> None:
-    """Send a link to a new address; following it makes that the user's own. An earlier link works no more.
+def confirm_email_change(*, actor: Actor, user: User, current_password: str, now: datetime) -> User:
+    """Check the password of a user who wants another address. Takes long: call it outside of transactions.
 
-    Nothing tells whether another account has the address. Raises ValidationFailed (400) for a wrong current password,
-    RateLimited (429). Records auth.email_change_requested, or auth.email_change_failed for a wrong password.
+    Returns the user as checked. Raises ValidationFailed (400) for a wrong password, RateLimited (429) after too many.
+    Records auth.email_change_failed for a wrong password.
     """
-    if not check_password(current_password, user.password):
+    if not password_checks.is_right(current_password, user.password, account=f"user {user.id}", actor=actor):
         with transaction.atomic():
             record(actor, "auth.email_change_failed", user, at=now)
         raise steps.wrong_password()
+    return user
+
+
+def request_email_change(*, actor: Actor, confirmed: User, email: str, now: datetime) -> None:
+    """Send a link to a new address; following it makes that the user's own. An earlier link works no more.
+
+    confirmed: from `confirm_email_change`. Nothing tells whether another account has the address. Raises
+    ValidationFailed (400) when the password has changed since it was checked, RateLimited (429). Records
+    auth.email_change_requested.
+    """
     limit_mailbox(email_key(email), actor.origin)
     with transaction.atomic():
-        locked = steps.lock(user.id)
-        if steps.has_changed(user, locked):
+        locked = steps.lock(confirmed.id)
+        if steps.has_changed(confirmed, locked):
             raise steps.wrong_password()
         token = steps.new_token(locked, Purpose.CHANGE_EMAIL, now, email)
         enqueue(named("accounts.send_code"), code_id=str(token.id))

@@ -1,11 +1,12 @@
 """New passwords."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
-from duely.accounts import codes, queries, rules, steps
+from duely.accounts import codes, password_checks, queries, rules, steps
 from duely.accounts.actions.codes import InvalidCode
 from duely.accounts.actions.emails import InvalidToken
 from duely.accounts.models import EndReason, User
@@ -28,29 +29,46 @@ class PasswordReused(Refused):
         super().__init__("Choose another new password.", errors=[fault])
 
 
-def change_password(*, actor: Actor, user: User, current_password: str, new_password: str, now: datetime) -> User:
-    """Set a new password; every other session of the user ends.
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """A password that its user may set: the current one was right. `user` is as it was when that was checked."""
 
-    The user is told by mail. Raises ValidationFailed (400) for a wrong current password or a weak new one,
-    PasswordReused (400).
-    Records auth.password_changed, or auth.password_change_failed for a wrong current password.
+    user: User
+    hashed: str
+
+
+def prepare_password(
+    *, actor: Actor, user: User, current_password: str, new_password: str, now: datetime
+) -> NewPassword:
+    """Check the current password of a user and hash the new one. Takes long: call it outside of transactions.
+
+    Raises ValidationFailed (400) for a wrong current password or a weak new one, PasswordReused (400), RateLimited
+    (429) after too many wrong ones. Records auth.password_change_failed for a wrong current password.
     """
     if fault := rules.password_fault(new_password, user):
         raise ValidationFailed(FieldError("new_password", *fault))
-    if not check_password(current_password, user.password):
+    if not password_checks.is_right(current_password, user.password, account=f"user {user.id}", actor=actor):
         with transaction.atomic():
             record(actor, "auth.password_change_failed", user, at=now)
         raise steps.wrong_password()
     if new_password == current_password:
         raise PasswordReused
-    hashed = make_password(new_password)
+    return NewPassword(user, make_password(new_password))
+
+
+def change_password(*, actor: Actor, new: NewPassword, now: datetime) -> User:
+    """Set a new password; every other session of the user ends.
+
+    The user is told by mail. Raises ValidationFailed (400) when the password has changed since it was checked. Records
+    auth.password_changed.
+    """
     with transaction.atomic():
-        locked = steps.lock(user.id)
-        if steps.has_changed(user, locked):
+        locked = steps.lock(new.user.id)
+        if steps.has_changed(new.user, locked):
             raise steps.wrong_password()
         steps.end_sessions(locked, EndReason.PASSWORD_CHANGED, now, keep=actor.session_id)
         steps.end_tokens(locked, now, Purpose.RESET_TOKEN)
-        seq = record(actor, "auth.password_changed", locked, at=now, write=update(locked, {"password": hashed}))
+        seq = record(actor, "auth.password_changed", locked, at=now, write=update(locked, {"password": new.hashed}))
         steps.tell_owner(locked, seq)
     return locked
 
@@ -89,7 +107,7 @@ def reset_password(*, actor: Actor, reset_token: str, new_password: str, now: da
         raise InvalidToken
     if fault := rules.password_fault(new_password, code.user):
         raise ValidationFailed(FieldError("new_password", *fault))
-    if check_password(new_password, code.user.password):
+    if password_checks.is_reused(new_password, code.user.password):
         raise PasswordReused
     hashed = make_password(new_password)
     with transaction.atomic():

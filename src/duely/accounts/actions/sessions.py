@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.hashers import check_password
 from django.db import transaction
 
-from duely.accounts import queries, steps, tokens
+from duely.accounts import password_checks, queries, steps, tokens
 from duely.accounts.actions.emails import request_verification
 from duely.accounts.hashers import NOBODYS_HASH
-from duely.accounts.models import Code, EndReason, RefreshToken, Session, SignUp, User
+from duely.accounts.models import Code, EndReason, KnownAddress, RefreshToken, Session, SignUp, User
 from duely.activity.actions import Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import Refused
@@ -69,12 +68,15 @@ class EmailNotVerified(Refused):
 def check_credentials(*, actor: Actor, login: str, password: str, admins_only: bool = False, now: datetime) -> User:
     """The active user of this name or address, whose password this is.
 
-    Raises InvalidCredentials (401), after the same work whether or not there is such a user; EmailNotVerified (403),
-    and sends a new link, where REQUIRE_EMAIL_VERIFICATION asks for it.
+    Raises InvalidCredentials (401), after the same work whether or not there is such a user; RateLimited (429) after
+    too many wrong passwords; EmailNotVerified (403), and sends a new link, where REQUIRE_EMAIL_VERIFICATION asks for
+    it.
     Records auth.login_failed, which stays although this raises.
     """
     user = queries.user_by_login(login)
-    is_right = check_password(password, user.password if user else NOBODYS_HASH)
+    encoded = user.password if user else NOBODYS_HASH
+    account = f"login {queries.login_key(login)}"
+    is_right = password_checks.is_right(password, encoded, account=account, actor=actor, user=user)
     if user is not None and is_right and user.is_active and (user.is_staff or not admins_only):
         if user.email_verified or not settings.REQUIRE_EMAIL_VERIFICATION:
             return user
@@ -116,6 +118,7 @@ def begin_session(*, actor: Actor, user: User, method: str, now: datetime) -> Gr
     who = steps.acting_as(actor, user, session.id)
     record(who, "auth.login_succeeded", user, at=now, changes=changes, write=insertion(session))
     insertion(_refresh_token(session, token, now)).run()
+    steps.remember_address(user, actor.origin.ip, now)
     return _grant(session, token, now)
 
 
@@ -128,6 +131,7 @@ def sign_in_to_admin(*, actor: Actor, login: str, password: str, now: datetime) 
     with transaction.atomic():
         changes = {"method": [None, PASSWORD]}
         record(steps.acting_as(actor, user), "auth.login_succeeded", user, at=now, changes=changes)
+        steps.remember_address(user, actor.origin.ip, now)
     return user
 
 
@@ -208,6 +212,8 @@ def end_sessions_of(*, actor: Actor, user_id: UUID, now: datetime) -> None:
 
 KEEP_SESSIONS = timedelta(days=30)
 """For how long a session that is over stays on record."""
+KEEP_ADDRESSES = timedelta(days=90)
+"""For how long an address counts as known after the last sign-in from there."""
 KEEP_CODES = timedelta(days=2)
 """For how long codes that work no more count towards the limits of a day, and a little longer."""
 
@@ -216,7 +222,8 @@ KEEP_CODES = timedelta(days=2)
 def purge_sessions(  # allow: silent_action because what ended is recorded, and its row is of no more use
     *, now: datetime, limit: int = 1000
 ) -> int:
-    """Remove refresh tokens and sign-ups that have run out, codes of two days ago, sessions of 30 days ago.
+    """Remove refresh tokens and sign-ups that have run out, codes of two days ago, sessions of 30 days ago, known
+    addresses of 90 days ago.
 
     At most `limit` of each; returns how many in all.
     """
@@ -224,11 +231,13 @@ def purge_sessions(  # allow: silent_action because what ended is recorded, and 
     RefreshToken.objects.filter(pk__in=spent).delete()
     gone = list(Session.objects.filter(expires_at__lt=now - KEEP_SESSIONS).values_list("pk", flat=True)[:limit])
     Session.objects.filter(pk__in=gone).delete()
+    unused = list(KnownAddress.objects.filter(seen_at__lt=now - KEEP_ADDRESSES).values_list("pk", flat=True)[:limit])
     old = list(Code.objects.filter(expires_at__lt=now - KEEP_CODES).values_list("pk", flat=True)[:limit])
     Code.objects.filter(pk__in=old).delete()
+    KnownAddress.objects.filter(pk__in=unused).delete()
     lapsed = list(SignUp.objects.filter(expires_at__lt=now).values_list("pk", flat=True)[:limit])
     SignUp.objects.filter(pk__in=lapsed).delete()
-    return len(spent) + len(gone) + len(old) + len(lapsed)
+    return len(spent) + len(gone) + len(unused) + len(old) + len(lapsed)
 
 
 def _refresh_token(session: Session, token: str, now: datetime) -> RefreshToken:
