@@ -147,15 +147,31 @@ def test_a_task_that_is_gone_is_forgotten(api: Api) -> None:
 
 def test_words_of_an_older_format_are_made_anew(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = {UUID(made(api, f"Milk {number}")) for number in range(5)}
-    monkeypatch.setattr(search, "WORDS_FORMAT", 2)
+    older, newer = search.WORDS_FORMAT, search.WORDS_FORMAT + 1
+    monkeypatch.setattr(search, "WORDS_FORMAT", newer)
     new = UUID(made(api, "Bread"))
-    monkeypatch.setattr("duely.tasks.queries.OUTDATED", Q(format__lt=2))
-    assert set(TaskWords.objects.filter(format=1).values_list("task_id", flat=True)) == ids
+    monkeypatch.setattr("duely.tasks.queries.OUTDATED", Q(format__lt=newer))
+    assert set(TaskWords.objects.filter(format=older).values_list("task_id", flat=True)) == ids
 
     assert [index_stale_words(limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
-    assert set(TaskWords.objects.filter(format=2).values_list("task_id", flat=True)) == ids | {new}
+    assert set(TaskWords.objects.filter(format=newer).values_list("task_id", flat=True)) == ids | {new}
     assert len(titles(api, "milk")) == 5
+
+
+def test_half_width_letters_of_old_tasks_are_found_later(api: Api) -> None:
+    task = UUID(made(api, "ｶﾞｽ代"))
+    # The words and the format of the release before.
+    words = search.tsvector(["カ", "ス", "代"], search.scope_of(api.user.id))
+    is_postgresql = connection.vendor == "postgresql"
+    former = words if is_postgresql else "カ ス 代"
+    cast = "::tsvector" if is_postgresql else ""
+    execute(f"UPDATE tasks_words SET format = 1, words = %s{cast} WHERE task_id = %s", [former, key(task)])
+    assert titles(api, "ガス") == []
+
+    assert [index_stale_words() for _ in range(2)] == [1, 0]
+
+    assert titles(api, "ガス") == titles(api, "ｶﾞｽ") == ["ｶﾞｽ代"]
 
 
 def test_one_transaction_indexes_a_bounded_number_of_characters(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

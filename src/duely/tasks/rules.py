@@ -9,10 +9,13 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from duely.core.clock import OutOfRange, parse_day, parse_instant
+from duely.core.names import fold
 
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 50
 MAX_REMINDERS = 10
+MAX_KEY = 300
+"""A single character may become 18 in the form that is compared; the column of a category's key holds so many."""
 MAX_TITLE = 255
 MAX_OPERATIONS = 100
 MAX_DESCRIPTION_BYTES = 64 * 1024
@@ -178,7 +181,15 @@ class IncomingTask:
 
 
 def folded(name: str) -> str:
-    """What two names or tags that count as the same have in common. Databases differ in this, Python does not."""
+    """The form in which names and tags are compared, of at most MAX_KEY characters (see `core.names.fold`).
+
+    Databases differ in what counts as the same, Python does not.
+    """
+    return fold(name)[:MAX_KEY]
+
+
+def former_key(name: str) -> str:
+    """The form in which the release before compares names: what it writes beside this one is found by it."""
     return name.casefold()
 
 

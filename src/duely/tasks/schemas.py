@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
-from functools import partial
-from operator import attrgetter
+from functools import partial, reduce
+from operator import attrgetter, or_
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
@@ -80,7 +80,7 @@ class DueDate(Parsed[date]):
 
 
 class Tags(Parsed[list[str]]):
-    """Up to 20 tags of up to 50 characters; the case does not tell them apart."""
+    """Up to 20 tags of up to 50 characters; neither case nor Unicode form tells them apart."""
 
     schema = {
         "type": "array",
@@ -90,7 +90,7 @@ class Tags(Parsed[list[str]]):
 
     @classmethod
     def read(cls, raw: Any) -> list[str]:
-        """Check it. Of two tags that differ by case alone the first stays."""
+        """Check it. Of two tags that count as the same the first stays."""
         tags: dict[str, str] = {}
         for item in _short_list(raw, rules.MAX_TAGS):
             tag = text_of(item, longest=rules.MAX_TAG_LENGTH, shortest=1)
@@ -482,8 +482,14 @@ class TaskPage(msgspec.Struct, frozen=True):
     meta: Meta
 
 
-def _tag(raw: str, actor: Actor) -> str:
-    return rules.folded(text(raw, actor))
+def _tagged(_lookup: str, tag: str) -> Q:
+    keys = {rules.folded(tag), rules.former_key(tag)}
+    return reduce(or_, [Q(tag_keys__has_item=key) for key in sorted(keys)])
+
+
+def _named(_lookup: str, name: str) -> Q:
+    keys = {rules.folded(name), rules.former_key(name)}
+    return reduce(or_, [Q(name_key=key) for key in sorted(keys)])
 
 
 def _search(raw: str, actor: Actor) -> Search:
@@ -515,11 +521,11 @@ TASKS = Listing(
         Filter(
             "tag",
             "tag_keys",
-            _tag,
+            text,
             {"type": "string", "minLength": 1, "maxLength": rules.MAX_TAG_LENGTH},
             suffixes=("ne",),
-            description="Only those with this tag, in any case.",
-            select=lambda _, value: Q(tag_keys__has_item=value),
+            description="Only those with this tag, in any case and Unicode form.",
+            select=_tagged,
         ),
         moments("due_date", "due_at", nullable=True),
         moments("completed_at", "completed_at", nullable=True),
@@ -650,7 +656,7 @@ CATEGORIES = Listing(
     columns=CATEGORY_COLUMNS,
     show=show_category,
     filters=(
-        Filter("name", "name", text, {"type": "string"}, select=lambda _, value: Q(name_key=rules.folded(value))),
+        Filter("name", "name", text, {"type": "string"}, select=_named),
         Filter("owner", "owner_id", identifier, UUID_TEXT, suffixes=("ne",)),
         moments("created_at", "created_at"),
         moments("updated_at", "updated_at"),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-WORDS_FORMAT = 1
+WORDS_FORMAT = 2
 """The number of the form in which words are indexed, stored with the words of each task.
 
 Raise it when the same text gives other words than before, and add a migration that replaces the index
@@ -53,8 +53,15 @@ class _Signs(dict[int, str]):
 
 _SIGNS = _Signs()
 _TOO_MANY_MARKS = re.compile(rb"[^\x00]{%d,}" % (MAX_MARKS + 1))
-_MARKS_IN_ONE = {"\u0344": "\u0308\u0301", "\u0f73": "\u0f71\u0f72", "\u0f75": "\u0f71\u0f74", "\u0f81": "\u0f71\u0f80"}
-"""The characters that are taken apart into combining ones alone."""
+_MARKS_IN_ONE = {
+    "\u0344": "\u0308\u0301",
+    "\u0f73": "\u0f71\u0f72",
+    "\u0f75": "\u0f71\u0f74",
+    "\u0f81": "\u0f71\u0f80",
+    "\uff9e": "\u3099",
+    "\uff9f": "\u309a",
+}
+"""The characters that NFKC takes apart into combining ones alone."""
 
 
 def _folded(sign: str) -> str:
@@ -84,7 +91,8 @@ def _parted(sign: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """The words of a text: runs of letters and digits, and other signs such as emoji one by one."""
-    whole = unicodedata.normalize("NFC", _stream_safe(text))
+    # The whole text and not sign by sign: half-width katakana and their voiced marks are two signs, and one letter.
+    whole = unicodedata.normalize("NFKC", _stream_safe(text))
     return [word[:MAX_WORD] for word in whole.translate(_SIGNS).split()]
 
 

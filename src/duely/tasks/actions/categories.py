@@ -51,7 +51,9 @@ def update_category(
             expected.refuse_other(category)
             changes = steps.differences({name: getattr(category, name) for name in fields}, fields)
             steps.refuse_conflict(category, expected, fields, changes)
-            statement = steps.edit(category, _category_columns(fields), now)
+            # A name that stays keeps its key, which of two equal names of an older release only one has.
+            columns = dict(fields) if fields.get("name") == category.name else _category_columns(fields)
+            statement = steps.edit(category, columns, now)
             if statement is not None:
                 record(actor, "category.updated", category, at=now, changes=changes, write=statement)
     except IntegrityError as fault:
