@@ -43,7 +43,27 @@ def test_there_are_no_other_roles(value: object) -> None:
         Role(value)
 
 
-@pytest.mark.parametrize("name", ["a", "alice", "Alice.B_c+d-9", "Jürgen", "李雷", "Ωmega", "x" * 150])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a", "alice", "Alice.B_c+d-9", "Jürgen", "李雷", "Ωmega", "x" * 150),
+        *("สมชาย", "กิตติ", "अनिल", "हिन्दी", "தமிழ்", "মুহাম্মদ", "ਗੁਰਪ੍ਰੀਤ", "ગુજરાતી", "ಕನ್ನಡ", "తెలుగు", "മലയാളം", "සිංහල"),
+        *(
+            "محمد",
+            "مُحَمَّد",
+            "שָׁלוֹם",
+            "ကျော်",
+            "ភាសាខ្មែរ",
+            "ລາວ",
+            "བོད་ཡིག".replace("་", ""),
+            "ኢትዮጵያ",
+            "한국",
+            "ひらがな",
+            "ガス",
+        ),
+        *("Ẹ̀bùn", "Nguyễn", "Zoë", "Łukasz", "Đặng", "İlker", "Ђорђе", "ქართული", "Հայկ", "ශ්\u200dරී", "हिन्\u200dदी"),
+    ],
+)
 def test_good_user_names(name: str) -> None:
     assert rules.username_fault(rules.clean_username(name)) is None
 
@@ -62,6 +82,19 @@ def test_good_user_names(name: str) -> None:
         ("a/b", "invalid_username"),
         ("<b>", "invalid_username"),
         ("\ud800", "invalid_username"),
+        ("\u0301a", "invalid_username"),
+        ("a.\u0301b", "invalid_username"),
+        ("7\u0301", "invalid_username"),
+        ("x\u0301\u0301", "invalid_username"),
+        ("x\u0316\u0317\u0318\u0319\u031c", "invalid_username"),
+        ("a\u0338lice", "invalid_username"),
+        ("a\u20ddlice", "invalid_username"),
+        ("a\u034flice", "invalid_username"),
+        ("a\ufe0flice", "invalid_username"),
+        ("a\u3164lice", "invalid_username"),
+        ("a\U000e0100lice", "invalid_username"),
+        ("ali\u200dce", "invalid_username"),
+        ("\u200dalice", "invalid_username"),
     ],
 )
 def test_bad_user_names(name: str, code: str) -> None:
@@ -75,6 +108,10 @@ def test_names_that_look_the_same_fold_to_one() -> None:
     assert {rules.fold(rules.clean_username(name)) for name in variants} == {"jürgen"}
     assert rules.fold("Straße") == rules.fold("STRASSE")
     assert rules.fold("alice") != rules.fold("al1ce")
+
+
+def test_a_joiner_makes_no_other_name() -> None:
+    assert rules.fold("ශ්\u200dරී") == rules.fold("ශ්රී")
 
 
 def test_folding_never_outgrows_its_column() -> None:

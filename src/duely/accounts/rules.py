@@ -1,5 +1,6 @@
 """Who may do what, and what names, addresses and passwords look like. No database, no clock."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -13,12 +14,13 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
+from duely.core.names import fold as fold  # noqa: PLC0414 - as much a rule of accounts
+from duely.core.names import normal
+
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
 MAX_USERNAME = 150
-MAX_NORMAL = 1000
-"""Characters of what may become a user name or an address once it is in one Unicode form."""
 MAX_EMAIL = 254
 MIN_PASSWORD = 8
 MAX_PASSWORD = 512
@@ -152,22 +154,20 @@ class Fault(NamedTuple):
     message: str
 
 
-def fold(text: str) -> str:
-    """The form in which names and addresses are compared: no case, no compatibility variants (UAX 15, NFKC)."""
-    return _normal(_normal(text).casefold())
-
-
 def clean_username(text: str) -> str:
     """As user names are stored: without blanks around, in one Unicode form."""
-    return _normal(text).strip()
+    return normal(text).strip()
 
 
-def _normal(text: str) -> str:
-    """In one Unicode form, unless it is too long for a name or an address anyway.
-
-    That takes time with the square of the length where combining characters are out of order.
-    """
-    return unicodedata.normalize("NFKC", text) if len(text) <= MAX_NORMAL else text
+MAX_MARKS = 4
+"""Marks in a row on one letter of a user name (UTS #39, section 5.4)."""
+_OVERLAY, _VIRAMA = 1, 9
+_JOINERS = "\u200c\u200d"
+"""They join letters in scripts of India, behind the sign that takes the vowel away (RFC 5892, appendix A)."""
+_IGNORED = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, 0xFFA0))) | (
+    frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+"""Letters and marks that nobody sees."""
 
 
 def username_fault(username: str) -> Fault | None:
@@ -176,9 +176,32 @@ def username_fault(username: str) -> Fault | None:
         return Fault("required", "This may not be empty.")
     if len(username) > MAX_USERNAME:
         return Fault("too_long", f"Use at most {MAX_USERNAME} characters.")
-    if not all(letter.isalnum() or letter in "._+-" for letter in username):
+    if not _has_letters_only(username):
         return Fault("invalid_username", "Use letters, digits and . _ + - only.")
     return None
+
+
+def _has_letters_only(username: str) -> bool:
+    """Whether each sign is a letter, a digit, one of . _ + -, or belongs to the letter before it.
+
+    Vowel signs and accents (categories Mn and Mc) are part of names in many scripts. Not those that are drawn over a
+    letter (combining class 1): they make it look like another one.
+    """
+    marks = 0
+    for before, sign in itertools.pairwise(f".{username}"):
+        is_mark = unicodedata.category(sign) in ("Mn", "Mc") and unicodedata.combining(sign) != _OVERLAY
+        if sign in _JOINERS and unicodedata.combining(before) == _VIRAMA:
+            continue
+        if sign in _IGNORED or not (sign.isalnum() or sign in "._+-" or is_mark):
+            return False
+        marks = marks + 1 if is_mark else 0
+        if is_mark and (sign == before or marks > MAX_MARKS or not _carries_marks(before)):
+            return False
+    return True
+
+
+def _carries_marks(sign: str) -> bool:
+    return unicodedata.category(sign)[0] in "LM" or sign in _JOINERS
 
 
 def clean_email(text: str) -> str:
