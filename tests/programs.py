@@ -28,7 +28,14 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
     """What an operator's process would have, and nothing of the test run."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     kept["PYTHONPATH"] = str(HIDDEN)
-    return {**kept, **dict.fromkeys(LIMITS, "0"), "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", **settings}
+    return {
+        **kept,
+        **dict.fromkeys(LIMITS, "0"),
+        "DATABASE_URL": database_url,
+        "PYTHONUNBUFFERED": "1",
+        "DRAIN_SECONDS": "0",
+        **settings,
+    }
 
 
 def run(directory: Path, *arguments: str, database_url: str, **settings: str) -> "subprocess.CompletedProcess[str]":

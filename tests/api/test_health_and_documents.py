@@ -1,11 +1,10 @@
-"""Health, the index, the OpenAPI document and the page to try it."""
+"""The index, the OpenAPI document and the page to try it."""
 
 import re
 
 import pytest
 import yaml
 from django.contrib.staticfiles import finders
-from django.db import connection
 from django.test import Client
 
 import duely
@@ -18,25 +17,6 @@ def exists(client: Client, path: str) -> bool:
     if path.startswith("/static/"):
         return finders.find(path.removeprefix("/static/")) is not None
     return client.get(path).status_code in {200, 302, 401}
-
-
-def test_the_process_is_alive_without_a_database() -> None:
-    response = Client().get("/healthz")
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
-
-
-def test_a_migrated_database_is_ready() -> None:
-    response = Client().get("/readyz")
-    assert response.status_code == 200
-    assert response.json() == {"status": "ok", "checks": {"database": "ok", "migrations": "ok"}}
-
-
-def test_a_database_with_a_migration_to_come_is_not_ready() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'tasks'")
-    response = Client().get("/readyz")
-    assert response.status_code == 503
-    assert response.json() == {"status": "unavailable", "checks": {"database": "ok", "migrations": "pending"}}
 
 
 def test_the_index_names_the_service_and_links_to_its_parts() -> None:

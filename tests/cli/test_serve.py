@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -103,7 +104,8 @@ def test_killed_processes_come_back(start: Start) -> None:
     assert server.stop() == 0
 
 
-def test_a_request_that_is_under_way_is_finished_before_the_stop(start: Start) -> None:
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_request_that_is_under_way_is_finished_before_the_stop(start: Start, seconds: int) -> None:
     server = start()
     server.wait_until_it_answers()
     body = json.dumps({"username": "nobody", "password": "wrong"}).encode()
@@ -120,6 +122,7 @@ def test_a_request_that_is_under_way_is_finished_before_the_stop(start: Start) -
         server.process.send_signal(signal.SIGTERM)
         # Who still waits to be let in is not answered any more; the time to drain goes on meanwhile.
         until(lambda: server.get("/healthz", seconds=1) is None)
+        time.sleep(seconds)
         assert server.process.poll() is None
         connection.sendall(body[5:])
         assert connection.recv(64).startswith(b"HTTP/1.1 401 ")

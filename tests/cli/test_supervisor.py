@@ -20,12 +20,13 @@ import sys
 from pathlib import Path
 from duely.cli.supervisor import ChildCannotStart, Command, Supervisor
 
-script, directory, ready, drain = sys.argv[1:]
+script, directory, ready, drain, wait = sys.argv[1:]
 sys.argv[1:] = [directory]
 supervisor = Supervisor(
     [Command("child", lambda: exec(script, {}), ready=lambda: Path(directory, ready).exists())],
     on_ready=lambda: Path(directory, "announced").open("a").write("announced\\n"),
     drain_seconds=float(drain),
+    wait_seconds=float(wait),
 )
 try:
     supervisor.run()
@@ -42,6 +43,21 @@ Path(sys.argv[1], "pids").open("a").write(f"{os.getpid()}\\n")
 SLEEP = NOTE + "time.sleep(60)"
 DIE = NOTE + "sys.exit(7)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NOTE + "time.sleep(60)"
+TWICE = (
+    NOTE
+    + """
+told = []
+def note(*_):
+    told.append(1)
+    Path(sys.argv[1], f"told {len(told)}").touch()
+    if len(told) == 2:
+        sys.exit(0)
+signal.signal(signal.SIGTERM, note)
+Path(sys.argv[1], "prepared").touch()
+while True:
+    time.sleep(60)
+"""
+)
 FINISHING = (
     NOTE
     + """
@@ -70,9 +86,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(tmp_path: Path) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
 
-    def supervise(script: str, *, ready: str = "pids", drain: float = 20) -> subprocess.Popen[str]:
+    def supervise(script: str, *, ready: str = "pids", drain: float = 20, wait: float = 0) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, script, str(tmp_path), ready, str(drain)],
+            [sys.executable, "-c", PROGRAM, script, str(tmp_path), ready, str(drain), str(wait)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -192,3 +208,14 @@ def test_a_child_has_a_name_and_a_group_of_its_own(start: Start, tmp_path: Path)
     (pid,) = pids(tmp_path)
     assert os.getpgid(pid) == pid
     assert Path(f"/proc/{pid}/comm").read_text() == "duely child\n"
+
+
+def test_a_second_stop_while_children_wait_is_passed_on(start: Start, tmp_path: Path) -> None:
+    process = start(TWICE, drain=60, wait=60)
+    until((tmp_path / "prepared").exists)
+    process.terminate()
+    until((tmp_path / "told 1").exists)
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(timeout=20) == 0
+    assert (tmp_path / "told 2").exists()

@@ -17,8 +17,8 @@ def refuse_taken(host: str, port: int) -> None:
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            # Fails when another socket listens there. This one does not: it would take connections that nobody accepts.
             probe.bind(address)
-            probe.listen(1)
         except OSError as error:
             raise Failure(_sentence(error.errno, host, port), Exit.WRONG_USE) from None
 

@@ -10,7 +10,7 @@ from duely.cli.lifeline import apart
 from duely.cli.migrate import apply, only_one_at_a_time, setup
 from duely.cli.screen import NewAdmin, Start, show_start
 from duely.cli.supervisor import ChildCannotStart, Command, Supervisor
-from duely.cli.web import serve_web
+from duely.cli.web import FINISH_SECONDS, serve_web
 
 
 def serve() -> None:
@@ -26,7 +26,13 @@ def serve() -> None:
     advice = notes()
     admin = apart(prepare)
     start = Start(url=settings.PUBLIC_URL, database=describe_database(), admin=admin, notes=advice)
-    supervisor = Supervisor(commands=commands(), on_ready=lambda: show_start(start))
+    supervisor = Supervisor(
+        commands=commands(),
+        on_ready=lambda: show_start(start),
+        wait_seconds=settings.DRAIN_SECONDS,
+        # A little more than the web processes take at most, so that a server that stops in order is never killed.
+        drain_seconds=settings.DRAIN_SECONDS + FINISH_SECONDS + 2,
+    )
     try:
         supervisor.run()
     except ChildCannotStart as error:

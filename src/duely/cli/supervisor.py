@@ -67,13 +67,15 @@ class Supervisor:
     """Runs `commands` until SIGTERM or SIGINT; SIGHUP is ignored.
 
     on_ready: called once, when every child is ready for the first time.
-    drain_seconds: how long children may take to finish after SIGTERM, before they are killed. A second SIGTERM or
-    SIGINT kills them at once.
+    drain_seconds: how long children may take to finish after SIGTERM, before they are killed.
+    wait_seconds: how long they may wait before they begin to. A second SIGTERM or SIGINT in that time is passed on, so
+    that they begin at once; later it kills them.
     """
 
     commands: Sequence[Command]
     on_ready: Callable[[], None] = lambda: None
     drain_seconds: float = 30.0
+    wait_seconds: float = 0.0
     _children: list[Child] = field(default_factory=list)
     _orphans: dict[int, float] = field(default_factory=dict)
     _announced: bool = False
@@ -180,6 +182,7 @@ class Supervisor:
             del self._orphans[group]
 
     def _drain(self) -> None:
+        waits_until = time.monotonic() + self.wait_seconds
         deadline = time.monotonic() + self.drain_seconds
         running = [child.process for child in self._children if child.process is not None]
         log.info("stopping, running requests finish first")
@@ -187,7 +190,12 @@ class Supervisor:
             process.terminate()
         while any(process.exitcode is None for process in running):
             left = deadline - time.monotonic()
-            if left <= 0 or self._stop_requested(self._wait(left)):
+            is_told_again = left > 0 and self._stop_requested(self._wait(left))
+            if is_told_again and time.monotonic() < waits_until:
+                waits_until = 0.0
+                for process in running:
+                    process.terminate()
+            elif is_told_again or left <= 0:
                 log.warning("children did not finish in time and are killed")
                 break
         for group in [*map(_pid, running), *self._orphans]:

@@ -8,20 +8,29 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from threading import Thread
+from multiprocessing.connection import wait
+from threading import Event
 from typing import Any
+
+import structlog
 
 from duely.cli.address import refuse_taken
 from duely.cli.cores import keep_to_one, lay_out
 from duely.cli.lifeline import begin_forks_anew, end_with_parent
+from duely.cli.stopping import stop_in_order
+from duely.guard import drain
+from duely.guard.drain import Stage
+
+log = structlog.get_logger("duely.web")
 
 # One open connection, idle ones included, takes one place in a worker.
 CONNECTIONS_PER_WORKER = 1024
 # Also ends idle connections, so it is longer than a proxy keeps them: nginx would send a request into a closing one.
 HEADER_TIMEOUT_MILLISECONDS = 65_000
-# Below the 30 seconds of the supervisor, so that it never has to kill a server that is stopping in order.
-DRAIN_SECONDS = 25
-TELL_AGAIN_SECONDS = 0.5
+# How long requests may take after the drain.
+FINISH_SECONDS = 25
+# A service manager may signal every process of a service, and `duely serve` passes the signal on: that is one signal.
+SAME_SIGNAL_SECONDS = 0.5
 # Of a request line with its headers; more gets 431 before it is in memory, as do more than a hundred of them.
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -43,18 +52,37 @@ def serve_web() -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
-    class PersistentServer(Server):  # type: ignore[valid-type, misc]
-        """One that tells its workers to stop until they do: one that has only just begun may miss it."""
+    class DrainingServer(Server):  # type: ignore[valid-type, misc]
+        """One that drains before it stops: see `duely.guard.drain`."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.main_loop_interrupt = _WakingEvent()
+            self._told_at: float | None = None
+            self._is_urgent = Event()
+
+        def signal_handler_interrupt(self, *arguments: Any, **options: Any) -> None:
+            now = time.monotonic()
+            if self._told_at is None:
+                self._told_at = now
+            elif now - self._told_at > SAME_SIGNAL_SECONDS:
+                self._is_urgent.set()
+            super().signal_handler_interrupt(*arguments, **options)
 
         def _stop_workers(self) -> None:
-            Thread(target=self._tell_again, daemon=True).start()
-            super()._stop_workers()
-
-        def _tell_again(self) -> None:
-            while self.wrks:  # until it has seen all of them end
-                time.sleep(TELL_AGAIN_SECONDS)
-                for worker in list(self.wrks):
-                    worker.terminate()
+            drain.enter(Stage.DRAINING)
+            self._is_urgent.wait(settings.DRAIN_SECONDS)
+            drain.enter(Stage.FINISHING)
+            for worker in self.wrks:
+                worker.terminate()
+            deadline = time.monotonic() + FINISH_SECONDS
+            for worker in self.wrks:
+                # Its sentinel: a process that has ended can look alive while another thread collects its exit code.
+                if not wait([worker.inner.sentinel], max(deadline - time.monotonic(), 0)):
+                    log.warning("requests were not finished in time, their process is killed", pid=worker.inner.pid)
+                    worker.kill()
+                worker.join()
+            self.wrks.clear()
 
     # Most of the threads wait for clients; two work (duely.guard.turns).
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
@@ -68,7 +96,7 @@ def serve_web() -> None:
     if sys.platform == "linux":
         # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
         multiprocessing.set_start_method("fork", force=True)
-    server = PersistentServer(
+    server = DrainingServer(
         settings.WSGI_APPLICATION,
         address=settings.HOST,
         port=settings.PORT,
@@ -83,16 +111,38 @@ def serve_web() -> None:
         log_dictconfig=settings.LOGGING,
         log_access=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=DRAIN_SECONDS,
     )
     cores = lay_out(settings.WEB_CONCURRENCY)
-    server.serve(target_loader=partial(load_application, cores=cores), wrap_loader=True)
+    memory = multiprocessing.RawArray("b", 1)
+    drain.share(memory)
+    server.serve(target_loader=partial(load_application, cores=cores, memory=memory), wrap_loader=True)
 
 
-def load_application(target: str, cores: int | None) -> Callable[..., Any]:
+class _WakingEvent(Event):
+    """An Event whose wait looks up every second: a signal that comes just before it begins would not end it."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while timeout is None:
+            if super().wait(1.0):
+                return True
+        return super().wait(timeout)
+
+
+def load_application(target: str, cores: int | None, memory: Any) -> Callable[..., Any]:
     """Runs in each worker: tie it to granian's main process and to a core, then import the application."""
+    from django.conf import settings
     from django.utils.module_loading import import_string
+    from granian import _signals
+    from granian._granian import WorkerSignal
 
+    def stop_signal() -> Any:
+        stop = WorkerSignal()
+        stop_in_order(stop.set, port=settings.PORT, most_seconds=settings.DRAIN_SECONDS)
+        return stop
+
+    # In place of granian's own handlers. A test fails when a version of granian does not ask for them here.
+    _signals.set_sync_signals = stop_signal
+    drain.share(memory)
     end_with_parent(os.getppid())
     if cores is not None:
         keep_to_one(cores)

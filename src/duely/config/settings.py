@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 
 import django
 
-from duely.config import checks, database, email, env, logs, secret
+from duely.config import checks, database, email, env, logs, secret, service
 
 _read = env.load(Path.cwd())
 
@@ -20,6 +20,7 @@ WEB_THREADS = 32
 # More than run Python at once with profit, since one that waits for a row that someone has locked keeps its place.
 WEB_AT_ONCE = 4
 WORKER_THREADS = 4
+DRAIN_SECONDS = _read.integer("DRAIN_SECONDS", service.drain_seconds(os.environ), minimum=0, maximum=300)
 # Beside the threads of a worker, one takes jobs and one renews leases; beside those of the web, one watches the bans.
 _most_threads = max(WEB_AT_ONCE + 1, WORKER_THREADS + 2)
 DATA_DIR = _read.path("DATA_DIR", Path("data"))

@@ -16,7 +16,7 @@ from duely.core import clock, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.core.settings import setting
-from duely.guard import bans, headers, rules
+from duely.guard import bans, drain, headers, rules
 from duely.guard.rules import Scope, Standing
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -27,6 +27,7 @@ REFUSED = "duely.refused"
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 NO_STORE = ("Cache-Control", "no-store")
+CLOSE = ("Connection", "close")
 
 log = logging.getLogger("duely.request")
 Handler = Callable[[HttpRequest], HttpResponseBase]
@@ -68,6 +69,9 @@ def guarded(request: HttpRequest, pages: Handler) -> tuple[HttpResponseBase, lis
     if standing is not None:
         more += standing.headers()
     more.append(("X-Request-ID", origin.request_id))
+    if drain.stage():
+        # The server ends soon: the client makes its next connection to another one, or to the next.
+        more.append(CLOSE)
     _log(request, response, origin, started)
     return response, more
 
