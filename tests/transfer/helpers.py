@@ -30,6 +30,12 @@ def made(api: Api) -> dict[str, dict[str, Any]]:
     return {task["title"]: {**task, "category": names.get(task["category"])} for task in whole["tasks"]}
 
 
+def notes_of(answer: Any) -> dict[tuple[str, str], int]:
+    """How many values of which field were not taken as they were, and why. An answer, or its body."""
+    body = answer if isinstance(answer, dict) else answer.json()
+    return {(note["field"], note["reason"]): note["count"] for note in body["notes"]}
+
+
 def counts(response: Any, of: str = "tasks") -> dict[str, int]:
     """How many rows of a file that came in became what, but for what none became."""
     assert response.status_code == 200, response.content

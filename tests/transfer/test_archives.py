@@ -20,11 +20,12 @@ from duely.tasks.models import Category, Task
 from duely.tasks.rules import IncomingTask
 from duely.transfer import files
 from duely.transfer.files import opened
-from duely.transfer.rules import MAX_DIRECTORY, MAX_MEMBERS, MAX_UNPACKED, Format, Reading
+from duely.transfer.reading import Reading
+from duely.transfer.rules import MAX_DIRECTORY, MAX_MEMBERS, MAX_UNPACKED, UNPACKED_BASE, UNPACKED_PER_BYTE
 from transfer.helpers import bring
 
 PROJECT = "TYPE,CONTENT,PRIORITY,INDENT\ntask,Milk,4,1\n"
-DATA = json.dumps([{"title": "Work", "tasks": [{"id": 1, "title": "Milk"}]}])
+DATA = json.dumps([{"title": "Work", "tasks": [{"id": 1, "title": "Milk", "done": False}]}])
 
 
 def packed(
@@ -59,6 +60,7 @@ def answer(api: Api, content: bytes) -> tuple[int, str]:
 
 
 MALFORMED, TOO_LARGE = (400, "malformed_request"), (413, "body_too_large")
+UNKNOWN = (400, "unknown_format")
 CENTRAL, END = b"PK\x01\x02", b"PK\x05\x06"
 
 
@@ -92,10 +94,10 @@ FLAGS, METHOD, CRC, PACKED_SIZE, SIZE, OFFSET = 8, 10, 16, 20, 24, 42
 def test_archives_are_told_apart_by_what_is_in_them(api: Api) -> None:
     for how in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with opened(io.BytesIO(packed({"a.csv": PROJECT, "b.CSV": PROJECT}, how=how)), "UTC", now()) as source:
-            assert source.kind is Format.TODOIST
+            assert source.format.name == "todoist"
             assert len(list(source.rows(Reading()))) == len(list(source.rows(Reading()))) == 4
         with opened(io.BytesIO(packed({"a.csv": PROJECT, "data.json": DATA}, how=how)), "UTC", now()) as source:
-            assert source.kind is Format.VIKUNJA
+            assert source.format.name == "vikunja"
             assert len(list(source.rows(Reading()))) == 2
     response = bring(api, packed({"a.csv": PROJECT}), "application/zip")
     assert (response.status_code, response.json()["tasks"]["created"]) == (200, 1)
@@ -119,10 +121,33 @@ def test_what_begins_as_an_archive_and_is_none_is_refused(api: Api, content: byt
 
 @pytest.mark.parametrize(
     "members",
-    [{}, {"readme.txt": "x"}, {"x/data.json": DATA}, {"data.json.txt": DATA}, {"data.json/": ""}, {"a.csv/": ""}],
+    [{}, {"readme.txt": "x"}, {"data.json.txt": DATA}, {"x/": ""}, {"__MACOSX/a.csv": PROJECT}],
 )
 def test_an_archive_with_nothing_that_is_known_is_refused(api: Api, members: dict[str, str | bytes]) -> None:
-    assert answer(api, packed(members)) == MALFORMED
+    assert answer(api, packed(members)) == UNKNOWN
+
+
+@pytest.mark.parametrize("name", ["data.json/", "a.csv/"])
+def test_a_folder_is_no_export(api: Api, name: str) -> None:
+    assert answer(api, packed({name: ""})) == UNKNOWN
+
+
+def test_files_that_are_not_read_are_named(api: Api) -> None:
+    response = bring(api, packed({"data.json": DATA, "files/1": b"x", "files/2": b"y"}), "application/zip")
+    notes = [note for note in response.json()["notes"] if note["field"] == "files"]
+    assert [(note["count"], note["reason"], note["example"]) for note in notes] == [(2, "left_out", "files/1")]
+
+
+def test_exports_of_two_programs_in_one_archive_are_refused(api: Api) -> None:
+    assert answer(api, packed({"a.csv": PROJECT, "b.json": DATA})) == UNKNOWN
+
+
+def test_an_archive_may_unpack_to_more_the_larger_it_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "UNPACKED_BASE", 1_000)
+    content = packed({"a.csv": PROJECT + "\n" * 100_000})
+    assert answer(api, content) == TOO_LARGE
+    monkeypatch.setattr(files, "UNPACKED_PER_BYTE", 100_100 // len(content) + 1)
+    assert tasks(content) == 1
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
@@ -147,8 +172,10 @@ def test_files_that_unpack_to_too_much_together_are_refused(monkeypatch: pytest.
 
 def test_a_size_that_only_the_directory_claims_counts(api: Api) -> None:
     content = packed({"a.csv": PROJECT})
-    assert answer(api, with_central(content, SIZE, "<I", MAX_UNPACKED + 1)) == TOO_LARGE
-    assert tasks(with_central(content, SIZE, "<I", MAX_UNPACKED)) == 1
+    most = UNPACKED_BASE + UNPACKED_PER_BYTE * len(content)
+    assert most < MAX_UNPACKED
+    assert answer(api, with_central(content, SIZE, "<I", most + 1)) == TOO_LARGE
+    assert tasks(with_central(content, SIZE, "<I", most)) == 1
 
 
 def test_a_file_that_is_more_than_it_says_is_not_read_to_its_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

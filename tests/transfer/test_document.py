@@ -16,9 +16,10 @@ from duely.core.clock import now
 from duely.core.errors import MalformedRequest, Refused
 from duely.tasks.models import Category, Task
 from duely.transfer.files import opened
-from duely.transfer.formats import document, duely
+from duely.transfer.formats import document
 from duely.transfer.formats.document import MAX_VALUE, Document
-from duely.transfer.rules import Faulty, Reading
+from duely.transfer.reading import Reading
+from duely.transfer.rules import Faulty
 from transfer.helpers import bring, export
 
 
@@ -379,7 +380,7 @@ def test_what_an_export_says_first_does_not_matter() -> None:
 @pytest.mark.parametrize("item", [None, 1, "x", [], [TASK], True])
 def test_what_is_no_row_is_a_fault_with_its_place(item: Any) -> None:
     for name in ("tasks", "categories"):
-        found = list(duely.read(io.BytesIO(json.dumps({**OURS, name: [OURS[name][0], item]}).encode())))  # type: ignore[index]
+        found = rows(json.dumps({**OURS, name: [OURS[name][0], item]}).encode())  # type: ignore[index]
         (fault,) = [fault for row in found if isinstance(row, Faulty) for fault in row.faults]
         assert (fault.field, fault.code) == (f"{name}[1]", "invalid_type")
 
@@ -453,7 +454,9 @@ def test_a_broken_export_of_a_real_account_is_answered() -> None:
 )
 def test_a_file_that_cannot_be_read_is_answered_so(content: bytes) -> None:
     answer = bring(Api(alice()), content)
-    assert (answer.status_code, answer.json()["code"]) in {(400, "malformed_request"), (400, "validation_failed")}
+    codes = {"malformed_request", "validation_failed", "unknown_format"}
+    assert answer.status_code == 400
+    assert answer.json()["code"] in codes
 
 
 @pytest.mark.django_db

@@ -268,9 +268,9 @@ def test_no_more_faults_are_told_than_help() -> None:
 
 
 OTHERS: list[tuple[Any, str]] = [
-    ("{}", '"format": "duely"'),
-    ({"version": 1}, '"format": "duely"'),
-    ({"format": "duely"}, '"version": 1'),
+    ("{}", "Known are Duely: the export as JSON"),
+    ({"version": 1}, "an object with version. Known are Duely"),
+    ({"format": "duely"}, "an object with format. Known are Duely"),
     ({"format": "duely", "version": 2}, '"version": 1'),
     ({"format": "trello", "version": 1}, '"format": "duely"'),
     ({**file(), "tasks": {}}, "expected [ at"),

@@ -1,8 +1,10 @@
 """Reads of the change log."""
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from duely.activity.models import Change
 from duely.core.actor import Actor
@@ -23,3 +25,18 @@ def fields_of_last(owner_id: UUID, target_id: UUID, many: int) -> set[str]:
     """The fields that the last so many changes of a thing changed."""
     entries = Change.objects.filter(owner_id=owner_id, target_id=target_id).order_by("-seq")
     return {name for changes in entries.values_list("changes", flat=True)[:many] for name in changes}
+
+
+LastChange = tuple[str, Mapping[str, Sequence[Any]]]
+"""An action, and what it changed."""
+
+
+def last_changes_by_people(owner_id: UUID, targets: Collection[UUID]) -> dict[UUID, LastChange]:
+    """The last change of each of these things that a person made, and not the system."""
+    if not targets:
+        return {}
+    by_people = Change.objects.filter(owner_id=owner_id, target_id__in=targets, actor_id__isnull=False)
+    last = by_people.values("target_id").annotate(last=Max("seq")).values_list("last", flat=True)
+    entries = Change.objects.filter(owner_id=owner_id, seq__in=list(last))
+    rows = entries.values_list("target_id", "action", "changes")
+    return {target_id: (action, changes) for target_id, action, changes in rows if target_id is not None}

@@ -55,7 +55,7 @@ CHANGES: Mapping[str, str] = {
     "task.purged": "A task is gone for good after 30 days in the trash.",
     "task.restored": "A task came back from the trash.",
     "task.status_changed": "A task's status changed, and with it perhaps other fields.",
-    "task.updated": "Fields of a task changed, its status not among them.",
+    "task.updated": "Fields of a task changed, its status not. `imported`: by a newer file of another program.",
     "user.created": "A new account.",
     "user.deactivated": "An admin keeps a user out. All sessions of the user ended with it.",
     "user.email_changed": "A new address, confirmed by a link that was sent to it.",

@@ -171,13 +171,15 @@ class IncomingTask:
 
     `source`: what makes it the same task when the file comes again, for one without an id of ours.
     `category`: the key of its category. `fields` as of a new task, with instants and version where the file has them.
-    `place`: where it stands in the file.
+    `place`: where it stands in the file. `follows`: `source` is an id of another program, so a newer file changes the
+    task, unless somebody has changed it here.
     """
 
     fields: Mapping[str, Any]
     source: str = ""
     category: str | None = None
     place: str = ""
+    follows: bool = False
 
 
 def folded(name: str) -> str:

@@ -10,7 +10,8 @@ from duely.api.resource import JSON, Options, Resource, Upload, operation
 from duely.core.clock import now
 from duely.guard.turns import Few, aside, give_back
 from duely.transfer import exports, schemas
-from duely.transfer.files import CHUNK
+from duely.transfer.budget import ImportTooCostly
+from duely.transfer.files import CHUNK, UnknownFormat
 from duely.transfer.imports import bring_in
 from duely.transfer.uploads import MEDIA, received
 
@@ -51,16 +52,17 @@ class Imports(Resource):
 
     tags = ("export and import",)
 
-    @operation(schemas.ImportResult, name="importFile", keyed=False)
+    @operation(schemas.ImportResult, name="importFile", keyed=False, refuses=(UnknownFormat, ImportTooCostly))
     def post(
         self, parsed_options: Options[schemas.ImportOptions], parsed_upload: Annotated[None, Upload(MEDIA)]
     ) -> HttpResponse:
         """Import a file.
 
         The body is the file itself, or a form with the file in it. What kind of file it is shows in the file, not in
-        its media type: an export of ours as JSON or CSV, a table of any program as CSV, or an export of Todoist or
-        Vikunja. The same file again changes nothing; what has changed here since the file was written stays.
-        Everything is checked before anything is written. With `preview` nothing is.
+        its media type: an export of ours as JSON or CSV, a table of any program as CSV, or an export of one of the
+        programs that the guide lists. The same file again changes nothing; what has changed here since stays.
+        Everything is checked before anything is written. With `preview` nothing is. `notes` names every value that
+        could not be taken as it was.
         """
         with _files.turn():
             with aside():

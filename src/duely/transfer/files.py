@@ -1,26 +1,38 @@
 """Files that come in: told apart and opened."""
 
+import codecs
 import re
 import struct
 import tempfile
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO, cast
 
 from duely.core.errors import BodyTooLarge, MalformedRequest
-from duely.transfer.formats import duely, table, todoist, vikunja
-from duely.transfer.rules import MAX_DIRECTORY, MAX_MEMBERS, MAX_UNPACKED, Format, Reading, Rows
+from duely.transfer.formats import FORMATS, outline
+from duely.transfer.formats.base import Format, Member, Outline, Source
+from duely.transfer.reading import Reading
+from duely.transfer.rules import (
+    MAX_DIRECTORY,
+    MAX_MEMBERS,
+    MAX_UNPACKED,
+    UNPACKED_BASE,
+    UNPACKED_PER_BYTE,
+    Rows,
+)
 
 CHUNK = 64 * 1024
 IN_MEMORY = 1024 * 1024
 """Larger files are on disk."""
 BEGINNING = 1024
-"""Bytes that tell what kind of file it is."""
+"""Bytes that tell JSON from a table."""
+SEEN = 12
+"""Names that are told of a file of no known kind."""
 
 
 def temporary() -> BinaryIO:
@@ -28,36 +40,88 @@ def temporary() -> BinaryIO:
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(IN_MEMORY))
 
 
+class UnknownFormat(MalformedRequest):
+    """The file is of no kind that can be imported."""
+
+    code = "unknown_format"
+    title = "The file is of no known kind."
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file whose kind is known. `rows` reads it from the beginning each time."""
+    """A file whose format is known. `rows` reads it from the beginning each time."""
 
-    kind: Format
+    format: Format
     rows: Callable[[Reading], Rows]
 
 
 @contextmanager
-def opened(file: BinaryIO, zone: str, now: datetime) -> Iterator[Opened]:
-    """A file by what is in it. Raises MalformedRequest (400), BodyTooLarge (413).
+def opened(file: BinaryIO, zone: str, now: datetime, reading: Reading | None = None) -> Iterator[Opened]:
+    """A file by what is in it. Raises MalformedRequest (400), UnknownFormat (400), BodyTooLarge (413).
 
-    zone: that of times without an offset.
+    zone: that of times without an offset. reading: what the work that finding out takes is counted in.
     """
+    reading = reading or Reading()
+    beginning = file.read(2)
+    size = file.seek(0, 2)
+    file.seek(0)
+    if beginning == b"PK":
+        with _archive(file) as archive:
+            yield _opened(_members(archive, size), _left_out(archive), zone, now, reading)
+    else:
+        yield _opened((Member("", lambda: nullcontext(file)),), (), zone, now, reading)
+
+
+def _opened(members: tuple[Member, ...], left_out: Sequence[str], zone: str, now: datetime, reading: Reading) -> Opened:
+    kinds = [_recognised(member, reading) for member in members]
+    format_, outline = kinds[0]
+    for member, (other, _) in zip(members, kinds, strict=True):
+        if other is not format_:
+            raise UnknownFormat(
+                f"The archive holds files of several kinds: {members[0].name[:100]} is of {format_.program}, "
+                f"{member.name[:100]} of {other.program}. Send them one by one."
+            )
+    source = Source(members, outline, zone, now)
+
+    def rows(reading: Reading) -> Rows:
+        for name in left_out:
+            reading.note("files", "left_out", place=name, example=name)
+        return format_.read(source, reading)
+
+    return Opened(format_, rows)
+
+
+def _recognised(member: Member, reading: Reading) -> tuple[Format, Outline]:
+    """The format of a file, and what was seen of it."""
+    with member.open() as file:
+        seen = _outline(file, reading)
+    for format_ in FORMATS:
+        if format_.recognises(seen):
+            return format_, seen
+    known = "; ".join(f"{format_.program}: {format_.export}" for format_ in FORMATS)
+    outer = [name.removeprefix("[].") for name in seen.names if "." not in name.removeprefix("[].") and name != "[]"]
+    names = ", ".join(name[:40] for name in outer[:SEEN] if "[]" not in name[:40]) or "no names in it"
+    raise UnknownFormat(
+        f"It is JSON: {'an object' if seen.kind == 'object' else 'a list'} with {names}. Known are {known}."
+    )
+
+
+def _outline(file: BinaryIO, reading: Reading) -> Outline:
+    file.seek(0)
     beginning = file.read(BEGINNING)
     file.seek(0)
-    sign = beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1]
+    is_utf16 = beginning[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    text = beginning.decode("utf-16" if is_utf16 else "utf-8-sig", "ignore")
+    sign = text.lstrip(" \t\r\n")[:1]
     if not sign:
         raise MalformedRequest("The file is empty.")
-    if beginning.startswith(b"PK"):
-        with _archive(file) as archive:
-            yield _of_archive(archive, zone, now)
-    elif sign == b"{":
-        yield Opened(Format.DUELY, lambda _: duely.read(file))
-    elif sign == b"[":
-        yield Opened(Format.VIKUNJA, lambda reading: vikunja.read(file, reading))
-    elif todoist.is_one(table.headers(file)):
-        yield Opened(Format.TODOIST, lambda reading: todoist.read(file, "", zone, now, reading, Counter()))
-    else:
-        yield Opened(Format.CSV, lambda reading: table.read(file, zone, reading))
+    return outline.of_document(file, reading) if sign in "{[" else outline.of_table(file, _is_header)
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether a row is the header of a table that is not just any."""
+    seen = Outline("table", tuple(cell.strip() for cell in cells))
+    return any(format_.recognises(seen) for format_ in FORMATS[:-1])
 
 
 _BROKEN = (
@@ -94,7 +158,7 @@ def _refuse_long_directory(file: BinaryIO) -> None:
         raise BodyTooLarge("The archive holds too many files.")
 
 
-_PROJECT = re.compile(r"^(?!__MACOSX/).*\.csv$", re.IGNORECASE | re.DOTALL)
+_READABLE = re.compile(r"^(?!__MACOSX/).*\.(?:csv|json)$", re.IGNORECASE | re.DOTALL)
 """A Mac adds files of its own to archives."""
 
 
@@ -102,35 +166,37 @@ def _unreadable(fault: Exception) -> MalformedRequest:
     return MalformedRequest(f"The archive cannot be read: {str(fault)[:100] or type(fault).__name__}.")
 
 
-def _of_archive(archive: zipfile.ZipFile, zone: str, now: datetime) -> Opened:
-    members = sorted(archive.infolist(), key=lambda member: member.filename)
-    data = [member for member in members if member.filename == vikunja.MEMBER]
-    projects = [member for member in members if _PROJECT.search(member.filename)]
-    read = data[:1] or projects
+def _members(archive: zipfile.ZipFile, size: int) -> tuple[Member, ...]:
+    """The files of an archive that are read. Raises MalformedRequest (400), BodyTooLarge (413)."""
+    read = _chosen(archive)
     if not read:
-        raise MalformedRequest("The archive holds neither Vikunja's data.json nor Todoist's CSV files.")
+        known = ", ".join(format_.member for format_ in FORMATS if format_.member)
+        raise UnknownFormat(f"The archive holds no file that is read: {known}, or any that ends in .csv or .json.")
+    most = min(MAX_UNPACKED, UNPACKED_BASE + UNPACKED_PER_BYTE * size)
     # What is more than it says is not read: `zipfile` stops there.
-    if len(read) > MAX_MEMBERS or sum(member.file_size for member in read) > MAX_UNPACKED:
-        raise BodyTooLarge(f"An archive may hold {MAX_MEMBERS} files with {MAX_UNPACKED} bytes together.")
-    if data:
-        return Opened(Format.VIKUNJA, lambda reading: _read_vikunja(archive, data[0], reading))
-    return Opened(Format.TODOIST, lambda reading: _read_projects(archive, projects, zone, now, reading))
+    if len(read) > MAX_MEMBERS or sum(member.file_size for member in read) > most:
+        raise BodyTooLarge(f"An archive of this size may hold {MAX_MEMBERS} files with {most} bytes together.")
+    return tuple(Member(info.filename, partial(_unpacked, archive, info)) for info in read)
 
 
-def _read_vikunja(archive: zipfile.ZipFile, member: zipfile.ZipInfo, reading: Reading) -> Rows:
-    with _unpacked(archive, member) as file:
-        yield from vikunja.read(file, reading)
+def _chosen(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The one file that a format names, else all that can be an export."""
+    members = sorted(archive.infolist(), key=lambda member: member.filename)
+    for format_ in FORMATS:
+        named = [one for one in members if format_.member and _is_named(one.filename, format_)]
+        if named:
+            return named[:1]
+    return [member for member in members if _READABLE.search(member.filename)]
 
 
-def _read_projects(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], zone: str, now: datetime, reading: Reading
-) -> Rows:
-    seen: Counter[int] = Counter()
-    for member in members:
-        with _unpacked(archive, member) as project:
-            if not todoist.is_one(table.headers(project)):
-                raise MalformedRequest(f"{member.filename[:100]} in the archive is not a project of Todoist's.")
-            yield from todoist.read(project, todoist.project_name(member.filename), zone, now, reading, seen)
+def _is_named(path: str, format_: Format) -> bool:
+    return path == format_.member or (format_.is_nested and path.endswith(f"/{format_.member}"))
+
+
+def _left_out(archive: zipfile.ZipFile) -> list[str]:
+    """The files of an archive that are not read."""
+    read = {id(info) for info in _chosen(archive)}
+    return [info.filename for info in archive.infolist() if id(info) not in read and info.filename[-1:] != "/"]
 
 
 @contextmanager

@@ -16,18 +16,23 @@ from duely.tasks import actions
 from duely.tasks.models import Task
 from duely.tasks.queries import own_category_ids
 from duely.tasks.rules import IncomingCategory, IncomingTask
+from duely.transfer.budget import Budget
 from duely.transfer.files import opened
-from duely.transfer.rules import BATCH, BATCH_TEXT, MAX_CATEGORIES, MAX_TASKS, SAMPLE, Faulty, Format, Reading, Rows
+from duely.transfer.formats.base import Format
+from duely.transfer.reading import Reading
+from duely.transfer.rules import BATCH, BATCH_TEXT, MAX_CATEGORIES, MAX_TASKS, SAMPLE, Faulty, Rows
 
 T = TypeVar("T")
 TRIES = 3
+CHECKED_ROWS = 32
+"""After so many rows the processor time is looked at."""
 
 
 @dataclass(slots=True)
 class Result:
     """What came of a file, or with `preview` what would: how many rows became what, and the first tasks."""
 
-    kind: Format
+    format: Format
     reading: Reading
     categories: Counter[str] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
@@ -47,11 +52,14 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
 
     Each batch of rows is a transaction: whatever breaks off an import, the same file again completes it.
     Raises MalformedRequest (400) for a file that cannot be read, ValidationFailed (400) with the first faulty rows,
-    before anything is written.
+    ImportTooCostly (422) for one that takes too much work to read, before anything is written.
     """
-    with opened(file, actor.zone, now) as source:
-        result = Result(source.kind, Reading())
-        checked = _check(source.rows(result.reading))
+    # Only until the first row is written: an import is never broken off halfway. To read the file again costs as much.
+    budget = Budget(_size(file))
+    reading = Reading(budget.check)
+    with opened(file, actor.zone, now, reading) as source:
+        result = Result(source.format, reading)
+        checked = _check(source.rows(reading), budget)
         ids = _ids_elsewhere(actor, checked)
         found, result.categories = _until_nobody_was_faster(
             lambda: actions.import_categories(
@@ -70,6 +78,12 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
     return result
 
 
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, 2)
+    file.seek(0)
+    return size
+
+
 def _until_nobody_was_faster(action: Callable[[], T]) -> T:
     """Run an action again whose id or name someone else has taken while it ran. Raises Unavailable (503)."""
     for _ in range(TRIES):
@@ -80,14 +94,14 @@ def _until_nobody_was_faster(action: Callable[[], T]) -> T:
     raise Unavailable("Others import the same things at this moment. Try again in a second.")
 
 
-def _check(rows: Rows) -> _Checked:
+def _check(rows: Rows, budget: Budget) -> _Checked:
     checked = _Checked()
     faults: list[FieldError] = []
     named: dict[str, str] = {}
     seen: set[int] = set()
     for number, row in enumerate(rows, 1):
-        if number % BATCH == 0:
-            let_others()
+        if number % CHECKED_ROWS == 0:
+            budget.check()
         match row:
             case Faulty():
                 faults.extend(row.faults)

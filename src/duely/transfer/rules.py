@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
+from duely.core.clock import parse_instant
 from duely.core.errors import FieldError, ValidationFailed
-from duely.tasks.rules import IncomingCategory, IncomingTask
+from duely.tasks.rules import EARLIEST, LATEST, IncomingCategory, IncomingTask, parse_due
 
 MAX_TASKS = 500_000
 MAX_CATEGORIES = 10_000
 MAX_UNPACKED = 256 * 1024 * 1024
 """Bytes of what is read from an archive, as many as a file may have (`settings.LARGE_BODIES`)."""
+UNPACKED_BASE, UNPACKED_PER_BYTE = 16 * 1024 * 1024, 50
+"""So many bytes may come of any archive, and so many more of each of its own. Exports of text shrink to a tenth."""
 MAX_MEMBERS = 1_000
 """Files that are read from an archive."""
 MAX_DIRECTORY = 1024 * 1024
@@ -20,15 +24,6 @@ BATCH, BATCH_TEXT = 200, 256 * 1024
 """So many tasks, or characters of descriptions, are written in one transaction: the owner's other writes wait for it, a
 second at most."""
 SAMPLE = 5
-
-
-class Format(StrEnum):
-    """What kind of file it is."""
-
-    DUELY = "duely"
-    CSV = "csv"
-    TODOIST = "todoist"
-    VIKUNJA = "vikunja"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +41,6 @@ def faulty(place: str, refused: ValidationFailed) -> Faulty:
 Incoming = IncomingCategory | IncomingTask | Faulty
 Rows = Iterator[Incoming]
 
-
-@dataclass(slots=True)
-class Reading:
-    """What a reader has to say of a file beside its rows."""
-
-    columns: dict[str, str] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)
-    notes: dict[str, int] = field(default_factory=dict)
-
-    def note(self, text: str) -> None:
-        """Count something that is worth a word."""
-        self.notes[text] = self.notes.get(text, 0) + 1
-
-
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r\n]")
 
@@ -74,7 +55,7 @@ def unescaped(cell: str) -> str:
     return cell[1:] if _ESCAPED.match(cell) else cell
 
 
-TRUE = frozenset({"true", "yes", "y", "1", "x", "done", "completed", "complete"})
+TRUE = frozenset({"true", "yes", "y", "1", "x", "done", "completed", "complete", "checked"})
 TICKS = frozenset("✓✔☑✅")
 """They mean true; to `word` they are nothing."""
 FALSE = frozenset({"", "false", "no", "n", "0", "open", "todo"})
@@ -88,15 +69,30 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "completed": ("completed", "done", "iscompleted", "isdone", "finished", "checked", "complete"),
     "priority": ("priority", "prio", "importance", "urgency"),
     "due_date": ("duedate", "due", "dueon", "deadline", "date", "duedatetime", "when"),
-    "category": ("category", "project", "projectname", "list", "listname", "folder", "area", "section"),
-    "tags": ("tags", "tag", "labels", "label", "contexts", "keywords"),
+    "category": ("category", "project", "projects", "projectname", "list", "listname", "folder", "area", "section"),
+    "tags": ("tags", "tag", "labels", "label", "contexts", "keywords", "categories"),
     "reminders": ("reminders",),
-    "completed_at": ("completedat", "completedon", "completeddate", "completiondate", "completedtime", "doneat"),
-    "created_at": ("createdat", "created", "createdon", "creationdate", "createddate", "createdtime", "dateadded"),
-    "updated_at": ("updatedat", "updated", "modified", "modifiedat", "lastmodified", "lastupdated"),
+    "completed_at": (
+        *("completedat", "completedon", "completeddate", "completiondate", "completedtime", "doneat"),
+        *("datecompleted", "completedatetime"),
+    ),
+    "created_at": (
+        *("createdat", "created", "createdon", "creationdate", "createddate", "createdtime", "dateadded"),
+        "datecreated",
+    ),
+    "updated_at": (
+        *("updatedat", "updated", "modified", "modifiedat", "lastmodified", "lastupdated"),
+        *("modificationdate", "datemodified", "lasteditedtime", "modificationtime"),
+    ),
     "deleted_at": ("deletedat",),
     "former_status": ("formerstatus",),
     "version": ("version",),
+    # What a task of ours has no field for, and its description can say.
+    "start_date": ("startdate", "start", "starton", "startdatetime", "begindate"),
+    "parent": ("parent", "parenttask", "parentname", "parenttitle", "parentitem"),
+    "column": ("column", "columnname", "sectioncolumn", "bucket", "bucketname", "swimlane", "sectionname"),
+    # What the other program calls it, whatever becomes of its fields.
+    "key": ("taskid", "taskkey", "issueid", "issuekey", "gid", "itemid"),
 }
 _MEANT = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 
@@ -131,17 +127,56 @@ STATUSES = {
     **dict.fromkeys(("cancelled", "canceled", "rejected", "wontdo", "abandoned", "dropped"), "cancelled"),
     "overdue": "overdue",
 }
+NEARLY: Mapping[str, str] = {
+    **dict.fromkeys(("deferred", "later", "someday", "planned", "scheduled", "triage"), "pending"),
+    **dict.fromkeys(("waitingonothers", "waitingonsomeoneelse", "waiting", "onhold", "blocked", "paused"), "pending"),
+    **dict.fromkeys(("inreview", "review", "testing", "ongoing", "inprogres", "working"), "in_progress"),
+    **dict.fromkeys(("archived", "duplicate", "invalid", "obsolete"), "cancelled"),
+}
+"""Statuses that we have no exact counterpart for."""
+
+
+MAX_WORD = 64
+"""Characters of a word, a number or a date in a cell. Longer ones are not looked at."""
 
 
 def word(cell: str) -> str:
-    """A cell as the tables above have it."""
-    return re.sub(r"[\W_]+", "", cell.casefold())
+    """A cell as the tables above have it; "" for one that is too long for any of them."""
+    return re.sub(r"[\W_]+", "", cell.casefold()) if len(cell) <= MAX_WORD else ""
 
 
-_DAY_FIRST = re.compile(r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?!\d)(.*)", re.DOTALL)
-_YEAR_FIRST = re.compile(r"(\d{4})[./-](\d{1,2})[./-](\d{1,2})(?!\d)(.*)", re.DOTALL)
+_PERCENT = re.compile(r"(\d{1,3}(?:[.,]\d{1,4})?)\s*(%?)", re.ASCII)
+
+
+def share(cell: str) -> float | None:
+    """How much of a task is done, from 0 to 1: `0.5`, `50%`, `50`. 1 is all of it. None for anything else."""
+    match = _PERCENT.fullmatch(cell.strip()) if len(cell) <= MAX_WORD else None
+    if match is None:
+        return None
+    number = float(match[1].replace(",", "."))
+    done = number / 100 if match[2] or number > 1 else number
+    return done if done <= 1 else None
+
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = (
+    r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+_REST = r"(?![\d./-])(.*)"
+_YEAR_FIRST = re.compile(rf"(\d{{4}})[./-](\d{{1,2}})[./-](\d{{1,2}}){_REST}", re.DOTALL | re.ASCII)
+_YEAR_LAST = re.compile(rf"(\d{{1,2}})[./-](\d{{1,2}})[./-](\d{{4}}|\d\d){_REST}", re.DOTALL | re.ASCII)
+_MONTH_FIRST = re.compile(
+    rf"{_MONTH}\s+(\d{{1,2}})(?:st|nd|rd|th)?,?\s+(\d{{4}}){_REST}", re.DOTALL | re.IGNORECASE | re.ASCII
+)
+_DAY_FIRST = re.compile(
+    rf"(\d{{1,2}})(?:st|nd|rd|th|\.)?[\s-]+{_MONTH}[\s,-]+(\d{{4}}){_REST}", re.DOTALL | re.IGNORECASE | re.ASCII
+)
+_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}\.?,?\s+", re.IGNORECASE)
 _CLOCK = re.compile(
-    r"[T ,]*(\d{1,2}):(\d\d)(?::(\d\d)(\.\d{1,9})?)?\s*([AaPp][Mm])?\s*(Z|UTC|[+-]\d\d:?\d\d)?", re.ASCII
+    r"[T ,]*(\d{1,2}):(\d\d)(?::(\d\d)(\.\d{1,9})?)?\s*([AaPp][Mm])?\s*"
+    r"(?:Z|UTC|(?:\((?:GMT|UTC))?([+-]\d{1,2})(?::?(\d\d))?\)?)?",
+    re.ASCII,
 )
 
 
@@ -165,20 +200,29 @@ def order_of(cells: Sequence[str]) -> str | None:
     Dates with points are written with the day first everywhere.
     """
     for cell in cells:
-        if match := _DAY_FIRST.match(cell.strip()):
-            if int(match[1]) > 12 or "." in cell.strip()[:6]:
+        text = cell.strip() if len(cell) <= MAX_WORD else ""
+        if match := _YEAR_LAST.match(text):
+            if int(match[1]) > 12 or "." in text[:6]:
                 return "day"
             if int(match[2]) > 12:
                 return "month"
     return None
 
 
+def is_ambiguous(cell: str) -> bool:
+    """Whether a cell is a date of which nothing tells the day from the month, such as 03/04/2026."""
+    is_one = due_text(cell, "UTC", "day") is not None or due_text(cell, "UTC", "month") is not None
+    return is_one and moment(cell, None) is None
+
+
 def moment(cell: str, order: str | None) -> Moment | None:
     """What a cell says; None for what cannot be read, or could be read in two ways."""
+    if len(cell) > MAX_WORD:
+        return None
     text = cell.strip()
     if match := _YEAR_FIRST.fullmatch(text):
         year, month, day, rest = match.groups()
-    elif match := _DAY_FIRST.fullmatch(text):
+    elif match := _YEAR_LAST.fullmatch(text):
         first, second, year, rest = match.groups()
         if order is None or "." in text[:6]:
             order = order_of([text]) or order
@@ -186,7 +230,16 @@ def moment(cell: str, order: str | None) -> Moment | None:
             return None
         day, month = (second, first) if order == "month" else (first, second)
     else:
-        return None
+        text = _WEEKDAY.sub("", text, count=1)
+        if match := _MONTH_FIRST.fullmatch(text):
+            name, day, year, rest = match.groups()
+        elif match := _DAY_FIRST.fullmatch(text):
+            day, name, year, rest = match.groups()
+        else:
+            return None
+        month = str(_MONTHS.index(name[:3].lower()) + 1)
+    if len(year) == 2:
+        year = f"{'20' if int(year) < 69 else '19'}{year}"  # as POSIX reads two digits
     date = f"{year}-{int(month):02}-{int(day):02}"
     if not rest.strip():
         return Moment(date, None, None)
@@ -198,8 +251,48 @@ def moment(cell: str, order: str | None) -> Moment | None:
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + (12 if clock[5].lower() == "pm" else 0)
-    offset = clock[6]
-    if offset and offset not in ("Z", "UTC") and ":" not in offset:
-        offset = f"{offset[:3]}:{offset[3:]}"
     time = f"{hour:02}:{clock[2]}:{clock[3] or '00'}{clock[4] or ''}"
-    return Moment(date, time, "Z" if offset == "UTC" else offset)
+    return Moment(date, time, _offset(rest, clock[6], clock[7]))
+
+
+def _offset(rest: str, hours: str | None, minutes: str | None) -> str | None:
+    """The offset from UTC as RFC 3339 writes it, if the cell has one."""
+    if hours is None:
+        return "Z" if rest.rstrip().endswith(("Z", "UTC")) else None
+    return f"{hours[0]}{int(hours[1:]):02}:{minutes or '00'}"
+
+
+def instant_text(found: Moment, zone: str) -> str:
+    """A moment as RFC 3339; in this time zone where it has no offset of its own."""
+    if found.offset:
+        return found.text
+    whole = f"{found.day}T{found.clock or '00:00:00'}"
+    try:
+        return datetime.fromisoformat(whole).replace(tzinfo=ZoneInfo(zone)).isoformat()
+    except ValueError:
+        return whole  # which the field refuses
+
+
+def due_text(cell: str, zone: str, order: str | None = None) -> str | None:
+    """A cell as a due date of the API: a day, or an instant. None for what is none, or lies out of the calendar."""
+    found = moment(cell, order)
+    if found is None:
+        return None
+    text = found.day if found.clock is None else instant_text(found, zone)
+    try:
+        parse_due(text)
+    except ValueError:
+        return None
+    return text
+
+
+def at_text(cell: str, zone: str, order: str | None = None) -> str | None:
+    """A cell as an instant of the API, at the beginning of the day where it has no time. None as in `due_text`."""
+    found = moment(cell, order)
+    if found is None:
+        return None
+    text = instant_text(found, zone)
+    try:
+        return text if EARLIEST <= parse_instant(text).year <= LATEST else None
+    except ValueError:
+        return None

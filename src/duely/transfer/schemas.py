@@ -9,8 +9,9 @@ from duely.accounts.schemas import Profile
 from duely.activity.schemas import Activity
 from duely.api.types import Instant
 from duely.tasks.schemas import Task, task_of
+from duely.transfer.formats import FORMATS
 from duely.transfer.imports import Result
-from duely.transfer.rules import Format
+from duely.transfer.reading import REASONS
 
 
 class ExportOptions(msgspec.Struct):
@@ -49,20 +50,40 @@ class Counts(msgspec.Struct, frozen=True):
     kept: int
 
 
+FormatName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [format_.name for format_ in FORMATS]})]
+Reason = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*REASONS]})]
+
+
+class ImportNote(msgspec.Struct, frozen=True):
+    """What became of the values of one field that could not be taken as they were.
+
+    `field` is the field of the file; `*` stands for further ones, when there are very many. `count` says how many
+    values, `place` and `example` which one came first.
+    """
+
+    field: str
+    reason: Reason
+    message: str
+    count: int
+    place: str
+    example: str
+
+
 class ImportResult(msgspec.Struct, frozen=True):
     """What came of a file, or what would: with `preview`.
 
-    `columns` says what the columns of a table were taken for, `ignored_columns` which ones were left out. `notes` says
-    how often something could not be taken as it was. `sample` has the first tasks.
+    `columns` says what the columns of a table were taken for, `ignored_columns` which ones were left out. `notes` has
+    every value that was left out, cut, changed, put into the description or not understood. `sample` has the first
+    tasks.
     """
 
     preview: bool
-    format: Format
+    format: FormatName
     categories: Counts
     tasks: Counts
     columns: dict[str, str]
     ignored_columns: list[str]
-    notes: dict[str, int]
+    notes: list[ImportNote]
     sample: list[Task]
 
 
@@ -70,12 +91,15 @@ def show_result(result: Result, *, preview: bool) -> ImportResult:
     """What came of a file as clients see it."""
     return ImportResult(
         preview=preview,
-        format=result.kind,
+        format=result.format.name,
         categories=_counts(result.categories),
         tasks=_counts(result.tasks),
         columns=result.reading.columns,
         ignored_columns=result.reading.ignored,
-        notes=result.reading.notes,
+        notes=[
+            ImportNote(note.field, note.reason, REASONS[note.reason], note.count, note.place, note.example)
+            for note in result.reading.notes
+        ],
         sample=[task_of(task) for task in result.sample],
     )
 

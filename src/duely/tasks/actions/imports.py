@@ -9,12 +9,13 @@ from uuid import UUID
 from django.db import transaction
 
 from duely.activity.actions import Entry, record_many
+from duely.activity.queries import last_changes_by_people
 from duely.core.actor import Actor
-from duely.core.clock import rfc3339
+from duely.core.clock import parse_instant, rfc3339
 from duely.core.ids import derived_id, new_id
 from duely.core.records import Statement, insertions, update
 from duely.tasks import steps
-from duely.tasks.access import own_categories, places_for
+from duely.tasks.access import Places, own_categories, places_for
 from duely.tasks.actions.categories import CATEGORY_DEFAULTS
 from duely.tasks.models import Category, Task
 from duely.tasks.queries import ids_taken
@@ -125,7 +126,8 @@ def import_tasks(
     """Bring in tasks; returns them as they are then, and how many became what.
 
     categories: ids by the keys that rows have. One with an id that the actor has is that one: it changes when the file
-    is newer. No two rows may have the same id. With `preview` nothing is written.
+    is newer, and one of another program when moreover nobody has changed it here (decision 0040). No two rows may have
+    the same id. With `preview` nothing is written.
     Records task.created, task.updated, task.status_changed, task.deleted and task.restored.
     """
     drawers = {categories[row.category] for row in rows if row.category is not None}
@@ -139,12 +141,15 @@ def import_tasks(
     made: list[Task] = []
     changed: list[tuple[Task, Task]] = []
     shown: list[Task] = []
-    for task_id, row in zip(ids, rows, strict=True):
-        category_id = categories[row.category] if row.category is not None else None
-        if category_id not in places.categories:
-            category_id = None  # deleted while the file was read
-        task = _task(actor, task_id, row.fields, category_id, places.zone, now)
-        there = places.tasks.get(task_id)
+    tasks = [
+        _task(actor, task_id, row.fields, _category_id(row, categories, places), places.zone, now)
+        for task_id, row in zip(ids, rows, strict=True)
+    ]
+    for row, task in zip(rows, tasks, strict=True):
+        _keep_what_the_file_leaves_open(row, task, places.tasks.get(task.id))
+    followed = _followed(actor, rows, tasks, places)
+    for row, task in zip(rows, tasks, strict=True):
+        there = places.tasks.get(task.id)
         shown.append(task if there is None else there)
         if there is None:
             made.append(task)
@@ -152,8 +157,10 @@ def import_tasks(
             counts[CREATED] += 1
         elif not _differing(there, task):
             counts[UNCHANGED] += 1
-        elif "id" in row.fields and row.fields.get("updated_at", there.updated_at) > there.updated_at:
+        elif _is_newer(row, there) or task.id in followed:
             changes = _changes(there, task)
+            if row.follows:
+                changes["imported"] = [None, rfc3339(task.updated_at)]
             action = (
                 ("task.deleted" if task.deleted_at else "task.restored")
                 if "deleted_at" in changes
@@ -171,6 +178,48 @@ def import_tasks(
     if entries and not preview:
         _write(actor, made, changed, entries, places.zone, now)
     return shown, counts
+
+
+def _category_id(row: IncomingTask, categories: Mapping[str, UUID], places: Places) -> UUID | None:
+    """The category of a row; None where it was deleted while the file was read."""
+    category_id = categories[row.category] if row.category is not None else None
+    return category_id if category_id in places.categories else None
+
+
+def _keep_what_the_file_leaves_open(row: IncomingTask, task: Task, there: Task | None) -> None:
+    """A file that does not say when a task was completed does not say anything new about it."""
+    if there is not None and there.completed_at and task.completed_at and "completed_at" not in row.fields:
+        task.completed_at = there.completed_at
+
+
+def _is_newer(row: IncomingTask, there: Task) -> bool:
+    """Whether a row of ours was changed after what is there."""
+    return "id" in row.fields and row.fields.get("updated_at", there.updated_at) > there.updated_at
+
+
+def _followed(actor: Actor, rows: Sequence[IncomingTask], tasks: Sequence[Task], places: Places) -> frozenset[UUID]:
+    """The tasks of another program that nobody has changed here since they came, and that the file has newer.
+
+    The log says so: the last change that a person made is the import, which says how new its file was.
+    """
+    candidates: dict[UUID, IncomingTask] = {}
+    for row, task in zip(rows, tasks, strict=True):
+        there = places.tasks.get(task.id)
+        if row.follows and there is not None and _differing(there, task):
+            candidates[task.id] = row
+    followed = set()
+    for task_id, (action, changes) in last_changes_by_people(actor.user_id, candidates).items():
+        there, updated_at = places.tasks[task_id], candidates[task_id].fields.get("updated_at")
+        if action == "task.created":
+            # What the clock did to it since is no change of the task: then nothing tells how old the file was.
+            known = there.updated_at if there.version == 1 else None
+        elif "imported" in changes:
+            known = parse_instant(changes["imported"][1])
+        else:
+            continue
+        if updated_at is None or known is None or updated_at > known:
+            followed.add(task_id)
+    return frozenset(followed)
 
 
 def _task(actor: Actor, task_id: UUID, fields: Fields, category_id: UUID | None, zone: str, now: datetime) -> Task:

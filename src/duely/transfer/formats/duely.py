@@ -1,38 +1,50 @@
 """Our own export as JSON."""
 
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 from duely.api.bodies import checked
 from duely.api.types import given
 from duely.core.errors import FieldError, MalformedRequest, ValidationFailed
 from duely.tasks.rules import IncomingCategory, IncomingTask
+from duely.transfer.formats.base import Format, Outline, Source
 from duely.transfer.formats.document import Document
+from duely.transfer.reading import Reading
 from duely.transfer.rows import CategoryRow, TaskRow
 from duely.transfer.rules import Faulty, Incoming, Rows, faulty
 
 HEAD = b'{"format":"duely","version":1,'
 NOT_OURS = 'The file is no export that can be read: it needs "format": "duely" and "version": 1.'
+ABOUT_THE_FILE = frozenset({"exported_at"})
 
 Reader = Callable[[str, dict[str, Any]], Incoming]
 
 
-def read(file: BinaryIO) -> Rows:
-    """The rows of an export. Raises MalformedRequest (400)."""
-    document = Document(file)
-    readers: dict[str, Reader] = {"categories": _category, "tasks": _task}
-    missing = {"format": "duely", "version": 1}
-    for name in document.fields():
-        if name in readers:
-            for number in document.items():
-                yield _row(f"{name}[{number}]", document.value(), readers[name])
-        elif name not in missing:
-            document.skip()
-        elif document.value() != missing.pop(name):
+def recognises(outline: Outline) -> bool:
+    """Whether it says that it is ours."""
+    return outline.kind == "object" and outline.has("format", "version")
+
+
+def read(source: Source, reading: Reading) -> Rows:
+    """The rows of an export. Its fields are ours: one that is not known is a fault. Raises MalformedRequest (400)."""
+    with source.only() as file:
+        document = Document(file, reading.check)
+        readers: dict[str, Reader] = {"categories": _category, "tasks": _task}
+        missing = {"format": "duely", "version": 1}
+        for name in document.fields():
+            if name in readers:
+                for number in document.items():
+                    yield _row(f"{name}[{number}]", document.value(), readers[name])
+            elif name in missing:
+                if document.value() != missing.pop(name):
+                    raise MalformedRequest(NOT_OURS)
+            else:
+                example = document.skipped()
+                if name not in ABOUT_THE_FILE and example not in ("null", "[]", "{}"):
+                    reading.note(name, "left_out", place=name, example=example)
+        document.end()
+        if missing:
             raise MalformedRequest(NOT_OURS)
-    document.end()
-    if missing:
-        raise MalformedRequest(NOT_OURS)
 
 
 def _row(place: str, item: Any, reader: Reader) -> Incoming:
@@ -60,3 +72,6 @@ def _task(place: str, item: dict[str, Any]) -> IncomingTask:
 def _require_id(fields: dict[str, Any]) -> None:
     if "id" not in fields:
         raise ValidationFailed(FieldError("id", "required", "This field is required."))
+
+
+FORMAT = Format("duely", "Duely", "the export as JSON", recognises, read)

@@ -1,105 +1,68 @@
 """A table as CSV: our own, or anyone's whose columns have names that can be guessed."""
 
-import csv
-import io
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo
 
 from duely.api.bodies import checked
 from duely.api.types import given
-from duely.core.errors import FieldError, MalformedRequest, ValidationFailed
+from duely.core.errors import FieldError, ValidationFailed
 from duely.tasks.rules import IncomingCategory, IncomingTask, folded
 from duely.transfer import rules
-from duely.transfer.formats import foreign
+from duely.transfer.formats import foreign, sheet
+from duely.transfer.formats.base import Format, Outline, Source
+from duely.transfer.reading import Reading, Record
 from duely.transfer.rows import CategoryRow, TaskRow
-from duely.transfer.rules import Faulty, Incoming, Reading, Rows, faulty
+from duely.transfer.rules import Faulty, Incoming, Rows, faulty, instant_text
 
-DELIMITERS = ",;\t|"
 LOOKED_AT = 1000
 """Rows that are looked at to tell days from months."""
 MOMENTS = ("completed_at", "created_at", "updated_at", "deleted_at")
+DATES = ("due_date", "start_date", *MOMENTS)
 WORDS = {"priority": rules.PRIORITIES, "status": rules.STATUSES, "former_status": rules.STATUSES}
-MAX_ROW = 1024 * 1024
-"""Characters of a row."""
 MAX_IGNORED = 100
 """Columns that are named to the client as left out."""
 OURS = {"id", "version", "former_status"}
 """Columns that no other program has together: then cells are as our export writes them."""
+OF_OURS = OURS | {"deleted_at", "reminders"}
+"""Columns that are taken from our own tables alone."""
+DEFAULTS = {"Private": "False", "Mileage": "0", "Sensitivity": "Normal"}
 
 
-def lines(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """(number, cells) of each line that is not empty; the header has number 1. Raises MalformedRequest (400)."""
-    file.seek(0)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    try:
-        head = "\n"
-        while head and not head.strip(f"{DELIMITERS} \r\n"):
-            head = text.readline(MAX_ROW)
-        delimiter = max(DELIMITERS, key=head.count)
-        text.seek(0)
-        source = _Source(text)
-        for number, cells in enumerate(csv.reader(source, delimiter=delimiter, strict=True), start=1):
-            source.taken = 0
-            if any(cell.strip() for cell in cells):
-                yield number, cells
-    except UnicodeDecodeError:
-        raise MalformedRequest("The file is not UTF-8. Save it as CSV in UTF-8.") from None
-    except csv.Error as fault:
-        raise MalformedRequest(f"The file is not CSV: {fault}.") from None
-    finally:
-        if not file.closed:
-            text.detach()
+def recognises(outline: Outline) -> bool:
+    """Any table."""
+    return outline.kind == "table"
 
 
-def headers(file: BinaryIO) -> list[str]:
-    """The cells of the first line; none when there is no line. Raises MalformedRequest (400)."""
-    return next(lines(file), (1, []))[1]
-
-
-class _Source:
-    """The lines of a text, as long as a row of several is not too long."""
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self.text = text
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self.text.readline(MAX_ROW):
-            self.taken += len(line)
-            if self.taken >= MAX_ROW:
-                raise MalformedRequest(f"A row is longer than {MAX_ROW} characters.")
-            yield line
-
-
-def read(file: BinaryIO, zone: str, reading: Reading) -> Rows:
+def read(source: Source, reading: Reading) -> Rows:
     """The rows of a table. Raises MalformedRequest (400), ValidationFailed (400) without a column for titles.
 
-    zone: that of times without an offset. What each column was taken for goes into `reading`.
+    What each column was taken for goes into `reading`.
     """
-    names = headers(file)
-    columns = rules.columns_of(names)
-    if not OURS.issubset(columns.values()):
-        columns = {place: name for place, name in columns.items() if name not in OURS}
-    if "title" not in columns.values():
-        about = f"No column for titles was found. Name one of them: {', '.join(rules.ALIASES['title'][:5])}."
-        raise ValidationFailed(FieldError("title", "required", about))
-    reading.columns = {names[place]: name for place, name in columns.items()}
-    ignored = [header for place, header in enumerate(names) if place not in columns and header.strip()]
-    reading.ignored = ignored[:MAX_IGNORED]
-    table = _Table(columns, zone, _orders(file, columns))
-    rows = lines(file)
-    next(rows, None)
-    for number, cells in rows:
-        yield from table.row(number, cells)
+    with source.only() as file:
+        number, cells = sheet.header(file)
+        columns = rules.columns_of(cells)
+        is_ours = OURS.issubset(columns.values())
+        if not is_ours:
+            columns = {place: name for place, name in columns.items() if name not in OF_OURS}
+        if "title" not in columns.values():
+            about = f"No column for titles was found. Name one of them: {', '.join(rules.ALIASES['title'][:5])}."
+            raise ValidationFailed(FieldError("title", "required", about))
+        reading.columns = {cells[place]: name for place, name in columns.items()}
+        ignored = [header for place, header in enumerate(cells) if place not in columns and header.strip()]
+        reading.ignored = ignored[:MAX_IGNORED]
+        names = sheet.column_names(cells)
+        fields = {name: names[place] for place, name in columns.items()}
+        orders = _orders(file, columns)
+        row = _Ours(fields, orders, source.zone) if is_ours else _Foreign(fields, orders, source.zone, reading, names)
+        for _, values, record in sheet.records(file, reading, after=number, names=names, defaults=DEFAULTS):
+            yield from row.read(record, values)
 
 
-def _orders(file: BinaryIO, columns: dict[int, str]) -> dict[str, str | None]:
+def _orders(file: BinaryIO, columns: Mapping[int, str]) -> dict[str, str | None]:
     """Whether days or months come first, by column."""
-    cells: dict[str, list[str]] = {name: [] for name in ("due_date", *MOMENTS)}
-    for number, row in lines(file):
+    cells: dict[str, list[str]] = {name: [] for name in DATES}
+    for number, row in sheet.lines(file):
         if number > LOOKED_AT:
             break
         for place, name in columns.items():
@@ -111,42 +74,135 @@ def _orders(file: BinaryIO, columns: dict[int, str]) -> dict[str, str | None]:
     return {name: order or common for name, order in known.items()}
 
 
-class _Table:
-    """Makes rows of lines."""
+class _Foreign:
+    """Rows of another program: what a task cannot hold as it is goes into the description, or is noted."""
 
-    def __init__(self, columns: dict[int, str], zone: str, orders: dict[str, str | None]) -> None:
-        self.columns = columns
-        self.is_ours = OURS.issubset(columns.values())
-        self.zone = zone
-        self.orders = orders
-        self.categories: set[str] = set()
-        self.seen: Counter[int] = Counter()
+    def __init__(
+        self, fields: Mapping[str, str], orders: Mapping[str, str | None], zone: str, reading: Reading, names: list[str]
+    ) -> None:
+        self._fields = fields
+        self._orders = orders
+        self._zone = zone
+        self._reading = reading
+        self._categories = foreign.Categories()
+        # Ids of two programs may be the same numbers: their columns tell them apart.
+        self._origin = hashlib.sha256("\x1f".join(names).encode("utf-8", "replace")).hexdigest()
 
-    def row(self, number: int, cells: Sequence[str]) -> Iterator[Incoming]:
+    def read(self, record: Record, cells: Sequence[str]) -> Iterator[Incoming]:
         """The task of a line, and its category when that is new."""
-        given_cells = {name: self._text(cells[place]) for place, name in self.columns.items() if place < len(cells)}
-        try:
-            raw = self._raw(given_cells)
-            fields = given(checked(raw, TaskRow))
-        except ValidationFailed as refused:
-            yield faulty(f"rows[{number}]", refused)
+        title = self._cell(record, "title")
+        key = self._cell(record, "key").strip()
+        ambiguous = [
+            name for name in DATES if self._orders[name] is None and rules.is_ambiguous(self._peek(record, name))
+        ]
+        if not title.strip() or ambiguous:
+            yield _refused(record, ambiguous)
             return
-        category = given_cells.get("category", "").strip()
-        if category and folded(category) not in self.categories:
-            self.categories.add(folded(category))
-            yield named_category(category, f"rows[{number}].category")
-        source = "" if "id" in fields else foreign.source_of("csv", cells, self.seen)
-        yield IncomingTask(fields, source, folded(category) or None, f"rows[{number}]")
+        category, new = self._categories.named(record, self._cell(record, "category"), self._name("category"))
+        yield from new
+        task = foreign.Draft(record, self._reading, title, self._name("title"))
+        task.describe(self._cell(record, "description"))
+        self._set_status(task, record)
+        self._set_priority(task, record)
+        self._set_dates(task, record)
+        task.tag(_several(self._cell(record, "tags"), ",;"), self._name("tags"))
+        task.tag([self._cell(record, "column")], self._name("column"))
+        task.say("Part of", self._cell(record, "parent"), self._name("parent"))
+        created = record.values.get(self._name("created_at"), "")
+        identity = ("csv", self._origin, key, created) if key else ("csv", *cells)
+        yield task.finished(identity, category, has_id=bool(key))
 
-    def _text(self, cell: str) -> str:
-        return rules.unescaped(cell) if self.is_ours else cell
+    def _name(self, field: str) -> str:
+        """The column that a field is taken from."""
+        return self._fields.get(field, field)
+
+    def _cell(self, record: Record, field: str) -> str:
+        return record.text(self._fields[field]) if field in self._fields else ""
+
+    def _peek(self, record: Record, field: str) -> str:
+        return str(record.values.get(self._name(field), ""))
+
+    def _set_status(self, task: foreign.Draft, record: Record) -> None:
+        """As the status says; without one, as the mark or the date of completion does."""
+        cell, mark = self._cell(record, "status").strip(), self._cell(record, "completed").strip()
+        word, field = rules.word(cell), self._name("status")
+        done, mark_word = rules.share(mark), "x" if mark in rules.TICKS else rules.word(mark)
+        if word in rules.STATUSES:
+            task.fields["status"] = rules.STATUSES[word]
+        elif word in rules.NEARLY:
+            task.fields["status"] = rules.NEARLY[word]
+            record.note(field, "changed", cell)
+        elif cell:
+            task.say("Status", cell, field)
+        if mark_word not in rules.TRUE | rules.FALSE and (done is None or 0 < done < 1):
+            task.say("Done", mark, self._name("completed"))
+        if "status" in task.fields:
+            return
+        if mark_word in rules.TRUE or done == 1:
+            task.fields["status"] = "completed"
+        elif done:
+            task.fields["status"] = "in_progress"
+        elif "completed" not in self._fields and not cell and self._peek(record, "completed_at").strip():
+            task.fields["status"] = "completed"
+
+    def _set_priority(self, task: foreign.Draft, record: Record) -> None:
+        """A word. Of a number nothing tells whether it means much or little: it goes into the description."""
+        cell = self._cell(record, "priority").strip()
+        if rules.word(cell) in rules.PRIORITIES:
+            task.fields["priority"] = rules.PRIORITIES[rules.word(cell)]
+        elif cell and cell != "0":
+            task.say("Priority", cell, self._name("priority"))
+
+    def _set_dates(self, task: foreign.Draft, record: Record) -> None:
+        orders, zone = self._orders, self._zone
+        task.due(self._cell(record, "due_date"), zone, self._name("due_date"), order=orders["due_date"])
+        task.say("Start", self._cell(record, "start_date"), self._name("start_date"))
+        for name in ("completed_at", "created_at", "updated_at"):
+            task.at(name, self._cell(record, name), zone, self._name(name), order=orders[name])
+
+
+def _refused(record: Record, ambiguous: Sequence[str]) -> Faulty:
+    """A row that cannot be brought in."""
+    for name in list(record.values):
+        record.take(name)
+    about = "Use 2026-01-31 or 2026-01-31T09:00:00Z; 03/04/2026 alone does not tell days from months."
+    faults = [FieldError(f"{record.place}.{name}", "invalid_date", about) for name in ambiguous]
+    return Faulty(tuple(faults) or (FieldError(f"{record.place}.title", "required", "This field is required."),))
+
+
+class _Ours:
+    """Rows of our own table: its cells are ours, so one that cannot be read is a fault."""
+
+    def __init__(self, fields: Mapping[str, str], orders: Mapping[str, str | None], zone: str) -> None:
+        self._fields = fields
+        self._orders = orders
+        self._zone = zone
+        self._categories: set[str] = set()
+        self._seen: dict[tuple[str, ...], int] = {}
+
+    def read(self, record: Record, values: Sequence[str]) -> Iterator[Incoming]:
+        """The task of a line, and its category when that is new."""
+        cells = {name: rules.unescaped(record.text(column)) for name, column in self._fields.items()}
+        try:
+            fields = given(checked(self._raw(cells), TaskRow))
+        except ValidationFailed as refused:
+            yield faulty(record.place, refused)
+            return
+        category = cells.get("category", "").strip()
+        if category and folded(category) not in self._categories:
+            self._categories.add(folded(category))
+            yield named_category(category, f"{record.place}.category")
+        source = "" if "id" in fields else self._source(values)
+        yield IncomingTask(fields, source, folded(category) or None, record.place)
+
+    def _source(self, values: Sequence[str]) -> str:
+        digest = hashlib.sha256("\x1f".join(values).encode("utf-8", "replace")).hexdigest()
+        self._seen[(digest,)] = self._seen.get((digest,), 0) + 1
+        return f"csv {digest} {self._seen[(digest,)]}"
 
     def _raw(self, cells: dict[str, str]) -> dict[str, Any]:
         """The cells as the API would take them. Raises ValidationFailed (400) with every cell that cannot be read."""
-        title = cells.get("title", "")
-        if not self.is_ours:
-            title = " ".join(title.split())
-        raw: dict[str, Any] = {"title": title, "description": cells.get("description", "")}
+        raw: dict[str, Any] = {"title": cells.get("title", ""), "description": cells.get("description", "")}
         faults: list[FieldError] = []
         for name, table in WORDS.items():
             cell = cells.get(name, "").strip()
@@ -155,12 +211,6 @@ class _Table:
             elif cell:
                 choices = ", ".join(dict.fromkeys(table.values()))
                 faults.append(FieldError(name, "invalid_choice", f"Use one of: {choices}."))
-        mark = cells.get("completed", "").strip()
-        completed = "x" if mark in rules.TICKS else rules.word(mark)
-        if "completed" in cells and completed not in rules.TRUE | rules.FALSE:
-            faults.append(FieldError("completed", "invalid_choice", "Use true or false."))
-        if "status" not in raw and completed in rules.TRUE:
-            raw["status"] = "completed"
         for name in ("due_date", *MOMENTS):
             cell = cells.get(name, "").strip()
             if cell:
@@ -170,31 +220,20 @@ class _Table:
             raw["id"] = identifier
         if version := cells.get("version", "").strip():
             raw["version"] = int(version) if version.isdecimal() and len(version) < 10 else version
-        raw["tags"] = _several(cells.get("tags", ""), "," if self.is_ours else ",;")
+        raw["tags"] = _several(cells.get("tags", ""), ",")
         raw["reminders"] = _several(cells.get("reminders", ""), ",; ")
         if faults:
             raise ValidationFailed(*faults)
         return raw
 
     def _moment(self, name: str, cell: str) -> tuple[str | None, list[FieldError]]:
-        found = rules.moment(cell, self.orders[name])
+        found = rules.moment(cell, self._orders[name])
         if found is None:
             about = "Use 2026-01-31 or 2026-01-31T09:00:00Z; 03/04/2026 alone does not tell days from months."
             return None, [FieldError(name, "invalid_date", about)]
         if name == "due_date" and found.clock is None:
             return found.day, []
-        return instant_text(found, self.zone), []
-
-
-def instant_text(found: rules.Moment, zone: str) -> str:
-    """A moment as RFC 3339; in this time zone where it has no offset of its own."""
-    if found.offset:
-        return found.text
-    whole = f"{found.day}T{found.clock or '00:00:00'}"
-    try:
-        return datetime.fromisoformat(whole).replace(tzinfo=ZoneInfo(zone)).isoformat()
-    except ValueError:
-        return whole  # which the field refuses
+        return instant_text(found, self._zone), []
 
 
 def _several(cell: str, between: str) -> list[str]:
@@ -210,3 +249,6 @@ def named_category(name: str, place: str) -> Incoming:
         return IncomingCategory(folded(name), given(checked({"name": name}, CategoryRow)))
     except ValidationFailed as refused:
         return Faulty(tuple(FieldError(place, fault.code, fault.message) for fault in refused.errors))
+
+
+FORMAT = Format("csv", "Any program", "a table as CSV, whose first line names the columns", recognises, read)

@@ -1,111 +1,150 @@
-"""Todoist's projects as CSV, one by one or as a backup: an archive with a file for each."""
+"""Todoist's projects as CSV, one by one or as a backup: an archive with a file for each.
+
+Its help pages name the columns ("Format a CSV file to import into Todoist"). Dates are written as people say them.
+"""
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from duely.accounts.rules import time_zone_fault
 from duely.core.clock import rfc3339
-from duely.tasks.quick import MAX_TEXT, read_due
-from duely.tasks.rules import IncomingCategory, IncomingTask, folded
-from duely.transfer.formats import foreign, table
-from duely.transfer.rules import Faulty, Reading, Rows
+from duely.core.errors import MalformedRequest
+from duely.tasks.quick import read_due
+from duely.tasks.rules import IncomingCategory, folded
+from duely.transfer.formats import foreign, sheet
+from duely.transfer.formats.base import Format, Outline, Source, each_member
+from duely.transfer.reading import Reading, Record
+from duely.transfer.rules import MAX_WORD, Rows, due_text
 
 COLUMNS = frozenset({"TYPE", "CONTENT", "INDENT"})
-PRIORITIES = {"1": "urgent", "2": "high", "3": "medium", "4": "low"}
+PRIORITIES = {"1": "urgent", "2": "high", "3": "medium", "4": "low", "": "low"}
+DEFAULTS = {"IS_COLLAPSED": "False"}
+INTERNAL = frozenset({"IS_COLLAPSED", "DATE_LANG", "DEADLINE_LANG", "TIMEZONE"})
 _LABEL = re.compile(r"(?<!\S)@([^\s@,]+)")
-_NUMBERED = re.compile(r"\s*\[\d+\]$")
+_NUMBERED = re.compile(r"\s*\[(?:\d+|(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16})\]$")
+"""The id of a project: a number, since 2024 sixteen letters and digits."""
 
 
-def is_one(headers: Sequence[str]) -> bool:
-    """Whether a table with these columns is a project of Todoist's."""
-    return {header.strip().upper() for header in headers} >= COLUMNS
+def recognises(outline: Outline) -> bool:
+    """Whether a table has the columns of a project."""
+    return outline.kind == "table" and COLUMNS.issubset(name.upper() for name in outline.names)
 
 
 def project_name(member: str) -> str:
-    """The project that a file of a backup is of: `Work [123].csv`."""
+    """The project that a file of a backup is of: `Work [123].csv`, `Work [6Crg8jQ886Wh4P5g].csv`."""
     return _NUMBERED.sub("", member.rpartition("/")[2][:-4])
 
 
-def read(file: BinaryIO, project: str, zone: str, now: datetime, reading: Reading, seen: Counter[int]) -> Rows:
-    """The rows of one project. Sections become tags; comments, and dates that come again and again, a description.
+def read(source: Source, reading: Reading) -> Rows:
+    """The rows of all projects. Sections become tags, comments a part of the description."""
+    for member, file in each_member(source):
+        yield from _project(file, member.name, source, reading)
 
-    seen: rows of projects of the same import, to tell those apart that are alike.
-    """
-    rows = table.lines(file)
-    _, headers = next(rows)
-    places = {header.strip().upper(): place for place, header in enumerate(headers)}
-    name = foreign.category_name(project)
+
+def _project(file: BinaryIO, member: str, source: Source, reading: Reading) -> Rows:
+    number, cells = sheet.header(file)
+    if not recognises(Outline("table", tuple(cell.strip() for cell in cells))):
+        raise MalformedRequest(f"{member[:100]} in the archive is not a project of Todoist's.")
+    names = sheet.column_names([cell.upper() for cell in cells])
+    project = project_name(member) if member else ""
+    name = foreign.category_name(Record({}, member, reading), project, "project")
     if name:
         yield IncomingCategory(folded(name), {"name": name})
-    section, held = "", None
-    for number, cells in rows:
-        row = {column: cells[place].strip() if place < len(cells) else "" for column, place in places.items()}
-        match row["TYPE"].lower():
+    state = _Project(project, folded(name) or None, source, reading)
+    rows = sheet.records(file, reading, after=number, names=names, defaults=DEFAULTS, internal=INTERNAL)
+    for _, cells, record in rows:
+        match record.text("TYPE").strip().lower():
             case "section":
-                section = row["CONTENT"]
-            case "note" if held is not None:
-                held.parts.append(row["CONTENT"])
+                state.section = record.text("CONTENT").strip()
+            case "note" if state.task is not None:
+                state.task.describe(record.text("CONTENT"))
             case "task":
-                yield from _finished(held)
-                held = _Held(number, row, cells, section, project, folded(name) or None, zone, now, seen)
-                reading.note("dates that come again and again were put into the description") if held.recurs else None
+                previous = state.finished()
+                state.begin(record, cells)
+                yield from previous
+            case "meta":
+                record.note("CONTENT", "internal", record.text("CONTENT"))
             case other if other:
-                reading.note("rows that are no task, comment or section were left out")
-    yield from _finished(held)
+                record.note("TYPE", "left_out", f"{other}: {record.text('CONTENT')}")
+    yield from state.finished()
 
 
-class _Held:
-    """A task whose comments may follow."""
+class _Project:
+    """What the rows of a project have said so far. A task is finished by the next one: its comments follow it."""
 
-    def __init__(
-        self,
-        number: int,
-        row: dict[str, str],
-        cells: Sequence[str],
-        section: str,
-        project: str,
-        category: str | None,
-        zone: str,
-        now: datetime,
-        seen: Counter[int],
-    ) -> None:
-        labels = _LABEL.findall(row["CONTENT"])
-        self.place = f"rows[{number}]"
-        self.category = category
-        self.source = foreign.source_of("todoist", (project, *cells), seen)
-        self.raw: dict[str, Any] = {
-            "title": _LABEL.sub("", row["CONTENT"]) if labels else row["CONTENT"],
-            "priority": PRIORITIES.get(row.get("PRIORITY", ""), "low"),
-            "tags": foreign.tags([*labels, *([section] if section else [])]),
-        }
-        self.parts = [row.get("DESCRIPTION", "")]
-        date = row.get("DATE", "")
-        self.recurs = False
+    def __init__(self, project: str, category: str | None, source: Source, reading: Reading) -> None:
+        self.task: foreign.Draft | None = None
+        self.section = ""
+        self._parents: list[tuple[int, str]] = []
+        self._identity: list[str] = []
+        self._project = project
+        self._category = category
+        self._source = source
+        self._reading = reading
+
+    def begin(self, record: Record, cells: Sequence[str]) -> None:
+        """Start the task of a row."""
+        content = record.text("CONTENT").strip()
+        labels = _LABEL.findall(content)
+        task = foreign.Draft(record, self._reading, _LABEL.sub("", content) if labels else content, "CONTENT")
+        task.tag(labels, "CONTENT")
+        task.tag([self.section], "section")
+        task.describe(record.text("DESCRIPTION"))
+        priority = record.text("PRIORITY").strip()
+        if priority not in PRIORITIES:
+            record.note("PRIORITY", "not_understood", priority)
+        task.fields["priority"] = PRIORITIES.get(priority, "low")
+        self._set_dates(task, record)
+        self._set_parent(task, record)
+        duration = record.text("DURATION").strip()
+        unit = record.text("DURATION_UNIT").strip()
+        if duration and duration != "None":
+            task.say("Duration", f"{duration} {'' if unit == 'None' else unit}", "DURATION")
+        self.task, self._identity = task, ["todoist", self._project, *cells]
+
+    def _set_dates(self, task: foreign.Draft, record: Record) -> None:
+        own_zone = record.text("TIMEZONE").strip()
+        if own_zone and time_zone_fault(own_zone) is not None:
+            record.note("TIMEZONE", "not_understood", own_zone)
+            own_zone = ""
+        zone = own_zone or self._source.zone
+        record.take("DATE_LANG")
+        record.take("DEADLINE_LANG")
+        date, deadline = record.text("DATE").strip(), record.text("DEADLINE").strip()
         if date:
-            own_zone = row.get("TIMEZONE", "")
-            due = _due(date, own_zone if own_zone and time_zone_fault(own_zone) is None else zone, now)
-            self.recurs = due is None
-            if due is None:
-                self.parts.append(f"Due: {date}")
-            else:
-                self.raw["due_date"] = due
+            _set_due(task, date, zone, self._source.now, "DATE")
+        if deadline and not date:
+            _set_due(task, deadline, zone, self._source.now, "DEADLINE")
+        elif deadline:
+            task.say("Deadline", deadline, "DEADLINE")
 
-    def finished(self) -> IncomingTask | Faulty:
-        """The task, with its comments."""
-        return foreign.task(self.place, self.raw, self.parts, self.source, self.category)
+    def _set_parent(self, task: foreign.Draft, record: Record) -> None:
+        """A task of its own, whose description names the one that it belongs to."""
+        indent = record.text("INDENT").strip()
+        level = int(indent) if indent.isdecimal() and len(indent) < 3 else 1
+        while self._parents and self._parents[-1][0] >= level:
+            self._parents.pop()
+        if self._parents:
+            task.say("Part of", self._parents[-1][1], "INDENT")
+        self._parents.append((level, foreign.plain(task.fields["title"])[: foreign.MAX_PARENT]))
+
+    def finished(self) -> Rows:
+        """The task whose comments are complete, if there is one."""
+        task, self.task = self.task, None
+        return iter(() if task is None else (task.finished(self._identity, self._category, has_id=False),))
 
 
-def _finished(held: "_Held | None") -> Iterator[IncomingTask | Faulty]:
-    if held is not None:
-        yield held.finished()
-
-
-def _due(text: str, zone: str, now: datetime) -> str | None:
-    """A due date as the API takes it; None for what is no single day."""
-    due = read_due(text, now, zone) if len(text) <= MAX_TEXT else None
+def _set_due(task: foreign.Draft, text: str, zone: str, now: datetime, field: str) -> None:
+    due = due_text(text, zone)
+    if due is None and len(text) <= MAX_WORD:
+        spoken = read_due(text, now, zone)
+        due = rfc3339(spoken) if isinstance(spoken, datetime) else spoken.isoformat() if spoken else None
     if due is None:
-        return None
-    return rfc3339(due) if isinstance(due, datetime) else due.isoformat()
+        task.say("Due", text, field)
+    else:
+        task.fields["due_date"] = due
+
+
+FORMAT = Format("todoist", "Todoist", "a project as CSV, or a backup (ZIP)", recognises, read)

@@ -1,166 +1,192 @@
-"""The data export of Vikunja: an archive with `data.json`, a list of projects with their tasks."""
+"""The data export of Vikunja: an archive with `data.json`, a list of projects with their tasks.
 
-import re
-from html import unescape
-from typing import Any, BinaryIO
+The fields are those of `models.Project` and `models.Task` in the repository go-vikunja/vikunja.
+"""
 
-import msgspec
-
-from duely.core.errors import FieldError
-from duely.tasks.rules import MAX_REMINDERS, IncomingCategory, IncomingTask
+from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer.formats import foreign
-from duely.transfer.formats.document import Document
-from duely.transfer.rules import Faulty, Reading, Rows
+from duely.transfer.formats.base import Format, Outline, Source
+from duely.transfer.formats.document import ITEM, Document, Kind
+from duely.transfer.formats.markup import text_of_html
+from duely.transfer.reading import Reading, Record
+from duely.transfer.rules import Faulty, Rows
 
-MEMBER = "data.json"
 PRIORITIES = {0: "medium", 1: "low", 2: "medium", 3: "high", 4: "urgent", 5: "urgent"}
 NEVER = "0001-01-01T00:00:00Z"
+PROJECT, TASK = (ITEM,), (ITEM, "tasks", ITEM)
+KINDS = {
+    PROJECT: Kind(
+        "project.",
+        {"is_archived": False, "is_favorite": False, "parent_project_id": 0, "max_permission": 0},
+        frozenset(
+            (
+                *("id", "identifier", "owner", "created", "updated", "position", "buckets", "views", "created_by"),
+                *("positions", "task_buckets", "background_information", "background_blur_hash", "subscription"),
+            )
+        ),
+    ),
+    TASK: Kind(
+        "task.",
+        {
+            "is_favorite": False,
+            "percent_done": 0,
+            "cover_image_attachment_id": 0,
+            "bucket_id": 0,
+            "done_at": NEVER,
+            "start_date": NEVER,
+            "end_date": NEVER,
+            "due_date": NEVER,
+            "repeat_mode": 0,
+            "repeat_after": 0,
+        },
+        frozenset(
+            (
+                *("project_id", "list_id", "identifier", "index", "position", "kanban_position", "bucket_id", "uid"),
+                *("created_by", "subscription", "reactions", "buckets"),
+            )
+        ),
+    ),
+}
+OF_LABEL = frozenset({"id", "created", "updated", "created_by", "hex_color", "description"})
+OF_COMMENT = frozenset({"id", "created", "updated", "author", "reactions"})
+OF_REMINDER = frozenset({"relative_period", "relative_to"})
+OF_RELATED = frozenset(
+    (
+        *(
+            "id",
+            "description",
+            "done",
+            "done_at",
+            "due_date",
+            "reminders",
+            "priority",
+            "start_date",
+            "end_date",
+            "labels",
+        ),
+        *("assignees", "hex_color", "percent_done", "repeat_after", "repeat_mode", "related_tasks", "attachments"),
+        *("is_favorite", "created", "updated", "comments", "cover_image_attachment_id"),
+        *KINDS[TASK].internal,
+    )
+)
+"""A related task is in the export itself, with all of these."""
+UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+OWN = ("[].identifier", "[].hex_color", "[].is_archived", "[].parent_project_id", "[].views", "[].buckets")
 
 
-class Label(msgspec.Struct):
-    """A label of a task."""
-
-    title: str = ""
-
-
-class Reminder(msgspec.Struct):
-    """When to remind; relative ones have an instant too."""
-
-    reminder: str | None = None
+def recognises(outline: Outline) -> bool:
+    """A list of projects with titles, whose tasks can be done; without tasks, other fields of a project."""
+    if outline.kind != "list" or not outline.has("[].title"):
+        return False
+    if outline.has("[].tasks[]"):
+        return outline.has("[].tasks[].title", "[].tasks[].done")
+    return any(outline.has(name) for name in OWN)
 
 
-class Comment(msgspec.Struct):
-    """A comment on a task."""
-
-    comment: str = ""
-
-
-class Task(msgspec.Struct):
-    """What is taken of a task."""
-
-    id: int = 0
-    title: str = ""
-    description: str = ""
-    done: bool = False
-    done_at: str | None = None
-    due_date: str | None = None
-    priority: int = 0
-    labels: list[Label] | None = None
-    reminders: list[Reminder | str] | None = None
-    comments: list[Comment] | None = None
-    repeat_after: int = 0
-    created: str | None = None
-    updated: str | None = None
-
-
-def read(file: BinaryIO, reading: Reading) -> Rows:
+def read(source: Source, reading: Reading) -> Rows:
     """The rows of `data.json`. Raises MalformedRequest (400)."""
-    document = Document(file)
-    for number in document.items():
-        yield from _project(document, number, reading)
-    document.end()
+    with source.only() as file:
+        for found in Document(file, reading.check).records(KINDS, reading, "projects"):
+            if isinstance(found, Faulty):
+                yield found
+            elif found.path == TASK:
+                yield _task(found.record, found.keys[0], source.zone, reading)
+            else:
+                yield _project(found.record, found.keys[0])
 
 
-def _project(document: Document, number: int, reading: Reading) -> Rows:
-    named = {"title": "", "hex_color": ""}
-    for name in document.fields():
-        if name == "tasks":
-            for place in document.items():
-                yield _task(f"projects[{number}].tasks[{place}]", document.value(), str(number), reading)
-        elif name in named:
-            value = document.value()
-            named[name] = value if isinstance(value, str) else ""
-        else:
-            document.skip()
-    title = foreign.category_name(named["title"]) or "…"
-    yield IncomingCategory(str(number), {"name": title, **_color(named["hex_color"])})
+def _project(record: Record, key: str) -> IncomingCategory:
+    name = foreign.category_name(record, record.text("title"), "title") or foreign.NAMELESS
+    return IncomingCategory(key, {"name": name, **foreign.color(record, "hex_color")})
 
 
-def _task(place: str, raw: Any, category: str, reading: Reading) -> IncomingTask | Faulty:
-    try:
-        task = msgspec.convert(raw, Task)
-    except msgspec.ValidationError as fault:
-        return Faulty((FieldError(place, "invalid_type", f"{fault}.".replace("`", "")),))
-    if task.repeat_after:
-        reading.note("tasks that come again and again were taken once")
-    fields: dict[str, Any] = {
-        "title": task.title,
-        "status": "completed" if task.done else "pending",
-        "priority": PRIORITIES.get(task.priority, "medium"),
-        "tags": foreign.tags([label.title for label in task.labels or ()]),
-        "reminders": list(filter(None, map(_reminder, task.reminders or ())))[:MAX_REMINDERS],
-    }
-    for name, text in (("due_date", task.due_date), ("created_at", task.created), ("updated_at", task.updated)):
-        if _is_there(text):
-            fields[name] = text
-    if task.done and _is_there(task.done_at):
-        fields["completed_at"] = task.done_at
-    parts = [task.description, *(comment.comment for comment in task.comments or ())]
-    source = f"vikunja {task.id} {task.created}" if task.id else f"vikunja {place}"
-    return foreign.task(place, fields, [text_of_html(part) for part in parts], source, category)
+def _task(record: Record, category: str, zone: str, reading: Reading) -> IncomingTask | Faulty:
+    task = foreign.Draft(record, reading, record.text("title"), "title")
+    number = record.text("id")
+    is_done = record.flag("done")
+    task.fields["status"] = "completed" if is_done else "pending"
+    task.fields["priority"] = _priority(record)
+    task.describe(text_of_html(record.text("description")))
+    _set_dates(task, record, zone, is_done=is_done)
+    for label in record.records("labels", OF_LABEL):
+        task.tag([label.text("title")], "labels")
+        label.finish()
+    _set_reminders(task, record, zone)
+    _set_repeat(task, record)
+    if share := record.take("percent_done"):
+        task.say("Progress", f"{share:.0%}" if isinstance(share, int | float) else str(share), "percent_done")
+    _set_relations(task, record)
+    for comment in record.records("comments", OF_COMMENT):
+        task.describe(text_of_html(comment.text("comment")))
+        comment.finish()
+    created = str(record.values.get("created"))
+    identity = ("vikunja", number, created) if number else ("vikunja", record.place)
+    return task.finished(identity, category, has_id=bool(number))
 
 
-def _reminder(reminder: Reminder | str) -> str | None:
-    text = reminder if isinstance(reminder, str) else reminder.reminder
-    return text if _is_there(text) else None
+def _priority(record: Record) -> str:
+    number = record.number("priority")
+    if number not in PRIORITIES:
+        record.note("priority", "not_understood", number)
+    return PRIORITIES.get(number, "medium")
 
 
-def _is_there(text: str | None) -> bool:
-    return bool(text) and text != NEVER
+def _date(record: Record, name: str) -> str:
+    text = record.text(name)
+    return "" if text == NEVER else text
 
 
-def _color(text: str) -> dict[str, str]:
-    digits = text.removeprefix("#").lower()
-    is_one = len(digits) == 6 and all(sign in "0123456789abcdef" for sign in digits)
-    return {"color": f"#{digits}"} if is_one else {}
+def _set_dates(task: foreign.Draft, record: Record, zone: str, *, is_done: bool) -> None:
+    task.due(_date(record, "due_date"), zone, "due_date")
+    for name, field in (("created_at", "created"), ("updated_at", "updated")):
+        task.at(name, _date(record, field), zone, field)
+    done_at = _date(record, "done_at")
+    if is_done:
+        task.at("completed_at", done_at, zone, "done_at")
+    elif done_at:
+        record.note("done_at", "left_out", done_at)
+    task.say("Start", _date(record, "start_date"), "start_date")
+    task.say("End", _date(record, "end_date"), "end_date")
 
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)([^<>]*+)>")
-_TOO_LONG = re.compile(r"&#[0-9]{8,};?")
-"""A number that no character has. `unescape` would take it for one of thousands of digits."""
-_ITEM = re.compile(r"^(- (?:\[[ x]\] )?)\s+(?=\S)(?!- )", re.MULTILINE)
-"""The sign of an item that stands above its text."""
-_CHECKED = re.compile(r'data-checked="(true|false)"')
-_LINK = re.compile(r'href="([^"]*)"')
-BLOCKS = frozenset({"p", "div", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "tr", "table"})
+def _set_reminders(task: foreign.Draft, record: Record, zone: str) -> None:
+    for item in record.items("reminders"):
+        values = item if isinstance(item, dict) else {"reminder": item}
+        reminder = record.inner("reminders", values, OF_REMINDER)
+        text = _date(reminder, "reminder")
+        if text:
+            task.remind(text, zone, "reminders")
+        reminder.finish()
+    # Exports before 0.22 have a list of instants.
+    for text in record.texts("reminder_dates"):
+        task.remind(text, zone, "reminder_dates")
 
 
-def text_of_html(html: str) -> str:
-    """The text of a description, as plain Markdown. One without a tag is text already.
-
-    Knows what Vikunja's editor writes. It makes text, not HTML: nothing in it needs to be safe.
-    """
-    if not _TAG.search(html):
-        return html
-    links: list[str] = []
-    pieces: list[str] = []
-    at = 0
-    for tag in _TAG.finditer(html):
-        pieces += [_unescaped(html[at : tag.start()]), _sign(tag, links)]
-        at = tag.end()
-    pieces.append(_unescaped(html[at:]))
-    kept: list[str] = []
-    for row in _ITEM.sub(r"\1", "".join(pieces)).split("\n"):
-        if row.strip() or (kept and kept[-1]):
-            kept.append(row.strip())
-    return "\n".join(kept).strip()
+def _set_repeat(task: foreign.Draft, record: Record) -> None:
+    """Duely keeps no rule for repetition: the description says it."""
+    seconds, mode = record.number("repeat_after"), record.number("repeat_mode")
+    if mode == 1:
+        task.say("Repeats", "every month", "repeat_mode")
+    elif seconds > 0:
+        size, unit = next(one for one in UNITS if seconds % one[0] == 0)
+        after = " after it was done" if mode == 2 else ""
+        task.say("Repeats", f"every {seconds // size} {unit}{after}", "repeat_after")
+    elif seconds or mode not in (0, 2):
+        record.note("repeat_after", "not_understood", [seconds, mode])
 
 
-def _unescaped(text: str) -> str:
-    return unescape(_TOO_LONG.sub("\ufffd", text))
+def _set_relations(task: foreign.Draft, record: Record) -> None:
+    relations = record.record("related_tasks")
+    for kind in list(relations.values):
+        if kind == "subtask":
+            # The subtask says so itself.
+            relations.note(kind, "internal", relations.take(kind))
+            continue
+        label = "Part of" if kind == "parenttask" else f"Related ({foreign.plain(kind)[:50]})"
+        for other in relations.records(kind, OF_RELATED):
+            title = foreign.plain(other.text("title"))
+            task.say(label, title[: foreign.MAX_PARENT], f"related_tasks.{kind}")
+            other.finish()
 
 
-def _sign(found: re.Match[str], links: list[str]) -> str:
-    """What stands for a tag in a text."""
-    closes, tag, rest = found[1], found[2].lower(), found[3]
-    if tag in BLOCKS or tag == "br":
-        return "\n"
-    if tag == "li" and not closes:
-        checked = _CHECKED.search(rest)
-        return "\n- " if checked is None else f"\n- [{'x' if checked[1] == 'true' else ' '}] "
-    if tag == "a" and closes:
-        return f"]({links.pop()})" if links else ""
-    if tag == "a" and (link := _LINK.search(rest)):
-        links.append(_unescaped(link[1]))
-        return "["
-    return ""
+FORMAT = Format("vikunja", "Vikunja", "the export (ZIP), or data.json of it", recognises, read, member="data.json")

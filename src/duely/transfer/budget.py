@@ -1,0 +1,42 @@
+"""The processor time that one import may take to read its file."""
+
+import time
+
+from duely.core.errors import Refused
+from duely.guard.turns import let_others
+
+BASE_SECONDS = 3.0
+SECONDS_PER_BYTE = 50e-6
+"""Of the upload, packed or not. A list of titles, the shortest rows that people have, takes less than half of it."""
+MAX_SECONDS = 300.0
+SLICE_SECONDS = 0.05
+"""After so much work, other requests get their turn."""
+
+
+class ImportTooCostly(Refused):
+    """Reading the file takes more processor time than its size justifies. Nothing has been written."""
+
+    code = "import_too_costly"
+    status = 422
+    title = "The file takes too much work to read."
+
+
+class Budget:
+    """A limit for the processor time of this thread, which grows with the size of the upload."""
+
+    def __init__(self, size: int) -> None:
+        self.seconds = min(BASE_SECONDS + SECONDS_PER_BYTE * size, MAX_SECONDS)
+        self._ends = time.thread_time() + self.seconds
+        self._next_turn = time.thread_time() + SLICE_SECONDS
+
+    def check(self) -> None:
+        """Let other requests work from time to time. Raises ImportTooCostly (422) when the time is used up."""
+        used = time.thread_time()
+        if used > self._ends:
+            raise ImportTooCostly(
+                f"The limit for a file of this size is {self.seconds:.0f} s of processor time. Nothing was imported. "
+                "Split the file, or send it unpacked."
+            )
+        if used > self._next_turn:
+            let_others()
+            self._next_turn = time.thread_time() + SLICE_SECONDS

@@ -1,0 +1,116 @@
+"""TickTick's backup as CSV: some lines about the file, the header, a row for each task.
+
+The columns are those of `pkg/modules/migration/ticktick` in the repository go-vikunja/vikunja.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+from duely.accounts.rules import time_zone_fault
+from duely.core.clock import parse_instant
+from duely.transfer.formats import foreign, sheet
+from duely.transfer.formats.base import Format, Outline, Source
+from duely.transfer.reading import Reading, Record
+from duely.transfer.rules import Rows, at_text
+
+COLUMNS = frozenset({"Folder Name", "List Name", "Title", "Kind", "Priority", "Status"})
+PRIORITIES = {"0": "medium", "1": "low", "3": "medium", "5": "high", "": "medium"}
+STATUSES = {"0": "pending", "1": "completed", "2": "completed", "-1": "cancelled", "": "pending"}
+DEFAULTS = {"Is Floating": "false", "Is Check list": "N", "Kind": "TEXT", "Repeat": ""}
+INTERNAL = frozenset({"Order", "Column Order", "View Mode", "Kind", "Is Check list", "Is Floating"})
+_ITEM_SIGNS = {"▫": "- [ ] ", "▪": "- [x] "}
+"""How a check list stands in the content."""
+
+
+def recognises(outline: Outline) -> bool:
+    """Whether a table has the columns of a backup."""
+    return outline.kind == "table" and outline.has(*COLUMNS)
+
+
+def read(source: Source, reading: Reading) -> Rows:
+    """The rows of a backup: a list becomes a category, its folder and the column tags."""
+    with source.only() as file:
+        number, cells = sheet.header(file, _is_header)
+        names = sheet.column_names(cells)
+        titles = {
+            record.text("taskId"): foreign.plain(record.text("Title"))[: foreign.MAX_PARENT]
+            for _, _, record in sheet.records(file, Reading(reading.check), after=number, names=names)
+            if record.text("taskId")
+        }
+        categories = foreign.Categories()
+        rows = sheet.records(file, reading, after=number, names=names, defaults=DEFAULTS, internal=INTERNAL)
+        for _, row, record in rows:
+            key, new = categories.named(record, record.text("List Name"), "List Name")
+            yield from new
+            task = _draft(record, titles, source.zone, reading)
+            identity = record.text("taskId").strip()
+            created = record.text("Created Time")
+            parts = ("ticktick", identity, created) if identity else ("ticktick", *row)
+            yield task.finished(parts, key, has_id=bool(identity))
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    return recognises(Outline("table", tuple(cell.strip() for cell in cells)))
+
+
+def _draft(record: Record, titles: dict[str, str], zone: str, reading: Reading) -> foreign.Draft:
+    task = foreign.Draft(record, reading, record.text("Title"), "Title")
+    task.describe(_content(record))
+    for name, words in (("priority", PRIORITIES), ("status", STATUSES)):
+        field = name.capitalize()
+        cell = record.text(field).strip()
+        task.fields[name] = words.get(cell, words[""])
+        if cell not in words:
+            task.say(field, cell, field)
+    task.tag(record.text("Tags").split(","), "Tags")
+    task.tag([record.text("Folder Name"), record.text("Column Name")], "Folder Name")
+    _set_dates(task, record, zone)
+    for reminder in record.text("Reminder").split():
+        task.remind(_before(reminder), zone, "Reminder")
+    task.say("Repeats", record.text("Repeat"), "Repeat")
+    if parent := record.text("parentId").strip():
+        task.say("Part of", titles.get(parent, parent), "parentId")
+    return task
+
+
+def _content(record: Record) -> str:
+    text = record.text("Content")
+    if any(sign in text for sign in _ITEM_SIGNS):
+        for sign, mark in _ITEM_SIGNS.items():
+            text = text.replace(sign, f"\n{mark}")
+    return text.strip("\n")
+
+
+def _set_dates(task: foreign.Draft, record: Record, zone: str) -> None:
+    own_zone = record.text("Timezone").strip()
+    if own_zone and time_zone_fault(own_zone) is not None:
+        record.note("Timezone", "not_understood", own_zone)
+        own_zone = ""
+    own_zone = own_zone or zone
+    is_all_day = record.text("Is All Day").strip().lower() == "true"
+    due, start = record.text("Due Date").strip(), record.text("Start Date").strip()
+    task.due(_day(due, own_zone) if is_all_day else due, own_zone, "Due Date")
+    if start and not due:
+        task.due(_day(start, own_zone) if is_all_day else start, own_zone, "Start Date", label="Start")
+    elif start != due:
+        task.say("Start", _day(start, own_zone) if is_all_day else start, "Start Date")
+    task.at("created_at", record.text("Created Time"), own_zone, "Created Time")
+    task.at("completed_at", record.text("Completed Time"), own_zone, "Completed Time")
+
+
+def _day(text: str, zone: str) -> str:
+    """The day in a time zone that an instant begins: how a whole day is written."""
+    at = at_text(text, zone)
+    return text if at is None else parse_instant(at).replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date().isoformat()
+
+
+def _before(reminder: str) -> str:
+    """`TRIGGER:-PT30M`, `TRIGGER:P0DT9H0M0S` or a duration: how long before the due date; as it is otherwise."""
+    text = reminder.removeprefix("TRIGGER:")
+    if text.startswith("PT") or text in ("P0D", "-P0D"):
+        return "-PT0M" if text.strip("-PT0DHMS") == "" else f"-{text}"
+    return text
+
+
+FORMAT = Format("ticktick", "TickTick", "the backup as CSV", recognises, read)

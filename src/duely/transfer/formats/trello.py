@@ -1,0 +1,220 @@
+"""A board of Trello as JSON ("Print, export, and share", "Export as JSON").
+
+The fields are those of boards, cards and lists in Trello's REST API.
+"""
+
+from datetime import UTC, datetime
+
+from duely.core.clock import rfc3339
+from duely.tasks.rules import IncomingCategory, IncomingTask
+from duely.transfer import rules
+from duely.transfer.formats import foreign
+from duely.transfer.formats.base import Format, Outline, Source
+from duely.transfer.formats.document import ITEM, Document, Found, Kind
+from duely.transfer.reading import Reading, Record
+from duely.transfer.rules import Faulty, Rows
+
+BOARD = ()
+CARD, LIST, LABEL = ("cards", ITEM), ("lists", ITEM), ("labels", ITEM)
+CHECK_LIST, ACTION = ("checklists", ITEM), ("actions", ITEM)
+COMMENT = "commentCard"
+OF_ITEM = frozenset({"id", "idChecklist", "pos", "nameData", "idMember", "due", "dueReminder"})
+OF_ATTACHMENT = frozenset(
+    (
+        *("id", "bytes", "date", "edgeColor", "idMember", "isUpload", "mimeType", "pos", "previews", "fileName"),
+        "isMalicious",
+    )
+)
+KINDS = {
+    BOARD: Kind(
+        "board.",
+        {"closed": False, "pinned": False, "starred": False, "subscribed": False},
+        frozenset(
+            (
+                *("id", "nodeId", "descData", "idOrganization", "idEnterprise", "limits", "shortLink", "powerUps"),
+                *("idTags", "datePluginDisable", "creationMethod", "ixUpdate", "enterpriseOwned", "idBoardSource"),
+                *("idMemberCreator", "prefs", "labelNames", "memberships", "members", "pluginData", "dateLastView"),
+                *(
+                    "dateLastActivity",
+                    "url",
+                    "shortUrl",
+                    "premiumFeatures",
+                    "invitations",
+                    "invited",
+                    "templateGallery",
+                ),
+                *("type", "dateClosed", "creationMethodError", "creationMethodLoadingStartedAt"),
+            )
+        ),
+    ),
+    CARD: Kind(
+        "card.",
+        {"isTemplate": False, "subscribed": False, "pinned": False, "dueReminder": -1, "manualCoverAttachment": False},
+        frozenset(
+            (
+                *(
+                    "nodeId",
+                    "address",
+                    "badges",
+                    "checkItemStates",
+                    "descData",
+                    "email",
+                    "idBoard",
+                    "idLabels",
+                    "idShort",
+                ),
+                *(
+                    "idAttachmentCover",
+                    "limits",
+                    "pos",
+                    "shortLink",
+                    "shortUrl",
+                    "subscribed",
+                    "cover",
+                    "creationMethod",
+                ),
+                *("pluginData", "cardRole", "mirrorSourceId", "manualCoverAttachment", "idMembersVoted", "nodeId"),
+                *("creationMethodError", "creationMethodLoadingStartedAt", "dateLastActivity", "idChecklists"),
+                *("faviconUrl", "idOrganization", "dateClosed"),
+            )
+        ),
+    ),
+    LIST: Kind(
+        "list.",
+        {"closed": False, "subscribed": False},
+        frozenset({"idBoard", "pos", "softLimit", "limits", "creationMethod", "status", "nodeId", "color", "type"}),
+    ),
+    LABEL: Kind("label.", {}, frozenset({"idBoard", "nodeId", "color", "uses", "limits"})),
+    CHECK_LIST: Kind("checklist.", {}, frozenset({"idBoard", "pos", "limits", "creationMethod", "id"})),
+    ACTION: Kind("action.", {}, frozenset({"id", "idMemberCreator", "memberCreator", "appCreator", "limits", "date"})),
+}
+
+
+def recognises(outline: Outline) -> bool:
+    """An object with the lists and the cards of a board."""
+    return outline.kind == "object" and outline.has("cards", "lists", "name")
+
+
+class _Board:
+    """What cards refer to: lists, labels, check lists and comments. Held in memory, up to a length together."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.lists: dict[str, str] = {}
+        self.closed: set[str] = set()
+        self.labels: dict[str, str] = {}
+        self.check_lists: dict[str, list[str]] = {}
+        self.comments: dict[str, list[str]] = {}
+        self._room = foreign.Room()
+        self._reading = reading
+
+    def add(self, found: Found) -> None:
+        """Take what one record says."""
+        record = found.record
+        if found.path == LIST:
+            identifier = record.text("id")
+            self.lists[identifier] = self._room.take(foreign.plain(record.text("name")))
+            if record.flag("closed"):
+                self.closed.add(identifier)
+                record.note("closed", "internal", self.lists[identifier])
+        elif found.path == LABEL:
+            self.labels[record.text("id")] = self._room.take(record.text("name") or record.text("color"))
+        elif found.path == CHECK_LIST:
+            rows = foreign.check_list(record, "checkItems", "name", "state", OF_ITEM)
+            name = foreign.plain(record.text("name"))
+            text = f"{name}:\n{rows}" if name else rows
+            self.check_lists.setdefault(record.text("idCard"), []).append(self._room.take(text))
+        elif found.path == ACTION:
+            self._action(record)
+
+    def _action(self, record: Record) -> None:
+        """A comment. The other actions are the board's log."""
+        kind = record.text("type")
+        data = record.record("data", frozenset({"list", "board", "old", "dateLastEdited", "textData"}))
+        card = data.record("card", frozenset({"name", "idShort", "shortLink"}))
+        text = data.text("text")
+        if kind == COMMENT:
+            self.comments.setdefault(card.text("id"), []).append(self._room.take(text))
+            card.finish()
+            data.finish()
+        else:
+            record.note("data", "internal", [kind, data.values])
+
+
+def read(source: Source, reading: Reading) -> Rows:
+    """The rows of a board: it becomes a category, its lists and labels tags."""
+    with source.only() as file:
+        board = _Board(reading)
+        for found in Document(file, reading.check).records(KINDS, Reading(reading.check)):
+            if isinstance(found, Found):
+                board.add(found)
+        for found in Document(file, reading.check).records(KINDS, reading):
+            if isinstance(found, Faulty):
+                yield found
+            elif found.path == CARD:
+                yield _card(found.record, board, source.zone, reading)
+            elif found.path == BOARD:
+                name = foreign.category_name(found.record, found.record.text("name"), "name") or foreign.NAMELESS
+                yield IncomingCategory("board", {"name": name})
+            else:
+                _Board(reading).add(found)
+
+
+def _card(record: Record, board: _Board, zone: str, reading: Reading) -> IncomingTask | Faulty:
+    task = foreign.Draft(record, reading, record.text("name"), "name")
+    identifier = record.text("id")
+    task.describe(record.text("desc"))
+    list_id = record.text("idList")
+    list_name = board.lists.get(list_id, "")
+    task.fields["status"] = _status(record, list_name, is_closed=list_id in board.closed)
+    task.tag([list_name], "idList")
+    _set_labels(task, record, board)
+    task.due(record.text("due"), zone, "due")
+    task.say("Start", record.text("start"), "start")
+    task.at("completed_at", record.text("dateCompleted"), zone, "dateCompleted")
+    if created := _created(identifier):
+        task.fields["created_at"] = created
+    task.at("updated_at", record.text("dateLastActivity"), zone, "dateLastActivity")
+    minutes = record.take("dueReminder")
+    if isinstance(minutes, int) and minutes >= 0:
+        task.remind(f"-PT{minutes}M", zone, "dueReminder")
+    elif minutes not in (None, -1):
+        record.note("dueReminder", "not_understood", minutes)
+    for text in (*board.check_lists.get(identifier, ()), *board.comments.get(identifier, ())):
+        task.describe(text)
+    for attachment in record.records("attachments", OF_ATTACHMENT):
+        name, url = foreign.plain(attachment.text("name")), attachment.text("url")
+        task.say("Attachment", f"[{name}]({url})" if url and url != name else name, "attachments")
+        attachment.finish()
+    return task.finished(("trello", identifier), "board", has_id=bool(identifier))
+
+
+def _status(record: Record, list_name: str, *, is_closed: bool) -> str:
+    """Done when it is ticked off; else as its list is called; an archived card that is not done is cancelled."""
+    is_archived = record.flag("closed") or is_closed
+    if record.flag("dueComplete"):
+        return "completed"
+    status = rules.STATUSES.get(rules.word(list_name), "pending")
+    if is_archived and status != "completed":
+        record.note("closed", "changed", record.values.get("name"))
+        return "cancelled"
+    return "pending" if status == "overdue" else status
+
+
+def _set_labels(task: foreign.Draft, record: Record, board: _Board) -> None:
+    labels = record.records("labels", frozenset({"id", "idBoard", "idOrganization", "nodeId", "uses", "limits"}))
+    for label in labels:
+        name, color = label.text("name"), label.text("color")
+        task.tag([name or color], "labels")
+        label.finish()
+    if not labels:
+        task.tag([board.labels.get(one, one) for one in record.texts("idLabels")], "idLabels")
+
+
+def _created(identifier: str) -> str | None:
+    """When a card was made: its id begins with the seconds since 1970, in sixteen's digits (MongoDB's ObjectId)."""
+    if len(identifier) != 24 or not all(sign in "0123456789abcdef" for sign in identifier):
+        return None
+    return rfc3339(datetime.fromtimestamp(int(identifier[:8], 16), UTC))
+
+
+FORMAT = Format("trello", "Trello", "a board as JSON", recognises, read)
