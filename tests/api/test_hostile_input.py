@@ -155,7 +155,7 @@ def checked(response: Any) -> Any:
 def test_no_name_reaches_the_database(path: str) -> None:
     me = busy_admin()
     for name in NAMES:
-        if name in parameters(path):
+        if name.removesuffix("[]") in parameters(path):
             continue
         response = me.get(f"{V1}{path}?{quote(name)}=1")
         assert response.status_code == 400, name
