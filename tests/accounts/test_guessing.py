@@ -224,6 +224,7 @@ def test_the_addresses_of_a_user_are_bounded_and_forgotten() -> None:
         with time_machine.travel(now + timedelta(seconds=number)):
             sign_in(PASSWORD, f"2001:db8:1:{number:x}::1")
     known = KnownAddress.objects.filter(user=user)
+    assert actions.purge_sessions(now=now) == 5
     assert known.count() == MAX_ADDRESSES
     assert not known.filter(network="2001:db8:1:4::/64").exists()
     assert known.filter(network="2001:db8:1:5::/64").exists()

@@ -1,12 +1,15 @@
 """Signing out, and the list of where one is signed in."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
-from cast import PASSWORD, Api, adam, alice, bob, log_of, person, session_of
+from cast import PASSWORD, Api, adam, alice, bob, log_of, person, refresh_token_of, session_of
 from duely.accounts import access
 from duely.accounts.models import Session
+from duely.accounts.rules import MAX_SESSION_DAYS, MAX_SESSIONS
 from duely.core import clock
 from duely.core.actor import Actor, Origin
 from duely.core.errors import Forbidden
@@ -176,3 +179,77 @@ def test_a_role_that_is_not_in_the_table_may_not_even_look_at_itself() -> None:
         access.user_for(actor, user.id)
     with pytest.raises(Forbidden):
         access.require_management(actor, user.id)
+
+
+# How many, and for how long
+
+
+def sessions_used(user: Any, number: int, at: datetime) -> list[Session]:
+    """So many sessions, each used a minute after the one before."""
+    return [session_of(user, at=at + timedelta(minutes=minute)) for minute in range(number)]
+
+
+def test_the_fifty_first_session_ends_the_one_not_used_for_longest() -> None:
+    user = alice()
+    sessions = sessions_used(user, MAX_SESSIONS, clock.now() - timedelta(days=1))
+    Session.objects.filter(pk=sessions[0].pk).update(last_used_at=clock.now())  # the oldest, but in use
+
+    answer = Api().post("auth/login/", {"username": "alice", "password": PASSWORD})
+
+    assert answer.status_code == 200
+    assert Session.objects.filter(ended_at__isnull=True).count() == MAX_SESSIONS
+    ended = Session.objects.get(ended_at__isnull=False)
+    assert (ended.pk, ended.end_reason) == (sessions[1].pk, "too_many")
+    assert log_of(user)[0] == ("auth.session_ended", {"session": [str(ended.pk), None]})
+
+
+def test_fifty_sessions_end_none() -> None:
+    user = alice()
+    sessions_used(user, MAX_SESSIONS - 1, clock.now() - timedelta(days=1))
+
+    Api().post("auth/login/", {"username": "alice", "password": PASSWORD})
+
+    assert Session.objects.filter(ended_at__isnull=True).count() == MAX_SESSIONS
+
+
+def test_sessions_from_before_the_limit_end_with_the_next_one() -> None:
+    user = alice()
+    sessions_used(user, MAX_SESSIONS + 7, clock.now() - timedelta(days=1))
+
+    Api().post("auth/login/", {"username": "alice", "password": PASSWORD})
+
+    assert Session.objects.filter(ended_at__isnull=True).count() == MAX_SESSIONS
+    assert [action for action, _ in log_of(user)] == ["auth.session_ended"] * 8 + ["auth.login_succeeded"]
+
+
+def test_a_session_ends_after_ninety_days_however_much_it_is_used() -> None:
+    """By the clock alone: no clean-up has run."""
+    alice()
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        pair = Api().post("auth/login/", {"username": "alice", "password": PASSWORD}).json()
+        for _ in range(15):
+            traveller.shift(timedelta(days=5, hours=23))
+            answer = Api().post("auth/token/refresh/", {"refresh": pair["refresh"]})
+            assert answer.status_code == 200
+            pair = answer.json()
+        # The 90th day is to end in 15 hours.
+        traveller.shift(timedelta(hours=14, minutes=55))
+        answer = Api().post("auth/token/refresh/", {"refresh": pair["refresh"]})
+        assert answer.status_code == 200
+        pair = answer.json()
+        api = Api(headers={"Authorization": f"Bearer {pair['access']}"})
+        assert len(api.get("auth/sessions/").json()["data"]) == 1
+
+        traveller.shift(timedelta(minutes=6))  # the access token would work for ten
+
+        assert api.get("tasks/").status_code == 401
+        assert Api().post("auth/token/refresh/", {"refresh": pair["refresh"]}).status_code == 401
+
+
+def test_a_session_from_before_the_greatest_age_ends_too() -> None:
+    user, now = alice(), clock.now()
+    session = session_of(user, at=now - timedelta(days=MAX_SESSION_DAYS, seconds=1))
+    Session.objects.update(expires_at=now + timedelta(days=7), last_used_at=now)
+
+    assert Api().post("auth/token/refresh/", {"refresh": refresh_token_of(session)}).status_code == 401
+    assert Api(user).get("auth/sessions/").json()["pagination"]["total_returned"] == 1

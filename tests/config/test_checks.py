@@ -1,3 +1,6 @@
+from ipaddress import ip_network
+from pathlib import Path
+
 import pytest
 
 from duely.config import checks
@@ -36,6 +39,26 @@ def test_a_weak_or_known_key_is_refused_with_a_way_to_make_a_good_one(key: str) 
 
 def test_a_random_key_is_accepted() -> None:
     checks.refuse_weak_keys("kZ4vT8xQ2mW6nB0cR5yH9jL3pF7gD1sA", [], debug=False)
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 64, "change-me-kZ4vT8xQ2mW6nB0cR5yH9jL3pF7gD1sA"])
+def test_a_weak_key_in_the_file_is_refused_too(key: str) -> None:
+    path = Path("/srv/duely/secret_key")
+    with pytest.raises(SettingError, match=r"DATA_DIR: /srv/duely/secret_key holds a weak or known key\. Remove"):
+        checks.refuse_weak_key_file(key, path, debug=False)
+    checks.refuse_weak_key_file(key, path, debug=True)
+    checks.refuse_weak_key_file("kZ4vT8xQ2mW6nB0cR5yH9jL3pF7gD1sA", path, debug=False)
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "32.0.0.0/7", "::/0", "2000::/3"])
+def test_proxies_in_a_range_full_of_strangers_are_refused(network: str) -> None:
+    with pytest.raises(SettingError, match=r"TRUSTED_PROXIES: .* holds clients, not only proxies"):
+        checks.refuse_wide_proxies([ip_network("127.0.0.1/32"), ip_network(network)])
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "fc00::/7", "127.0.0.0/8", "104.16.0.0/13", "2400:cb00::/32", "::1"])
+def test_ranges_of_proxies_are_accepted(network: str) -> None:
+    checks.refuse_wide_proxies([ip_network(network)])
 
 
 @pytest.mark.parametrize("host,public", [("0.0.0.0", "localhost"), ("127.0.0.1", "tasks.example.org")])

@@ -95,6 +95,9 @@ def test_the_dotenv_file_counts_and_its_misspelt_names_are_noticed(tmp_path: Pat
         ({"ACCESS_TOKEN_MINUTES": "0"}, "ACCESS_TOKEN_MINUTES: must be a whole number from 1 to 1440"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be one of auto, json, console"),
         ({"TRUSTED_PROXIES": "proxy"}, "TRUSTED_PROXIES: must list addresses"),
+        ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES: 0.0.0.0/0 holds clients, not only proxies"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}, "TRUSTED_PROXIES: ::/0 holds clients, not only proxies"),
+        ({"REFRESH_TOKEN_DAYS": "91"}, "REFRESH_TOKEN_DAYS: must be a whole number from 1 to 90"),
     ],
 )
 def test_a_bad_value_refuses_the_start_and_makes_nothing(

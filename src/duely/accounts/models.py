@@ -14,6 +14,7 @@ from duely.accounts.rules import (
     MAX_DISPLAY_NAME,
     MAX_EMAIL,
     MAX_LOCALE,
+    MAX_SESSION_DAYS,
     MAX_TIME_ZONE,
     MAX_USERNAME,
     PROFILE_DEFAULTS,
@@ -141,6 +142,7 @@ class EndReason(models.TextChoices):
     PASSWORD_RESET = "password_reset"  # noqa: S105
     ADDRESS_PROVEN = "address_proven"
     DEACTIVATED = "deactivated"
+    TOO_MANY = "too_many"
 
 
 class Session(models.Model):
@@ -169,8 +171,9 @@ class Session(models.Model):
         return str(self.id)
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it can still be used."""
-        return self.ended_at is None and self.expires_at > now
+        """Whether it can still be used. One from before sessions had a greatest age may expire later than that."""
+        oldest = now - timedelta(days=MAX_SESSION_DAYS)
+        return self.ended_at is None and self.expires_at > now and self.created_at > oldest
 
 
 class KnownAddress(models.Model):

@@ -7,7 +7,18 @@ from uuid import UUID
 from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q, QuerySet, Sum
 
 from duely.accounts.models import Code, KnownAddress, RefreshToken, Session, SignUp, User
-from duely.accounts.rules import Permission, Purpose, Role, allows, clean_username, email_key, fold
+from duely.accounts.rules import (
+    MAX_ADDRESSES,
+    MAX_SESSION_DAYS,
+    MAX_SESSIONS,
+    Permission,
+    Purpose,
+    Role,
+    allows,
+    clean_username,
+    email_key,
+    fold,
+)
 from duely.activity.models import Change
 from duely.core import prepared
 from duely.core.actor import Actor
@@ -70,6 +81,18 @@ def knows_address(user_id: UUID, network: str) -> bool:
     return KnownAddress.objects.filter(user_id=user_id, network=network).exists()
 
 
+def surplus_addresses(limit: int) -> list[UUID]:
+    """Ids of known addresses beyond the latest fifty of their user, at most `limit`."""
+    many = KnownAddress.objects.values("user_id").annotate(number=Count("pk")).filter(number__gt=MAX_ADDRESSES)
+    surplus: list[UUID] = []
+    for user_id in many.values_list("user_id", flat=True)[:limit]:
+        rows = KnownAddress.objects.filter(user_id=user_id).order_by("-seen_at", "-id")
+        surplus += rows.values_list("pk", flat=True)[MAX_ADDRESSES : MAX_ADDRESSES + limit - len(surplus)]
+        if len(surplus) >= limit:
+            break
+    return surplus
+
+
 def user_by_id(user_id: UUID) -> User | None:
     """A user, for work in the background."""
     return User.objects.filter(pk=user_id).first()
@@ -106,7 +129,13 @@ def admin_by_id(user_id: UUID) -> User | None:
 
 def live_sessions(user_id: UUID, now: datetime) -> QuerySet[Session]:
     """Where this user is signed in."""
-    return Session.objects.filter(user_id=user_id, ended_at__isnull=True, expires_at__gt=now)
+    oldest = now - timedelta(days=MAX_SESSION_DAYS)
+    return Session.objects.filter(user_id=user_id, ended_at__isnull=True, expires_at__gt=now, created_at__gt=oldest)
+
+
+def surplus_sessions(user_id: UUID, now: datetime) -> QuerySet[Session]:
+    """The live sessions of this user that must end before another one begins: those not used for longest."""
+    return live_sessions(user_id, now).order_by("-last_used_at", "-id")[MAX_SESSIONS - 1 :]
 
 
 def own_sessions(actor: Actor, now: datetime) -> QuerySet[Any]:

@@ -37,6 +37,10 @@ MAX_WRONG_PER_DAY = 50
 MAX_CODES_PER_DAY = 20
 """How many codes one address may be sent within a day: nobody's mail box is for others to fill."""
 
+MAX_SESSIONS = 50
+"""Where one user may be signed in at once. The session that was not used for longest ends when another begins."""
+MAX_SESSION_DAYS = 90
+"""After so many days a session ends, however much it is used."""
 MAX_ADDRESSES = 50
 """How many addresses are remembered from which a user has signed in."""
 

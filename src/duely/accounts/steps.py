@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from duely.accounts import codes, queries
 from duely.accounts.models import Code, EndReason, KnownAddress, User
 from duely.accounts.rules import (
-    MAX_ADDRESSES,
     MAX_TRIES,
     MAX_WRONG_PER_DAY,
     Purpose,
@@ -133,11 +132,9 @@ def end_tokens(user: User, now: datetime, *purposes: Purpose) -> None:
 
 
 def remember_address(user: User, ip: str | None, now: datetime) -> None:
-    """Note that a user, who is locked, has signed in from there. The latest fifty are kept."""
+    """Note that a user has signed in from there. The clean-up keeps the latest fifty."""
     row = KnownAddress(id=new_id(), user=user, network=counted_address(ip), seen_at=now)
     insertions([row], otherwise="ON CONFLICT (user_id, network) DO UPDATE SET seen_at = excluded.seen_at").run()
-    known = KnownAddress.objects.filter(user_id=user.id)
-    known.exclude(pk__in=known.order_by("-seen_at").values("pk")[:MAX_ADDRESSES]).delete()
 
 
 def tell_owner(user: User, seq: int) -> None:

@@ -21,6 +21,7 @@ from uuid import UUID
 import jwt
 from django.conf import settings
 
+from duely.accounts.rules import MAX_SESSION_DAYS
 from duely.core.errors import NotAuthenticated
 from duely.core.keys import accepted_keys, current_key
 
@@ -65,6 +66,11 @@ def access_lifetime() -> timedelta:
 def refresh_lifetime() -> timedelta:
     """How long a refresh token works, and so a session that is not used."""
     return timedelta(days=settings.REFRESH_TOKEN_DAYS)
+
+
+def session_end(created_at: datetime, now: datetime) -> datetime:
+    """When a session of that age ends unless it is used: its refresh token lives no longer."""
+    return min(now + refresh_lifetime(), created_at + timedelta(days=MAX_SESSION_DAYS))
 
 
 def mint_access(user_id: UUID, session_id: UUID, now: datetime) -> str:

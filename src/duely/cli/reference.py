@@ -36,7 +36,7 @@ CHANGES: Mapping[str, str] = {
     "auth.password_reset_failed": "A wrong code was sent to set a new password with.",
     "auth.password_reset_granted": "The right code was sent: a new password may be set within ten minutes.",
     "auth.password_reset_requested": "A code to set a new password with was asked for.",
-    "auth.session_ended": "One session ended from another one.",
+    "auth.session_ended": "One session ended from another one, or because its user has fifty others.",
     "auth.sign_up_requested": "Someone signed up; the account is made when the address is verified.",
     "auth.verification_requested": "A link that verifies the address was sent.",
     "auth.token_reuse_detected": "A used refresh token came again: its session ended, as someone may have stolen it.",

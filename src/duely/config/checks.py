@@ -7,6 +7,7 @@ show it.
 import ipaddress
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as Advice
 from django.http.request import validate_host
 
-from duely.config.env import SettingError
+from duely.config.env import Network, SettingError
+from duely.guard.rules import WIDEST
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound to
@@ -40,6 +42,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_weak(key: str) -> bool:
+    too_short = len(key) < MINIMUM_KEY_LENGTH or len(set(key)) < MINIMUM_KEY_CHARACTERS
+    return too_short or bool(KNOWN_KEY.search(key))
+
+
 def refuse_weak_keys(key: str | None, fallbacks: Sequence[str], *, debug: bool) -> None:
     """Raise SettingError when a key is short, uniform or known from somewhere; anything goes with DEBUG."""
     if debug:
@@ -47,13 +54,34 @@ def refuse_weak_keys(key: str | None, fallbacks: Sequence[str], *, debug: bool) 
     for name, value in [("SECRET_KEY", key), *(("SECRET_KEY_FALLBACKS", item) for item in fallbacks)]:
         if value is None:
             continue
-        too_short = len(value) < MINIMUM_KEY_LENGTH or len(set(value)) < MINIMUM_KEY_CHARACTERS
-        if too_short or KNOWN_KEY.search(value):
+        if _is_weak(value):
             raise SettingError(
                 name,
                 f"is weak or known; use at least {MINIMUM_KEY_LENGTH} random characters, for example from: "
                 "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'. "
                 "Or leave SECRET_KEY out, and Duely makes one in DATA_DIR.",
+            )
+
+
+def refuse_weak_key_file(key: str, path: Path, *, debug: bool) -> None:
+    """Raise SettingError when the key that is kept in a file is weak. Somebody wrote it: Duely makes good ones."""
+    if not debug and _is_weak(key):
+        raise SettingError(
+            "DATA_DIR",
+            f"{path} holds a weak or known key. Remove the file, and a new key is made at the next start; "
+            "codes and links that the old key signed work no more.",
+        )
+
+
+def refuse_wide_proxies(networks: Sequence[Network]) -> None:
+    """Raise SettingError for a range so wide that strangers are in it: they could claim any address as their own."""
+    for network in networks:
+        if network.prefixlen < WIDEST[network.version] and not network.is_private:
+            raise SettingError(
+                "TRUSTED_PROXIES",
+                f"{network} holds clients, not only proxies: anyone in it could pretend to have any address. "
+                "List the proxies' own addresses, such as 10.0.0.5 or 10.0.0.0/8; public ranges must be at least "
+                f"a /{WIDEST[4]} (IPv6: /{WIDEST[6]}).",
             )
 
 

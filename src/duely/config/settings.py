@@ -42,6 +42,7 @@ ALLOWED_HOSTS = _allowed_hosts or list(
     )
 )
 TRUSTED_PROXIES = _read.networks("TRUSTED_PROXIES")
+checks.refuse_wide_proxies(TRUSTED_PROXIES)
 
 checks.refuse_public_debug(debug=DEBUG, host=HOST, public_host=_public_host)
 checks.refuse_open_hosts(ALLOWED_HOSTS, debug=DEBUG)
@@ -94,7 +95,7 @@ ADMIN_EMAIL = _read.optional("ADMIN_EMAIL")
 ADMIN_PASSWORD = _read.optional("ADMIN_PASSWORD")
 OTP_MINUTES = _read.integer("OTP_MINUTES", 5, minimum=1, maximum=10)
 ACCESS_TOKEN_MINUTES = _read.integer("ACCESS_TOKEN_MINUTES", 10, minimum=1, maximum=1440)
-REFRESH_TOKEN_DAYS = _read.integer("REFRESH_TOKEN_DAYS", 7, minimum=1, maximum=365)
+REFRESH_TOKEN_DAYS = _read.integer("REFRESH_TOKEN_DAYS", 7, minimum=1, maximum=90)
 REFRESH_GRACE_SECONDS = _read.integer("REFRESH_GRACE_SECONDS", 30, minimum=0, maximum=300)
 
 PASSWORD_HASHERS = ["duely.accounts.hashers.Argon2id"]
@@ -204,5 +205,7 @@ MISSPELT_SETTINGS = _read.misspelt()
 # Last, so that a refused setting leaves no file behind
 SECRET_KEY_PATH = None if _secret_key else DATA_DIR / secret.FILE_NAME
 SECRET_KEY = _secret_key or secret.load_or_make(DATA_DIR)
+if SECRET_KEY_PATH is not None:
+    checks.refuse_weak_key_file(SECRET_KEY, SECRET_KEY_PATH, debug=DEBUG)
 
 checks.register_advice()

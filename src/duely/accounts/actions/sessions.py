@@ -11,6 +11,7 @@ from duely.accounts import password_checks, queries, steps, tokens
 from duely.accounts.actions.emails import request_verification
 from duely.accounts.hashers import NOBODYS_HASH
 from duely.accounts.models import Code, EndReason, KnownAddress, RefreshToken, Session, SignUp, User
+from duely.accounts.rules import MAX_SESSIONS
 from duely.activity.actions import Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import Refused
@@ -102,13 +103,16 @@ def sign_in(*, actor: Actor, login: str, password: str, now: datetime) -> Grant:
 
 
 def begin_session(*, actor: Actor, user: User, method: str, now: datetime) -> Grant:
-    """A new session of a user who is locked in the caller's transaction. Records auth.login_succeeded."""
+    """A new session of a user who is locked in the caller's transaction. Beyond fifty the one that was not used for
+    longest ends. Records auth.login_succeeded and auth.session_ended.
+    """
+    _end_surplus(actor, user, now)
     session = Session(
         id=new_id(),
         user=user,
         created_at=now,
         last_used_at=now,
-        expires_at=now + tokens.refresh_lifetime(),
+        expires_at=tokens.session_end(now, now),
         ip=actor.origin.ip,
         user_agent=actor.origin.user_agent,
         end_reason="",
@@ -120,6 +124,15 @@ def begin_session(*, actor: Actor, user: User, method: str, now: datetime) -> Gr
     insertion(_refresh_token(session, token, now)).run()
     steps.remember_address(user, actor.origin.ip, now)
     return _grant(session, token, now)
+
+
+def _end_surplus(actor: Actor, user: User, now: datetime) -> None:
+    surplus = list(queries.surplus_sessions(user.id, now).values_list("pk", flat=True))
+    if surplus:
+        Session.objects.filter(pk__in=surplus).update(ended_at=now, end_reason=EndReason.TOO_MANY)
+    # More than one only where there were more before there was a limit.
+    for session_id in surplus[:MAX_SESSIONS]:
+        record(actor, "auth.session_ended", user, at=now, changes={"session": [str(session_id), None]})
 
 
 def sign_in_to_admin(*, actor: Actor, login: str, password: str, now: datetime) -> User:
@@ -136,7 +149,7 @@ def sign_in_to_admin(*, actor: Actor, login: str, password: str, now: datetime) 
 
 
 def refresh(*, actor: Actor, token: str, now: datetime) -> Grant:
-    """Exchange a refresh token for a new pair; the session then lives as long as the new one.
+    """Exchange a refresh token for a new pair; the session then lives as long as the new one, 90 days in all at most.
 
     Within REFRESH_GRACE_SECONDS the same successor is answered again while that is unused, for clients that lost
     the first answer. Any other second use ends the session (RFC 9700 section 4.14.2). Raises InvalidRefreshToken
@@ -223,7 +236,7 @@ def purge_sessions(  # allow: silent_action because what ended is recorded, and 
     *, now: datetime, limit: int = 1000
 ) -> int:
     """Remove refresh tokens and sign-ups that have run out, codes of two days ago, sessions of 30 days ago, known
-    addresses of 90 days ago.
+    addresses of 90 days ago and those beyond the latest fifty of a user.
 
     At most `limit` of each; returns how many in all.
     """
@@ -234,6 +247,7 @@ def purge_sessions(  # allow: silent_action because what ended is recorded, and 
     unused = list(KnownAddress.objects.filter(seen_at__lt=now - KEEP_ADDRESSES).values_list("pk", flat=True)[:limit])
     old = list(Code.objects.filter(expires_at__lt=now - KEEP_CODES).values_list("pk", flat=True)[:limit])
     Code.objects.filter(pk__in=old).delete()
+    unused += queries.surplus_addresses(limit)
     KnownAddress.objects.filter(pk__in=unused).delete()
     lapsed = list(SignUp.objects.filter(expires_at__lt=now).values_list("pk", flat=True)[:limit])
     SignUp.objects.filter(pk__in=lapsed).delete()
@@ -246,7 +260,7 @@ def _refresh_token(session: Session, token: str, now: datetime) -> RefreshToken:
         session=session,
         token_hash=tokens.digest(token),
         created_at=now,
-        expires_at=now + tokens.refresh_lifetime(),
+        expires_at=tokens.session_end(session.created_at, now),
     )
 
 
@@ -255,7 +269,7 @@ def _rotate(used: RefreshToken, successor: str, now: datetime) -> bool:
     with transaction.atomic():
         if not RefreshToken.objects.filter(pk=used.pk, used_at__isnull=True).update(used_at=now):
             return False
-        lifetime = {"last_used_at": now, "expires_at": now + tokens.refresh_lifetime()}
+        lifetime = {"last_used_at": now, "expires_at": tokens.session_end(used.session.created_at, now)}
         if not Session.objects.filter(pk=used.session_id, ended_at__isnull=True).update(**lifetime):
             raise InvalidRefreshToken
         insertion(_refresh_token(used.session, successor, now)).run()
