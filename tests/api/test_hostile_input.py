@@ -160,6 +160,8 @@ def test_no_name_reaches_the_database(path: str) -> None:
         response = me.get(f"{V1}{path}?{quote(name)}=1")
         assert response.status_code == 400, name
         assert set(faults(response).values()) == {"unknown_parameter"}
+        if name.lower() in parameters(path):
+            continue  # fields and orderings are read in any case
         for parameter, code in [("ordering", "invalid_choice"), ("fields", "unknown_field")]:
             for value in (name, f"-{name}", f"id,{name}"):
                 answer = me.get(f"{V1}{path}?{parameter}={quote(value)}")
