@@ -4,6 +4,7 @@
 promise. `watch()` applies it to every answer that a test's client gets.
 """
 
+import copy
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -52,6 +53,25 @@ def document() -> dict[str, Any]:
     return json.loads(view(RequestFactory().get("/api/v1/schema/")).content)
 
 
+@cache
+def paths() -> dict[str, Any]:
+    """The paths of the document, with the headers in them instead of references to them."""
+    headers = document()["components"]["headers"]
+    found = copy.deepcopy(document()["paths"])
+    for item in found.values():
+        for operation in item.values():
+            for answer in operation["responses"].values() if isinstance(operation, dict) else ():
+                for name, header in answer.get("headers", {}).items():
+                    answer["headers"][name] = headers[header["$ref"].rpartition("/")[2]] if "$ref" in header else header
+    return found
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema itself, where this is a reference to one."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return document()["components"]["schemas"][name] if name else schema
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of the document."""
@@ -70,7 +90,7 @@ def operations() -> list[Operation]:
     """All operations of the document."""
     return [
         Operation(path, method.upper(), spec)
-        for path, item in document()["paths"].items()
+        for path, item in paths().items()
         for method, spec in item.items()
         if method in {"get", "post", "put", "patch", "delete"}
     ]
@@ -114,22 +134,23 @@ def _strict(node: Any) -> Any:
 
 @cache
 def _validator(template: str, method: str, status: str, media: str) -> jsonschema_rs.Draft202012Validator:
-    answer = document()["paths"][template][method]["responses"][status]
-    return _compiled(answer["content"][media]["schema"])
+    answer = paths()[template][method]["responses"][status]
+    return compiled(answer["content"][media]["schema"])
 
 
 @cache
 def _header_validator(template: str, method: str, status: str, name: str) -> jsonschema_rs.Draft202012Validator:
-    headers = document()["paths"][template][method]["responses"][status]["headers"]
-    return _compiled(next(header["schema"] for title, header in headers.items() if title.lower() == name))
+    headers = paths()[template][method]["responses"][status]["headers"]
+    return compiled(next(header["schema"] for title, header in headers.items() if title.lower() == name))
 
 
 @cache
 def _problem_validator() -> jsonschema_rs.Draft202012Validator:
-    return _compiled({"$ref": "#/components/schemas/Problem"})
+    return compiled({"$ref": "#/components/schemas/Problem"})
 
 
-def _compiled(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+def compiled(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """What checks values by a schema of the document, with every object closed."""
     whole = {**_strict(schema), "components": _strict(document()["components"])}
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
@@ -170,7 +191,7 @@ def _faults(method: str, path: str, response: HttpResponseBase) -> Iterator[str]
         body = None
     else:
         body = content_of(response)
-    spec = document()["paths"].get(template, {}).get(method.lower()) if template else None
+    spec = paths().get(template, {}).get(method.lower()) if template else None
     if spec is None:
         yield from _undocumented_faults(method, path, template, response.status_code, headers, body)
     else:

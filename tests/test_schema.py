@@ -373,6 +373,68 @@ def test_every_schema_is_used() -> None:
     assert not [name for name in document()["components"]["schemas"] if f'"#/components/schemas/{name}"' not in text]
 
 
+def parts(node: Any, at: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of the document with its place, but for examples."""
+    if isinstance(node, dict):
+        yield at, node
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if name != "examples":
+            yield from parts(value, f"{at}/{name}")
+
+
+def test_every_array_says_what_is_in_it() -> None:
+    assert not [at for at, part in parts(document()) if part.get("type") == "array" and "items" not in part]
+
+
+def test_every_enumeration_has_a_type() -> None:
+    assert not [at for at, part in parts(document()) if isinstance(part.get("enum"), list) and "type" not in part]
+
+
+def test_constants_are_text_or_true() -> None:
+    """Programs that make clients do not understand `const: 400`; they do `enum: [400]`."""
+    constants = [(at, part["const"]) for at, part in parts(document()) if "const" in part]
+    assert constants
+    assert not [at for at, value in constants if not isinstance(value, str | bool)]
+
+
+def test_unions_and_objects_of_answers_have_names() -> None:
+    """Else a program would make up one, such as ListTasksResponse400Type0."""
+    for operation in operations():
+        for answer in operation.spec["responses"].values():
+            for content in answer.get("content", {}).values():
+                for schema in content["schema"].get("oneOf", [content["schema"]]):
+                    assert "$ref" in schema or schema == {"type": "string"}, operation.name
+    for at, part in parts(document()["components"]["schemas"]):
+        for schema in (
+            (*part.get("anyOf", ()), *part.get("oneOf", ())) if isinstance(part.get("anyOf", []), list) else ()
+        ):
+            assert "properties" not in schema, at
+
+
+@pytest.mark.parametrize(
+    "code",
+    sorted(
+        {
+            code
+            for operation in operations()
+            for answer in operation.spec["responses"].values()
+            for code in answer.get("x-problem-codes", ())
+        }
+    ),
+)
+def test_each_code_has_a_schema_that_tells_its_status(code: str) -> None:
+    name = "".join(word.capitalize() for word in code.split("_")) + "Problem"
+    properties = document()["components"]["schemas"][name]["properties"]
+    assert properties["code"] == {"type": "string", "const": code}
+    assert properties["status"] == {"type": "integer", "enum": [catalogue()[code].status]}
+
+
+def test_descriptions_are_not_indented() -> None:
+    texts = [part["description"] for _, part in parts(document()) if isinstance(part.get("description"), str)]
+    assert texts
+    assert not [text for text in texts if re.search(r"\n +[^ *-]", text) or text != text.strip()]
+
+
 # Every refusal that the document promises
 
 BODIES = {

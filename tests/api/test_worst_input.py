@@ -512,7 +512,7 @@ def all_parameters(operation: Operation) -> str:
         name, schema = item["name"], item["schema"]
         if item["in"] != "query" or name in {"limit", "cursor", "page", "page_size", "ordering", "fields", "network"}:
             continue
-        one = schema.get("items", schema)
+        one = contract.resolved(schema.get("items", schema))
         most = 50 if "uuid" not in str(one) else 3
         values = one.get("enum") or [_value(one, number) for number in range(most)]
         if schema.get("type") == "array":

@@ -1,6 +1,7 @@
 """Accounts as clients send and see them."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -132,8 +133,15 @@ Password = Annotated[
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
+PASSWORD_EXAMPLE = "a long sentence of mine"  # noqa: S105
+
+
 class SignUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new account."""
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "new_account": {"username": "grace", "email": "grace@example.org", "password": PASSWORD_EXAMPLE}
+    }
 
     username: Username
     email: Email
@@ -142,6 +150,11 @@ class SignUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Either a user name or an e-mail address, and the password. An e-mail address works as `username` too."""
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "with_a_user_name": {"username": "grace", "password": PASSWORD_EXAMPLE},
+        "with_an_address": {"email": "grace@example.org", "password": PASSWORD_EXAMPLE},
+    }
 
     password: Password
     username: Annotated[str, msgspec.Meta(min_length=1, max_length=rules.MAX_EMAIL)] | UnsetType = UNSET
@@ -160,11 +173,15 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to send a code."""
 
+    examples: ClassVar[Mapping[str, Any]] = {"address": {"email": "grace@example.org"}}
+
     email: Email
 
 
 class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A code, and the address that it was sent to."""
+
+    examples: ClassVar[Mapping[str, Any]] = {"code": {"email": "grace@example.org", "code": "123456"}}
 
     email: Email
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
@@ -173,11 +190,17 @@ class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LinkToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token in a link that was sent by mail: what stands behind the `#`."""
 
+    examples: ClassVar[Mapping[str, Any]] = {"token": {"token": "dlc_" + "A" * 48}}
+
     token: Token
 
 
 class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The address to change to."""
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "new_address": {"email": "grace.hopper@example.org", "current_password": PASSWORD_EXAMPLE}
+    }
 
     email: Email
     current_password: Password
@@ -186,6 +209,10 @@ class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PasswordReset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new password, and the token that lets it be set."""
 
+    examples: ClassVar[Mapping[str, Any]] = {
+        "new_password": {"reset_token": "dlc_" + "A" * 48, "new_password": "another long sentence"}
+    }
+
     reset_token: Token
     new_password: NewPassword
 
@@ -193,11 +220,17 @@ class PasswordReset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A refresh token."""
 
+    examples: ClassVar[Mapping[str, Any]] = {"refresh_token": {"refresh": "dlr_" + "A" * 43}}
+
     refresh: Token
 
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The password as it is and as it shall be."""
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "new_password": {"current_password": PASSWORD_EXAMPLE, "new_password": "another long sentence"}
+    }
 
     current_password: Password
     new_password: NewPassword
@@ -205,6 +238,11 @@ class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ProfileIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The writable fields of a profile."""
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "name_and_time_zone": {"display_name": "Grace", "time_zone": "Europe/Berlin"},
+        "mails": {"reminder_emails": True, "digest_hour": 7},
+    }
 
     display_name: DisplayName | UnsetType = UNSET
     time_zone: TimeZone | UnsetType = UNSET
@@ -216,6 +254,8 @@ class ProfileIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class UserPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an admin changes of a user."""
+
+    examples: ClassVar[Mapping[str, Any]] = {"role": {"role": "intern"}, "keep_out": {"is_active": False}}
 
     role: Role | UnsetType = UNSET
     is_active: bool | UnsetType = UNSET

@@ -1,6 +1,6 @@
 """The change log as clients see it."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -10,6 +10,9 @@ from django.db.models.functions import Cast
 from duely.api.filters import UUID_TEXT, Filter, Order, identifier, integer, moments, word
 from duely.api.lists import Listing, Meta, Pagination
 from duely.api.types import Instant
+
+OldAndNew = Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {}})]
+"""A value as it was and as it is."""
 
 
 class ActivityActor(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ class Activity(msgspec.Struct, frozen=True):
     actor: ActivityActor | None
     action: str
     target: ActivityTarget
-    changes: dict[str, list[Any]]
+    changes: dict[str, OldAndNew]
     ip: str | None
     user_agent: str
     request_id: str

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Q
 
 from duely.api.bodies import Invalid, far_year, is_plain
+from duely.api.types import reference
 from duely.core.actor import Actor
 from duely.core.clock import OutOfRange, parse_day, parse_instant
 
@@ -218,7 +219,7 @@ def choices(name: str, column: str, values: type[Enum], *, ranks: Mapping[Any, i
         name,
         column,
         (lambda raw, actor: ranks[parse(raw, actor)]) if ranks else parse,
-        {"type": "string", "enum": [item.value for item in values]},
+        reference(values),
         suffixes=("ne", *(RANGE if ranks else ())),
     )
 

@@ -26,6 +26,7 @@ from django.http import QueryDict
 
 from duely.api.bodies import Invalid, is_plain
 from duely.api.filters import Filter, Order
+from duely.api.types import reference
 from duely.core import keys
 from duely.core.actor import Actor
 from duely.core.clock import as_shown
@@ -68,9 +69,7 @@ class NumberedPage(msgspec.Struct, frozen=True):
 class Pagination:
     """Either of the two, as a field of a page's struct: msgspec has no union of plain structs."""
 
-    schema: ClassVar[dict[str, Any]] = {
-        "anyOf": [msgspec.json.schema(kind)["$defs"][kind.__name__] for kind in (CursorPage, NumberedPage)]
-    }
+    schema: ClassVar[dict[str, Any]] = {"anyOf": [reference(CursorPage), reference(NumberedPage)]}
 
 
 class Meta(msgspec.Struct, frozen=True):

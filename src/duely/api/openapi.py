@@ -1,7 +1,12 @@
-"""The OpenAPI 3.1 document: what the framework finds in the code, completed and made exact."""
+"""The OpenAPI 3.1 document: what the framework finds in the code, completed and made exact.
 
+It is written for programs that make clients of it, too: what has a name here gets that name there.
+"""
+
+import inspect
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -12,8 +17,9 @@ import duely
 from duely.api import idempotency
 from duely.api.bodies import IDENTITY
 from duely.api.lists import DEFAULT_LIMIT, MAX_DEPTH, MAX_LIMIT, Listing
-from duely.api.resource import JSON, Listed, Resource
-from duely.api.types import inline_schema
+from duely.api.resource import JSON, Listed, Resource, Upload
+from duely.api.types import REFERENCE, REFERENCED, component_schemas, inline_schema
+from duely.core.errors import Refused, catalogue
 
 METHODS = ("get", "post", "put", "patch", "delete")
 COMMON_HEADERS = {
@@ -34,6 +40,7 @@ COMMON_HEADERS = {
         "schema": {"type": "string"},
     },
 }
+HEADER_REFERENCES = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
 RETRY_AFTER = {
     "description": "Seconds to wait before the next try.",
     "required": True,
@@ -100,14 +107,19 @@ def build(router: Router, aliases: Mapping[str, list[str]]) -> dict[str, Any]:
     """The document as plain JSON values. aliases: canonical path → further paths of the same operations."""
     config = OpenAPIConfig(title="Duely", version=duely.__version__, description=DESCRIPTION)
     document = build_schema(router, config=config).convert(skip_validation=True)
+    document["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
+    document["components"]["headers"] = dict(COMMON_HEADERS)
     resources = dict(_resources(router))
     for path, item in document["paths"].items():
         resource = resources[path]
         for method in METHODS:
             if method in item:
+                _add_choices(document, resource, method)
                 _complete(item[method], resource, method, aliases.get(path, []))
     _name_items(document)
-    return document
+    _add_problems(document)
+    _add_referenced(document)
+    return cast("dict[str, Any]", _plain(document))
 
 
 def _resources(router: Router) -> Iterator[tuple[str, type[Resource]]]:
@@ -124,6 +136,11 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
     for parser in endpoint.metadata.component_parsers or ():
         if isinstance(parser.parser, Listed):
             operation["parameters"] = list(_list_parameters(parser.parser.listing))
+        elif parser.parser.context_name == "parsed_body":
+            _add_examples(operation["requestBody"]["content"][JSON], getattr(parser.model, "examples", {}))
+        elif isinstance(parser.parser, Upload):
+            for media, value in parser.parser.examples.items():
+                _add_examples(operation["requestBody"]["content"][media], value)
         elif parser.parser.context_name == "parsed_options":
             operation["parameters"] = [*operation.get("parameters", []), *_options(parser.model)]
     for status, parameter in CONDITIONS.items():
@@ -135,15 +152,98 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
         replayed = REPLAYED
     for status, answer in operation["responses"].items():
         further = {**HEADERS_OF_STATUS.get(status, {}), **({} if status in NEVER_REPLAYED else replayed)}
-        answer["headers"] = {**COMMON_HEADERS, **further, **answer.get("headers", {})}
+        answer["headers"] = {**HEADER_REFERENCES, **further, **answer.get("headers", {})}
         if status in ("204", "304"):
             answer.pop("content", None)
         for media in answer.pop("x-also-media", ()):
             answer["content"][media.partition(";")[0]] = {"schema": {"type": "string"}}
         if codes := answer.get("x-problem-codes"):
-            ((media, content),) = answer["content"].items()
-            exact = {"properties": {"code": {"enum": codes}, "status": {"const": int(status)}}}
-            answer["content"] = {media: {"schema": {"allOf": [content["schema"], exact]}}}
+            (media,) = answer["content"]
+            answer["content"] = {media: {"schema": _problem_of(codes)}}
+
+
+def _add_examples(content: dict[str, Any], examples: Mapping[str, Any]) -> None:
+    """Name → value, each of which is answered with 2xx as it stands, but for tokens and codes that only we can make."""
+    if examples:
+        content["examples"] = {
+            name: {"summary": name.replace("_", " ").capitalize(), "value": value} for name, value in examples.items()
+        }
+
+
+def _problem_of(codes: Sequence[str]) -> dict[str, Any]:
+    """The schema of an error that has one of these codes."""
+    references = {code: {"$ref": REFERENCE.format(name=_problem_name(code))} for code in codes}
+    if len(codes) == 1:
+        return references[codes[0]]
+    mapping = {code: each["$ref"] for code, each in references.items()}
+    return {"oneOf": [*references.values()], "discriminator": {"propertyName": "code", "mapping": mapping}}
+
+
+def _problem_name(code: str) -> str:
+    return "".join(word.capitalize() for word in code.split("_")) + "Problem"
+
+
+def _add_problems(document: dict[str, Any]) -> None:
+    """A schema for each code, so that the code tells the status and what else is in a problem document."""
+    schemas = document["components"]["schemas"]
+    general = schemas["Problem"]
+    named = {name: value for name, value in general["properties"].items() if name not in ("current", "results")}
+    answers = (answer for item in document["paths"].values() for method in METHODS for answer in _answers(item, method))
+    refusals = catalogue()
+    for code in sorted({code for answer in answers for code in answer.get("x-problem-codes", ())}):
+        refused: type[Refused] = refusals[code]
+        exact = {
+            "status": {"type": "integer", "enum": [refused.status]},
+            "code": {"type": "string", "const": code},
+        }
+        schemas[_problem_name(code)] = {
+            "type": "object",
+            "title": _problem_name(code),
+            "description": f"{refused.status}: {refused.title}",
+            "properties": {**named, **exact, **refused.members},
+            "required": [*general["required"], *refused.members],
+        }
+
+
+def _answers(item: dict[str, Any], method: str) -> Iterator[dict[str, Any]]:
+    if method in item:
+        yield from item[method]["responses"].values()
+
+
+def _add_referenced(document: dict[str, Any]) -> None:
+    """The schemas that are referred to and that the framework does not see."""
+    schemas = document["components"]["schemas"]
+    while missing := {*_REFERENCE.findall(json.dumps(document))} - schemas.keys():
+        for name in sorted(missing):
+            for each, schema in component_schemas(REFERENCED[name]).items():
+                schemas.setdefault(each, schema)
+
+
+_REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
+
+
+def _plain(node: Any) -> Any:
+    """The same in a form that more programs understand.
+
+    Enumerations have a type, text that is always the same is a constant, unions lie in no other unions, and
+    descriptions are not indented.
+    """
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {name: value if name in ("example", "examples") else _plain(value) for name, value in node.items()}
+    if isinstance(plain.get("description"), str):
+        plain["description"] = inspect.cleandoc(plain["description"])
+    if isinstance(plain.get("enum"), list):
+        plain["type"] = "string" if isinstance(plain["enum"][0], str) else "integer"
+        if plain["type"] == "string" and len(plain["enum"]) == 1:
+            (plain["const"],) = plain.pop("enum")
+    union = plain.get("anyOf")
+    if isinstance(union, list) and any("anyOf" in each for each in union):
+        inner = {key: value for each in union if "anyOf" in each for key, value in each.items()}
+        plain = {**inner, **plain, "anyOf": [part for each in union for part in each.get("anyOf", [each])]}
+    return plain
 
 
 def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
@@ -153,9 +253,12 @@ def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
             yield {"name": name, "in": "query", "description": description, "schema": dict(schema), **array}
     if listing.search:
         yield {"name": "search", "in": "query", "description": SEARCH, "schema": TEXT}
-    names = [sign + name for name in listing.orderings for sign in ("", "-")]
-    yield _array("ordering", names, f"Order by these, `-` for descending. Default `{listing.default_order}`.")
-    yield _array("fields", list(listing.field_names), "Only these fields of each object.")
+    yield _array(
+        "ordering",
+        f"{listing.name.capitalize()}Ordering",
+        f"Order by these, `-` for descending. Default `{listing.default_order}`.",
+    )
+    yield _array("fields", f"{listing.item.__name__}FieldName", "Only these fields of each object.")
     yield _number("limit", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with, in pages by cursor.")
     about = "`next_cursor` of the page before. Bound to its ordering and filters."
     yield {"name": "cursor", "in": "query", "description": about, "schema": {"type": "string"}}
@@ -177,8 +280,21 @@ def _options(model: type[msgspec.Struct]) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "query", "description": about, "required": is_required, "schema": described}
 
 
-def _array(name: str, values: list[str], description: str) -> dict[str, Any]:
-    schema = {"type": "array", "items": {"type": "string", "enum": values}, "minItems": 1}
+def _add_choices(document: dict[str, Any], resource: type[Resource], method: str) -> None:
+    for parser in resource.api_endpoints[method.upper()].metadata.component_parsers or ():
+        if isinstance(parser.parser, Listed):
+            document["components"]["schemas"].update(_choices_of(parser.parser.listing))
+
+
+def _choices_of(listing: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The enumerations that a list's parameters take, by name."""
+    names = [sign + name for name in listing.orderings for sign in ("", "-")]
+    yield f"{listing.name.capitalize()}Ordering", {"type": "string", "enum": names}
+    yield f"{listing.item.__name__}FieldName", {"type": "string", "enum": [*listing.field_names]}
+
+
+def _array(name: str, kind: str, description: str) -> dict[str, Any]:
+    schema = {"type": "array", "items": {"$ref": REFERENCE.format(name=kind)}, "minItems": 1}
     return {
         "name": name,
         "in": "query",

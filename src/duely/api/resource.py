@@ -129,11 +129,13 @@ class Listed(ComponentParser):
 class Upload(ComponentParser):
     """A file as the body, of one of these media types; the part `file` of a form. The endpoint reads it itself."""
 
-    __slots__ = ("media",)
+    __slots__ = ("examples", "media")
     context_name = "parsed_upload"
 
-    def __init__(self, media: Sequence[str]) -> None:
+    def __init__(self, media: Sequence[str], examples: Mapping[str, Mapping[str, Any]]) -> None:
+        """examples: media type → name → a file."""
         self.media = media
+        self.examples = examples
 
     def provide_context_data(
         self, endpoint: Endpoint, controller: Controller[Any], *, field_model: Any, default: Any = None
@@ -146,14 +148,18 @@ class Upload(ComponentParser):
     def get_schema(
         self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
     ) -> list[Parameter | Reference] | RequestBody:
-        schemas = {media: _FORM if media.startswith("multipart/") else _FILE for media in self.media}
         return RequestBody(
-            content={media: MediaType(schema=schema) for media, schema in schemas.items()}, required=True
+            content={media: MediaType(schema=_UPLOADED.get(media, _FILE)) for media in self.media}, required=True
         )
 
 
 _FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-_FORM = Schema(type=OpenAPIType.OBJECT, properties={"file": _FILE}, required=["file"], additional_properties=False)
+_UPLOADED = {
+    JSON: Schema(type=OpenAPIType.OBJECT, additional_properties=True),
+    "multipart/form-data": Schema(
+        type=OpenAPIType.OBJECT, properties={"file": _FILE}, required=["file"], additional_properties=False
+    ),
+}
 
 
 class _OptionsComponent(ComponentParser):

@@ -1,6 +1,8 @@
 """Field types that several modules' schemas share."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -15,6 +17,7 @@ Instant: TypeAlias = Annotated[
 
 
 V = TypeVar("V")
+REFERENCE = "#/components/schemas/{name}"
 
 
 class Parsed(Generic[V]):
@@ -45,12 +48,31 @@ def describe(kind: type[Any]) -> dict[str, Any]:
     return cast("dict[str, Any]", kind.schema)
 
 
+Named: TypeAlias = type[msgspec.Struct] | type[Enum]
+REFERENCED: dict[str, Named] = {}
+
+
+def reference(kind: Named) -> dict[str, Any]:
+    """A reference to the JSON schema of a type that the framework does not see. The document gets that schema."""
+    REFERENCED[kind.__name__] = kind
+    return {"$ref": REFERENCE.format(name=kind.__name__)}
+
+
+def one_of(tag: str, kinds: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]:
+    """The JSON schema of a union of structs by the value of the field `tag`."""
+    references = {value: reference(kind) for value, kind in kinds.items()}
+    mapping = {value: each["$ref"] for value, each in references.items()}
+    return {"oneOf": [*references.values()], "discriminator": {"propertyName": tag, "mapping": mapping}}
+
+
+def component_schemas(kind: Named) -> dict[str, Any]:
+    """The JSON schemas of a type and of all that it refers to, by name."""
+    return msgspec.json.schema_components([kind], schema_hook=describe, ref_template=REFERENCE)[1]
+
+
 def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON schema of a struct by itself, for where the framework does not see it. Others it names by reference."""
-    (schema,), found = msgspec.json.schema_components(
-        [kind], schema_hook=describe, ref_template="#/components/schemas/{name}"
-    )
-    return cast("dict[str, Any]", found[schema["$ref"].rpartition("/")[2]])
+    return cast("dict[str, Any]", component_schemas(kind)[kind.__name__])
 
 
 def given(body: msgspec.Struct) -> dict[str, Any]:

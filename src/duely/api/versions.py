@@ -26,12 +26,17 @@ class Versioned(Protocol):
     def version(self) -> int: ...
 
 
+CURRENT = {"current": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Task", "Category")]}}
+"""What has a version, as it is."""
+
+
 class VersionConflict(Refused):
     """`If-Match` names other versions than the present one, which stands under `current`."""
 
     code = "version_conflict"
     status = 412
     title = "This has changed since."
+    members = CURRENT
 
     def __init__(self, row: Any) -> None:
         super().__init__("Look at `current`, then send the change again with its version.")
@@ -44,6 +49,7 @@ class EditConflict(Refused):
     code = "edit_conflict"
     status = 409
     title = "Someone else has changed the same fields."
+    members = CURRENT
 
     def __init__(self, row: Any, names: Collection[str]) -> None:
         faults = [FieldError(name, "edit_conflict", "This has changed since that version.") for name in sorted(names)]

@@ -26,7 +26,8 @@ class Refused(Exception):
 
     Class attributes: `code` (stable, documented), `status` (HTTP) and `title` (what is wrong, the
     same for each occurrence). `detail` says what is wrong this time and what to do next.
-    `headers` go on the answer; `extra` are further members of the problem document.
+    `headers` go on the answer; `extra` are further members of the problem document. `members`: the JSON schemas of
+    those that it always has, by name.
     `looks_like_attack`: a forged or unknown token, a wrong password or a wrong code. Only these refusals of callers
     who are not signed in count towards an automatic ban (decision 0029).
     """
@@ -34,6 +35,7 @@ class Refused(Exception):
     code: ClassVar[str]
     status: ClassVar[int]
     title: ClassVar[str]
+    members: ClassVar[Mapping[str, Any]] = {}
     looks_like_attack = False
 
     def __init__(

@@ -1,7 +1,8 @@
 """Bans as clients send and see them."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -59,6 +60,11 @@ class End(Parsed[datetime]):
 class BanIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new ban. Without `until`, or with null, it is for good."""
 
+    examples: ClassVar[Mapping[str, Any]] = {
+        "network_for_a_time": {"network": "203.0.113.0/24", "reason": "Spam", "until": "2098-01-31T09:00:00Z"},
+        "address_for_good": {"network": "2001:db8::7"},
+    }
+
     network: Network
     reason: Reason | UnsetType = UNSET
     until: End | UnsetType | None = UNSET
@@ -66,6 +72,8 @@ class BanIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class BanPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What can change of a ban that stands."""
+
+    examples: ClassVar[Mapping[str, Any]] = {"for_good": {"until": None}, "reason": {"reason": "Spam"}}
 
     reason: Reason | UnsetType = UNSET
     until: End | UnsetType | None = UNSET

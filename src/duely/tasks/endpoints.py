@@ -48,15 +48,15 @@ def showing_current(show: Callable[[Any], msgspec.Struct]) -> Iterator[None]:
         raise
 
 
-def operation_of(each: schemas.One | ValidationFailed) -> actions.Asked:
+def operation_of(each: schemas.Operation | ValidationFailed) -> actions.Asked:
     """One of many operations as actions know it."""
     match each:
-        case schemas.CreateOne():
+        case schemas.CreateOperation():
             return actions.Operation(Verb.CREATE, fields=given(each))
-        case schemas.UpdateOne():
+        case schemas.UpdateOperation():
             fields = given(each)
             return actions.Operation(Verb.UPDATE, fields.pop("id"), fields, Expected(None, fields.pop("version", None)))
-        case schemas.DeleteOne():
+        case schemas.DeleteOperation():
             return actions.Operation(Verb.DELETE, each.id)
     return each
 
@@ -64,14 +64,14 @@ def operation_of(each: schemas.One | ValidationFailed) -> actions.Asked:
 STATUSES = {Verb.CREATE: 201, Verb.UPDATE: 200, Verb.DELETE: 204}
 
 
-def result_of(outcome: actions.Outcome, request: HttpRequest) -> schemas.Result:
+def result_of(outcome: actions.Outcome, request: HttpRequest) -> schemas.BulkResult:
     """What came of one of many operations."""
     if isinstance(outcome, EditConflict):
         outcome.extra["current"] = schemas.task_of(outcome.row)
     if isinstance(outcome, Refused):
-        return schemas.Result(outcome.status, problem_of(outcome, request))
+        return schemas.BulkResult(outcome.status, problem_of(outcome, request))
     is_deleted = outcome.verb is Verb.DELETE
-    return schemas.Result(STATUSES[outcome.verb], None if is_deleted else schemas.task_of(outcome.task))
+    return schemas.BulkResult(STATUSES[outcome.verb], None if is_deleted else schemas.task_of(outcome.task))
 
 
 def made(resource: Resource, task: models.Task) -> HttpResponse:

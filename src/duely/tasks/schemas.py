@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 from duely.api.bodies import Invalid, checked, far_year
 from duely.api.filters import UUID_TEXT, Filter, Order, choices, flags, identifier, moments, text
 from duely.api.lists import Listing, Meta, Pagination, Search
-from duely.api.types import Instant, Parsed, inline_schema, text_of
+from duely.api.types import Instant, Parsed, one_of, text_of
 from duely.core.actor import Actor
 from duely.core.clock import OutOfRange, as_shown, parse_instant, rfc3339
 from duely.core.errors import FieldError, ValidationFailed
@@ -176,11 +176,26 @@ class TaskPut(TaskFields, forbid_unknown_fields=True):
     `version`: what it was made from. Then it is refused when someone has changed the same fields since.
     """
 
+    examples: ClassVar[Mapping[str, Any]] = {
+        "task": {"title": "Pay the rent", "priority": "high", "due_date": "2098-01-31"}
+    }
+
     version: Version | UnsetType = UNSET
 
 
 class TaskIn(TaskFields, forbid_unknown_fields=True):
     """A new task. `id` may be chosen by the client; `owner` may be named by admins."""
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "title_alone": {"title": "Buy milk"},
+        "whole_day": {"title": "Pay the rent", "due_date": "2098-01-31", "priority": "high", "tags": ["home"]},
+        "at_a_time": {
+            "title": "Call the bank",
+            "description": "Ask for a **new card**.",
+            "due_date": "2098-01-31T09:00:00Z",
+            "reminders": ["-PT30M"],
+        },
+    }
 
     id: UUID | UnsetType = UNSET
     owner: UUID | UnsetType = UNSET
@@ -191,6 +206,12 @@ class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
 
     `version`: what it was made from. Then it is refused when someone has changed the same fields since.
     """
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "completed": {"status": "completed"},
+        "due_date": {"due_date": "2098-02-01", "priority": "urgent"},
+        "no_due_date": {"due_date": None},
+    }
 
     title: Title | UnsetType = UNSET
     description: Description | UnsetType = UNSET
@@ -204,38 +225,42 @@ class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
     version: Version | UnsetType = UNSET
 
 
-class CreateOne(TaskIn, forbid_unknown_fields=True, tag_field="op", tag="create"):
+class CreateOperation(TaskIn, forbid_unknown_fields=True, tag_field="op", tag="create"):
     """Make a task."""
 
 
-class UpdateOne(TaskPatch, forbid_unknown_fields=True, tag_field="op", tag="update", kw_only=True):
+class UpdateOperation(TaskPatch, forbid_unknown_fields=True, tag_field="op", tag="update", kw_only=True):
     """Change the fields of a task that are there."""
 
     id: UUID
 
 
-class DeleteOne(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", tag="delete"):
+class DeleteOperation(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", tag="delete"):
     """Move a task to the trash."""
 
     id: UUID
 
 
-One = CreateOne | UpdateOne | DeleteOne
-OPERATIONS: Mapping[str, type[One]] = {"create": CreateOne, "update": UpdateOne, "delete": DeleteOne}
+Operation = CreateOperation | UpdateOperation | DeleteOperation
+OPERATIONS: Mapping[str, type[Operation]] = {
+    "create": CreateOperation,
+    "update": UpdateOperation,
+    "delete": DeleteOperation,
+}
 
 
-class Operations(Parsed[list[One | ValidationFailed]]):
+class Operations(Parsed[list[Operation | ValidationFailed]]):
     """1 to 100 operations. One that is of a wrong shape is refused by itself."""
 
     schema = {
         "type": "array",
         "minItems": 1,
         "maxItems": rules.MAX_OPERATIONS,
-        "items": {"oneOf": [inline_schema(kind) for kind in OPERATIONS.values()]},
+        "items": one_of("op", OPERATIONS),
     }
 
     @classmethod
-    def read(cls, raw: Any) -> list[One | ValidationFailed]:
+    def read(cls, raw: Any) -> list[Operation | ValidationFailed]:
         """Check each."""
         operations = _short_list(raw, rules.MAX_OPERATIONS, "operations")
         if not operations:
@@ -243,7 +268,7 @@ class Operations(Parsed[list[One | ValidationFailed]]):
         return [cls._one(item) for item in operations]
 
     @staticmethod
-    def _one(item: Any) -> One | ValidationFailed:
+    def _one(item: Any) -> Operation | ValidationFailed:
         if not isinstance(item, dict):
             return ValidationFailed(FieldError("", "invalid_type", "Use an object."))
         verb = item["op"].lower() if isinstance(item.get("op"), str) else ""
@@ -260,6 +285,16 @@ class Operations(Parsed[list[One | ValidationFailed]]):
 class Bulk(msgspec.Struct, forbid_unknown_fields=True):
     """Many changes at once. `atomic`: all of them or none."""
 
+    examples: ClassVar[Mapping[str, Any]] = {
+        "two_tasks": {
+            "operations": [
+                {"op": "create", "title": "Buy milk", "tags": ["shop"]},
+                {"op": "create", "title": "Pay the rent", "due_date": "2098-01-31"},
+            ]
+        },
+        "all_or_none": {"operations": [{"op": "create", "title": "Buy bread"}], "atomic": True},
+    }
+
     max_keys: ClassVar[int] = 2000
     operations: Operations
     atomic: bool = False  # allow: edge_transaction because it is the name of a field
@@ -270,7 +305,7 @@ ANY_BODY = {
 }
 
 
-class Result(msgspec.Struct, frozen=True):
+class BulkResult(msgspec.Struct, frozen=True):
     """What came of one operation: the status and the body that it would be answered with by itself.
 
     The body is the task, null of one that was deleted, or a problem document.
@@ -283,7 +318,7 @@ class Result(msgspec.Struct, frozen=True):
 class BulkResults(msgspec.Struct, frozen=True):
     """What came of each operation, in their order."""
 
-    results: list[Result]
+    results: list[BulkResult]
 
 
 class Meant(Parsed[bool]):
@@ -325,6 +360,11 @@ class QuickText(Parsed[str]):
 
 class QuickTask(msgspec.Struct, forbid_unknown_fields=True):
     """A task in one line, such as `Pay rent tomorrow 9am #home @bank !high`. `preview`: only say what is understood."""
+
+    examples: ClassVar[Mapping[str, Any]] = {
+        "task": {"text": "Pay rent tomorrow 9am @bank !high"},
+        "preview": {"text": "Pay rent tomorrow 9am @bank !high", "preview": True},
+    }
 
     text: QuickText
     preview: bool = False
@@ -570,17 +610,26 @@ class CategoryFields(msgspec.Struct, forbid_unknown_fields=True):
 class CategoryPut(CategoryFields, forbid_unknown_fields=True):
     """All that may be set of a category; what is missing takes its default. `version` as of a task."""
 
+    examples: ClassVar[Mapping[str, Any]] = {"category": {"name": "Home", "color": "#1f6f5c", "position": 1}}
+
     version: Version | UnsetType = UNSET
 
 
 class NewCategory(CategoryFields, forbid_unknown_fields=True):
     """A new category. `id` may be chosen by the client."""
 
+    examples: ClassVar[Mapping[str, Any]] = {
+        "name_alone": {"name": "Errands"},
+        "with_a_color": {"name": "Garden", "color": "#1f6f5c"},
+    }
+
     id: UUID | UnsetType = UNSET
 
 
 class CategoryPatch(msgspec.Struct, forbid_unknown_fields=True):
     """What is to change of a category; what is absent stays. `version` as of a task."""
+
+    examples: ClassVar[Mapping[str, Any]] = {"color": {"color": "#1f6f5c"}, "first": {"position": 0}}
 
     name: CategoryName | UnsetType = UNSET
     color: Color | UnsetType = UNSET

@@ -54,15 +54,17 @@ class Imports(Resource):
 
     @operation(schemas.ImportResult, name="importFile", keyed=False, refuses=(UnknownFormat, ImportTooCostly))
     def post(
-        self, parsed_options: Options[schemas.ImportOptions], parsed_upload: Annotated[None, Upload(MEDIA)]
+        self,
+        parsed_options: Options[schemas.ImportOptions],
+        parsed_upload: Annotated[None, Upload(MEDIA, schemas.FILES)],
     ) -> HttpResponse:
         """Import a file.
 
         The body is the file itself, or a form with the file in it. What kind of file it is shows in the file, not in
-        its media type: an export of ours as JSON or CSV, a table of any program as CSV, or an export of one of the
-        programs that the guide lists. The same file again changes nothing; what has changed here since stays.
-        Everything is checked before anything is written. With `preview` nothing is. `notes` names every value that
-        could not be taken as it was.
+        its media type, which may be `text/csv` or `application/zip` too. It is an export of ours as JSON or CSV, a
+        table of any program as CSV, or an export of one of the programs that the guide lists. The same file again
+        changes nothing; what has changed here since stays. Everything is checked before anything is written. With
+        `preview` nothing is. `notes` names every value that could not be taken as it was.
         """
         with _files.turn():
             with aside():

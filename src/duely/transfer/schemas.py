@@ -1,6 +1,7 @@
 """Files and their import as clients see them."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,6 +13,25 @@ from duely.tasks.schemas import Task, task_of
 from duely.transfer.formats import FORMATS
 from duely.transfer.imports import Result
 from duely.transfer.reading import REASONS
+
+FILES: Mapping[str, Mapping[str, Any]] = {
+    "application/json": {
+        "export_of_duely": {
+            "format": "duely",
+            "version": 1,
+            "categories": [{"id": "0198c3a0-0000-7000-8000-000000000001", "name": "Home"}],
+            "tasks": [
+                {
+                    "id": "0198c3a0-0000-7000-8000-000000000002",
+                    "title": "Pay the rent",
+                    "due_date": "2098-01-31",
+                    "category": "0198c3a0-0000-7000-8000-000000000001",
+                }
+            ],
+        }
+    },
+}
+"""Examples of files that come in, by their media types."""
 
 
 class ExportOptions(msgspec.Struct):

@@ -12,11 +12,12 @@ from duely.core.errors import MalformedRequest, UnsupportedMediaType
 from duely.transfer.files import CHUNK, temporary
 
 FORM = "multipart/form-data"
-MEDIA = ("application/json", "text/csv", "application/zip", "application/octet-stream", FORM)
-"""The media types in the OpenAPI document."""
+MEDIA = ("application/json", "application/octet-stream", FORM)
+"""The media types in the OpenAPI document: those that programs which make clients of it know."""
+NAMED = (*MEDIA, "text/csv", "application/zip")
 ACCEPTED = frozenset(
     {
-        *MEDIA,
+        *NAMED,
         *("text/json", "text/plain", "text/tab-separated-values", "text/comma-separated-values"),
         *("text/x-csv", "application/csv", "application/x-csv", "application/vnd.ms-excel"),
         *("application/x-zip", "application/x-zip-compressed", "multipart/x-zip"),
@@ -36,7 +37,7 @@ def received(request: HttpRequest) -> BinaryIO:
     """
     refuse_coding(request)
     if request.content_type not in ACCEPTED:
-        raise UnsupportedMediaType(f"Send a file with its Content-Type: {', '.join(MEDIA)}.")
+        raise UnsupportedMediaType(f"Send a file with its Content-Type: {', '.join(NAMED)}.")
     file = temporary()
     try:
         if request.content_type == FORM:

@@ -58,6 +58,7 @@ class BulkRefused(Refused):
     code = "bulk_refused"
     status = 422
     title = "None of the operations was done."
+    members = {"results": {"type": "array", "items": {"$ref": "#/components/schemas/BulkResult"}}}
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
         number = sum(isinstance(outcome, Refused) for outcome in outcomes)
