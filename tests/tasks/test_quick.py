@@ -74,9 +74,6 @@ DAYS = {
     "sept 3": "2027-09-03",
     "nov 25": "2026-11-25",
     "29 feb": "2028-02-29",
-    "the 30th": "2026-11-30",
-    "on the 15th": "2026-12-15",
-    "the 31st": "2026-12-31",
     "due tomorrow": "2026-11-26",
     "by on friday": "2026-11-27",
     "before monday": "2026-11-30",
@@ -90,6 +87,25 @@ def test_days(phrase: str) -> None:
         found = read(text)
         assert found.pop("title").lower() == "pay rent", text
         assert found == {"due_date": DAYS[phrase]}, text
+
+
+LAST = {
+    "the 30th": "2026-11-30",
+    "on the 15th": "2026-12-15",
+    "by the 31st": "2026-12-31",
+    "5 may": "2027-05-05",
+    "march 3": "2027-03-03",
+}
+"""Days only where no word follows that the number may count."""
+
+
+@pytest.mark.parametrize("phrase", LAST)
+def test_days_that_may_count_something_close_a_text(phrase: str) -> None:
+    assert read(f"Pay rent {phrase}") == {"title": "Pay rent", "due_date": LAST[phrase]}
+    assert read(f"{phrase}, pay rent") == {"title": "pay rent", "due_date": LAST[phrase]}
+    assert read(f"Pay rent {phrase} at 9:30") == {"title": "Pay rent", "due_date": f"{LAST[phrase]} 09:30"}
+    for text in (f"{phrase} chapters", f"Read {phrase} chapters"):
+        assert read(text) == {"title": text}
 
 
 TIMES = {
@@ -129,6 +145,25 @@ TIMES = {
     "in 2 hours": "2026-11-25 17:30",
     "in 9999 mins": "2026-12-02 14:09",
     "in 48 hrs": "2026-11-27 15:30",
+    "tonight at 9": "2026-11-25 21:00",
+    "at 9 tonight": "2026-11-25 21:00",
+    "tonight 9:30": "2026-11-25 21:30",
+    "tonight at 21:00": "2026-11-25 21:00",
+    "tonight at 8pm": "2026-11-25 20:00",
+    "tomorrow evening at 7": "2026-11-26 19:00",
+    "tomorrow at 7 in the evening": "2026-11-26 19:00",
+    "tomorrow night at 10": "2026-11-26 22:00",
+    "friday afternoon at 3": "2026-11-27 15:00",
+    "friday afternoon 3:15": "2026-11-27 15:15",
+    "tomorrow morning at 8": "2026-11-26 08:00",
+    "tomorrow morning at 6": "2026-11-26 06:00",
+    "at 6 in the morning": "2026-11-26 06:00",
+    "at 9 in the evening": "2026-11-25 21:00",
+    "no later than tomorrow 9am": "2026-11-26 09:00",
+    "the day after tomorrow at noon": "2026-11-27 12:00",
+    "on the 24th of December at 18:00": "2026-12-24 18:00",
+    "by the end of the month": "2026-11-30",
+    "by the weekend": "2026-11-28",
 }
 
 
@@ -187,6 +222,129 @@ AS_THEY_ARE = [
     "#home @bank !high tomorrow.",
     "!high",
 ]
+
+
+WHOLE = [
+    # what comes again
+    "water plants every monday",
+    "gym every other tuesday",
+    "pay every 2nd friday",
+    "stand-up every day at 9am",
+    "take pills every morning",
+    "back up each friday night",
+    "clean every week on saturday",
+    "call home every monday and thursday at 18:00",
+    "report every 2 weeks on friday",
+    # what is over
+    "report of last friday",
+    "notes from last monday",
+    "minutes of previous tuesday",
+    "photos from past weekend",
+    "what happened since monday",
+    # what is excluded or unsure
+    "open except sunday",
+    "not today",
+    "anything but monday",
+    "no meetings without friday",
+    "friday or saturday",
+    "call monday/tuesday",
+    "later than tomorrow",
+    "any friday",
+    "some monday",
+    # lists and ranges
+    "gym monday and tuesday",
+    "gym mon, wed, fri",
+    "holiday monday to friday",
+    "holiday from monday until friday",
+    "open monday - thursday",
+    "meeting 9am to 5pm",
+    "shift 9am-5pm",
+    "shift from 14:00 to 15:30",
+    "class between 9am and 11am",
+    "off starting monday",
+    "vacation from friday",
+    "cleared after monday",
+    # what belongs to another word
+    "Prepare the monday meeting",
+    "Catch the 9am train",
+    "Write my tuesday column",
+    "our friday call",
+    "the first monday in may",
+    "third thursday of november",
+    "friday of next week",
+    "friday after next",
+    "Black Friday sale",
+    "Good Friday dinner",
+    "Easter Monday lunch",
+    "a Taco Tuesday party",
+    "Good morning",
+    # numbers that count something else
+    "Read the 1st chapter",
+    "the 3rd man",
+    "work on the 2nd part",
+    "Bible John 3:16",
+    "John 8:28 again",
+    "the score was 21:15",
+    "he won 13:11",
+    "lap time 12:34",
+    "ratio 16:10",
+    "Rule 3 may apply",
+    "2 march bands",
+    "wake me at 5",
+    "wake me at 3:30",
+    "half past 9am",
+    "quarter to 9pm",
+    "about 9am",
+    "Meet at 9am in the evening",
+    "High noon reloaded",
+    # text in quotes
+    'Read "tomorrow never dies"',
+    'Watch "Friday Night Lights"',
+    "Watch \u201cThe Day After Tomorrow\u201d",
+    "Lies \u201eMontag um 9:30\u201c",
+    "Lire \u00ab 24 dec \u00bb",
+    "Listen to 'Friday I am in love'",
+    "Listen to \u2018Blue monday\u2019",
+    "Run `at 9am`",
+    'Title "#home @bank !high"',
+]
+"""Sentences with words that are days, times or signs, and mean something else, or nothing for certain."""
+
+PARTLY = {
+    "Read 'Blue monday' tomorrow": ("Read 'Blue monday'", "2026-11-26"),
+    'Buy "milk, tomorrow; bread" on friday': ('Buy "milk, tomorrow; bread"', "2026-11-27"),
+    "it's dad's party tomorrow, don't forget": ("it's dad's party, don't forget", "2026-11-26"),
+    'Unclosed "quote tomorrow': ('Unclosed "quote', "2026-11-26"),
+    "Catch the 9am train tomorrow": ("Catch the 9am train", "2026-11-26"),
+    "Notes of last friday, due next monday": ("Notes of last friday", "2026-11-30"),
+    "Call each customer tomorrow": ("Call each customer", "2026-11-26"),
+    "dinner tonight at 2": ("dinner at 2", "2026-11-25 20:00"),
+    "dinner tonight at 9am": ("dinner at 9am", "2026-11-25 20:00"),
+    "dentist tomorrow 3:30": ("dentist 3:30", "2026-11-26"),
+    "dentist tomorrow at 5": ("dentist at 5", "2026-11-26"),
+    "dentist tomorrow evening at 2": ("dentist at 2", "2026-11-26 18:00"),
+    "dentist tomorrow at 2 in the evening": ("dentist at 2 in the evening", "2026-11-26"),
+    "the score was 21:15, call tomorrow": ("the score was 21:15, call", "2026-11-26"),
+    "Email tomorrow. Then call": ("Email. Then call", "2026-11-26"),
+    "Email tomorrow .NET team": ("Email .NET team", "2026-11-26"),
+    "Pay rent; tomorrow, 9am; call": ("Pay rent; call", "2026-11-26 09:00"),
+    "Hello,, world tomorrow": ("Hello,, world", "2026-11-26"),
+    "Talk to friday": ("Talk to", "2026-11-27"),
+    "Remind me tomorrow to call mom": ("Remind me to call mom", "2026-11-26"),
+    "x \x00 y tomorrow": ("x \x00 y", "2026-11-26"),
+}
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_words_that_are_not_certain_stay_in_the_title(text: str) -> None:
+    found = understand(text, CATEGORIES, NOW, BERLIN)
+    assert (dict(found.fields), found.spans) == ({"title": text}, ())
+
+
+@pytest.mark.parametrize("text", PARTLY)
+def test_what_is_certain_is_taken_out_of_the_rest(text: str) -> None:
+    title, due = PARTLY[text]
+    assert read(text) == {"title": title, "due_date": due}
 
 
 @pytest.mark.parametrize("text", AS_THEY_ARE)

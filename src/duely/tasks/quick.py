@@ -5,9 +5,12 @@ What is not understood for certain stays in the title.
 
 import calendar
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from enum import Enum, auto
+from functools import reduce
 from operator import add
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -17,8 +20,12 @@ from duely.tasks.rules import EARLIEST, LATEST, MAX_TAG_LENGTH, MAX_TAGS, Priori
 
 MAX_TEXT = 1000
 MAX_NAME_WORDS = 10
+MOST_BETWEEN = 30
+"""Characters between two pieces of the text that are looked at together."""
 MASK = "\x00"
 """Stands where something was understood already."""
+QUOTED = "\x01"
+"""Stands for text in quotes, which is read as nothing but text."""
 
 
 Field = Literal["due_date", "category", "tags", "priority"]
@@ -46,7 +53,10 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 MONTHS = tuple(name.lower() for name in calendar.month_name[1:])
 NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "ten": 10}
 PARTS = {"morning": time(9), "noon": time(12), "midday": time(12), "afternoon": time(15), "evening": time(18)}
-NIGHT = time(20)
+NIGHT = "night"
+PARTS[NIGHT] = time(20)
+HOURS = {"morning": range(12), "afternoon": range(12, 19), "evening": range(16, 24), NIGHT: range(17, 24)}
+"""The hours of a part of the day: `tonight at 9` can only be 21:00."""
 WORDS_TOO = frozenset({"wed", "sat", "sun"})
 """Short names of days that are also words: they count behind a preposition, before a time, or at the end."""
 
@@ -133,24 +143,34 @@ def _ordinal(match: re.Match[str], today: date) -> date | None:
 Day = Callable[[re.Match[str], date], date | None]
 DAYS: tuple[tuple[str, Day], ...] = (
     (r"today", lambda _, today: today),
-    (r"day after tomorrow", lambda _, today: today + timedelta(days=2)),
+    (r"(?:the )?day after tomorrow", lambda _, today: today + timedelta(days=2)),
     (r"tomorrow|tmrw", lambda _, today: today + timedelta(days=1)),
     (rf"(?:(?P<which>this|next) )?(?P<day>{_DAY})", _weekday),
-    (r"(?:this )?weekend", lambda _, today: today + timedelta(days=max(5 - today.weekday(), 0))),
+    (r"(?:(?:this|the) )?weekend", lambda _, today: today + timedelta(days=max(5 - today.weekday(), 0))),
     (rf"in (?P<number>{_NUMBER}) (?P<unit>days?|weeks?|months?|years?)", _later),
     (r"next (?P<period>week|month|year)", _next_period),
-    (r"end of (?:the )?(?P<period>month|year)", _end_of_period),
+    (r"(?:the )?end of (?:the )?(?P<period>month|year)", _end_of_period),
     (
         r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)",
         lambda match, _: _date(int(match["y"]), int(match["m"]), int(match["d"])),
     ),
-    (rf"(?P<day>\d{{1,2}}){_ORDINAL}?(?: of)? (?P<month>{_MONTH})(?:,? (?P<year>\d{{4}}))?", _named),
+    (rf"(?:the )?(?P<day>\d{{1,2}}){_ORDINAL}?(?: of)? (?P<month>{_MONTH})(?:,? (?P<year>\d{{4}}))?", _named),
     (rf"(?P<month>{_MONTH}) (?P<day>\d{{1,2}}){_ORDINAL}?(?:,? (?P<year>\d{{4}}))?", _named),
     (rf"the (?P<day>\d{{1,2}}){_ORDINAL}", _ordinal),
 )
 
 
-# What a time of day looks like. `stands alone`: it counts without a day beside it.
+# What a time of day looks like.
+
+
+class Alone(Enum):
+    """When a time counts without a day beside it."""
+
+    ALWAYS = auto()
+    AT_THE_END = auto()
+    NEVER = auto()
+    WITH_A_PART = auto()
+    """Not even beside a day, unless morning or evening is beside it: from one to seven it may be either."""
 
 
 def _clock(match: re.Match[str]) -> time | None:
@@ -163,20 +183,25 @@ def _clock(match: re.Match[str]) -> time | None:
     return time(hour, minute) if hour < 24 and minute < 60 else None
 
 
-Time = Callable[[re.Match[str]], time | None]
-TIMES: tuple[tuple[str, Time, bool], ...] = (
-    (r"(?:at )?(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap]\.?m\b\.?)", _clock, True),
-    (r"(?:at )?(?P<hour>\d{1,2}):(?P<minute>\d\d)(?P<half>)", _clock, True),
-    (r"(?:at )?(?P<part>noon|midday)", lambda match: PARTS[match["part"].lower()], True),
-    # From one to seven it may be morning or evening.
-    (r"at (?P<hour>0|[89]|1\d|2[0-3])(?P<minute>)(?P<half>)", _clock, False),
-    (r"(?:in the )?(?P<part>morning|afternoon|evening)", lambda match: PARTS[match["part"].lower()], False),
-    (r"(?:at )?night", lambda _: NIGHT, False),
-)
+def _alone(match: re.Match[str]) -> Alone:
+    """What a clock time is that says neither am nor pm. `3:16` may be a verse, and `at 5` morning or evening."""
+    hour, at, minute = match["hour"], match["at"], match["minute"]
+    if hour in {"1", "2", "3", "4", "5", "6", "7"}:
+        return Alone.WITH_A_PART
+    if not minute:
+        return Alone.AT_THE_END
+    return Alone.ALWAYS if at or len(hour) == 2 else Alone.NEVER
+
+
+TIME_WITH_HALF = r"(?:at )?(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap]\.?m\b\.?)"
+TIME = r"(?P<at>at )?(?P<hour>\d{1,2}):(?P<minute>\d\d)(?P<half>)"
+HOUR = r"(?P<at>at )(?P<hour>\d|1\d|2[0-3])(?P<minute>)(?P<half>)"
+NOON = r"(?P<at>at )?(?P<part>noon|midday)"
+PART = r"(?:(?:in the )?(?P<part>morning|afternoon|evening)|(?:at )?(?P<night>night))"
 # A day and a time in one, and a time from now.
 TONIGHT = r"tonight|this (?P<part>morning|afternoon|evening)"
 SOON = rf"in (?:(?P<half>half an) |(?P<number>{_NUMBER}|\d{{4}}) )(?P<unit>minutes?|mins?|hours?|hrs?)"
-PREPOSITION = r"(?:(?:due|by|on|until|till|before|for) (?:on |by )?)?"
+PREPOSITION = r"(?:(?:no later than|due|by|on|until|till|before|for) (?:on |by )?)?"
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -186,8 +211,50 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 _DAYS = [(_compiled(pattern), read) for pattern, read in DAYS]
-_TIMES = [(_compiled(pattern), read, alone) for pattern, read, alone in TIMES]
+_TIME_WITH_HALF, _TIME, _HOUR, _NOON, _PART = map(_compiled, (TIME_WITH_HALF, TIME, HOUR, NOON, PART))
 _TONIGHT, _SOON = _compiled(TONIGHT), _compiled(SOON)
+
+# What makes a day or a time another one, or none: what stands beside it is looked at only across blanks.
+
+CHANGES = frozenset(
+    {
+        *("every", "each", "other", "another", "alternate", "any", "some", "most", "all", "both", "per"),
+        *("last", "past", "previous", "prior", "earlier", "coming", "following"),
+        *("except", "excluding", "but", "not", "no", "never", "without", "nor", "or", "than"),
+        *("since", "from", "after", "between", "starting", "beginning", "effective", "of"),
+        *("around", "about", "approximately", "roughly"),
+        # They belong to what follows: "the monday meeting".
+        *("the", "a", "an", "my", "our", "your", "his", "her", "their", "its", "whose", "that", "these", "those"),
+        # One of several in a month, or the name of a day.
+        *("first", "second", "third", "fourth", "fifth"),
+        *("black", "good", "easter", "ash", "cyber", "super", "palm", "shrove", "fat", "casual", "blue", "taco"),
+        *("giving", "long", "bloody", "freaky", "girl", "man", "high"),
+    }
+)
+"""Words that make the day or the time after them another one, or none."""
+COUNTS = frozenset(
+    {
+        *("was", "is", "were", "are", "be", "been", "won", "lost", "took", "ran", "past"),
+        *("score", "scored", "result", "ratio", "lap", "record", "pace", "duration", "time"),
+        *("verse", "verses", "chapter", "psalm", "psalms"),
+    }
+)
+"""Words before numbers that are no times of day."""
+_REPEATED = re.compile(
+    r"(?<!\w)(?:every|each)(?:[\s,]+(?:other|second|third|few|couple|of|and|\d+(?:st|nd|rd|th)?|hours?|days?|weekdays?"
+    rf"|weekends?|weeks?|months?|years?|mornings?|afternoons?|evenings?|nights?|{_DAY}))*[\s,]*$",
+    re.IGNORECASE,
+)
+_WORD_BEFORE = re.compile(r"(?<![\w'\u2019])(\w+)\s+$")
+_CONNECTOR = re.compile(
+    r"\s*(?:,|/|&|-|\u2013|\u2014|(?:,\s*)?(?:and|or|to|through|thru|till?|until))\s*", re.IGNORECASE
+)
+_RANGE_BEFORE = re.compile(r"(?:\d|\b(?:quarter|half|five|ten|twenty))\s*(?:to|-|\u2013|past)\s*$", re.IGNORECASE)
+_AFTER = re.compile(r"\s+(?:after\s+next|of)(?!\w)", re.IGNORECASE)
+_QUOTED = re.compile(
+    r'"[^"]+"|\u201c[^\u201d]+\u201d|\u201e[^\u201c\u201d]+[\u201c\u201d]|\u00ab[^\u00bb]+\u00bb|`[^`]+`'
+    r"|(?<![\w'\u2019])['\u2018][^'\u2018\u2019]+['\u2019](?!\w)"
+)
 _BETWEEN = re.compile(r"\s*,?\s*(?:and\s+)?")
 _TAG = re.compile(r"(?<!\S)@([^\s@#!,\x00]+)")
 _PRIORITY = re.compile(r"(?<!\S)!(low|medium|med|high|urgent)(?!\w)", re.IGNORECASE)
@@ -197,14 +264,20 @@ _TRAILING = ".,;:!?)"
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A part of the text that is a day, a time or both."""
+    """A part of the text that is a day, a time or both. `part`: the part of the day that it names."""
 
     start: int
     end: int
     day: date | None = None
     at: time | None = None
+    part: str | None = None
     instant: datetime | None = None
-    stands_alone: bool = True
+    alone: Alone = Alone.ALWAYS
+    may_be_later: bool = False
+    """Whether it may mean twelve hours later too."""
+    is_certain: bool = True
+    is_word: bool = False
+    """Whether it is one of WORDS_TOO and no day, unless another one is connected with it."""
 
 
 def category_names(text: str) -> dict[int, list[tuple[int, str]]]:
@@ -228,15 +301,15 @@ def understand(text: str, categories: Mapping[str, UUID], now: datetime, zone: s
     Of several days or categories the last one counts; the others stay in the title. A text in which everything was
     understood and nothing is left for a title is a title.
     """
-    spans = [*_categories(text, categories)[-1:]]
-    masked = _masked(text, spans)
+    unquoted = _QUOTED.sub(lambda quoted: QUOTED * len(quoted[0]), text)
+    spans = [*_categories(unquoted, categories)[-1:]]
+    masked = _masked(unquoted, spans)
     priorities = [*_PRIORITY.finditer(masked)][-1:]
     spans += [Span(match.start(), match.end(), "priority", _priority(match[1])) for match in priorities]
     spans += _tags(masked)
-    masked = _masked(text, spans)
-    spans += _due(masked, now, zone)
+    spans += _due(_masked(unquoted, spans), now, zone)
     spans.sort(key=lambda span: span.start)
-    title = _tidied(_masked(text, spans).replace(MASK, " ")) if spans else " ".join(text.split())
+    title = _title(text, spans)
     if not title.strip(".!?"):
         return Understood({"title": " ".join(text.split())}, ())
     fields: dict[str, Any] = {"title": title}
@@ -248,10 +321,25 @@ def understand(text: str, categories: Mapping[str, UUID], now: datetime, zone: s
     return Understood(fields, tuple(spans))
 
 
-def _tidied(rest: str) -> str:
-    """What is left for a title, without blanks and commas that stood between what was understood."""
-    joined = re.sub(r"\s+(?=[,;.!?]+(?:\s|$))", "", " ".join(rest.split()))
-    return re.sub(r"[,;]+(?=[,;.!?]|$)", "", joined).strip(" ,;")
+_SEPARATORS = ",;" + "".join(sign for sign in map(chr, range(0x3001)) if sign.isspace())
+_CLOSING = re.compile(r"[.!?]+(?:\s|$)")
+
+
+def _title(text: str, spans: Sequence[Span]) -> str:
+    """What is left for a title: the text as it is, joined where something was understood."""
+    starts, ends = [span.start for span in spans], [span.end for span in spans]
+    rest = [text[start:end] for start, end in zip([0, *ends], [*starts, len(text)], strict=True)]
+    return " ".join(reduce(_joined, rest).split())
+
+
+def _joined(left: str, right: str) -> str:
+    """Two texts that something stood between, with at most one of the commas that stood beside it."""
+    first, second = left.rstrip(_SEPARATORS), right.lstrip(_SEPARATORS)
+    if not first or not second or _CLOSING.match(second):
+        return first + second
+    beside = left[len(first) :] + right[: len(right) - len(second)]
+    sign = next((sign for sign in beside if sign in ",;"), "")
+    return f"{first}{sign} {second}"
 
 
 def read_due(text: str, now: datetime, zone: str) -> date | None:
@@ -293,16 +381,16 @@ def _tags(text: str) -> list[Span]:
 def _due(text: str, now: datetime, zone: str) -> list[Span]:
     """When it is due: the last day with the time beside it, else the last time."""
     local = now.astimezone(ZoneInfo(zone))
-    times = _times(text)
-    days = _days(text, local, times)
+    times = _largest(_times(text))
+    days = _largest(_days(text, local, times))
+    unsure = _unsure(text, days, times)
+    days, times = ([piece for piece in pieces if id(piece) not in unsure] for pieces in (days, times))
     chosen: list[_Piece] = []
     if days:
-        day = max(days, key=lambda piece: (piece.end, -piece.start))
-        beside = [piece for piece in times if day.at is None and day.instant is None and _touch(text, day, piece)]
-        chosen = [day, *sorted(beside, key=lambda piece: (piece.start < day.start, piece.start - piece.end))[:1]]
+        chosen = _with_time(text, max(days, key=lambda piece: (piece.end, -piece.start)), times)
     else:
-        alone = [piece for piece in times if piece.stands_alone or _ends(text, piece.end)]
-        chosen = sorted(alone, key=lambda piece: (piece.end, -piece.start))[-1:]
+        alone = [group for piece in times if (group := _with_time(text, piece, times)) and _stands_alone(text, group)]
+        chosen = max(alone, key=lambda group: (max(p.end for p in group), -min(p.start for p in group)), default=[])
     value = _value(chosen, local) if chosen else None
     if value is None:
         return []
@@ -310,12 +398,102 @@ def _due(text: str, now: datetime, zone: str) -> list[Span]:
     return [Span(start, end, "due_date", value)]
 
 
+def _largest(pieces: Sequence[_Piece]) -> list[_Piece]:
+    """Without those that are part of another one, such as `tomorrow` in `the day after tomorrow`."""
+    largest: list[_Piece] = []
+    for piece in sorted(pieces, key=lambda piece: (piece.start, -piece.end)):
+        if not largest or piece.end > largest[-1].end:
+            largest.append(piece)
+    return largest
+
+
+def _unsure(text: str, days: Sequence[_Piece], times: Sequence[_Piece]) -> set[int]:
+    """The ids of pieces that are no days and times for certain, by what stands beside them, and of those beside."""
+    pieces = sorted((*days, *times), key=lambda piece: piece.start)
+    kinds = {id(piece): is_day for is_day, several in ((True, days), (False, times)) for piece in several}
+    unsure = {id(piece) for piece in pieces if piece.is_word or not piece.is_certain}
+    spreading = {id(piece) for piece in pieces if not piece.is_certain}
+    beside: dict[int, set[int]] = defaultdict(set)
+    for number, one in enumerate(pieces):
+        for other in pieces[number + 1 :]:
+            if other.start - one.end > MOST_BETWEEN:
+                break
+            if other.start < one.end:
+                continue
+            if kinds[id(one)] is kinds[id(other)] and _are_connected(text, one, other):
+                spreading |= {id(one), id(other)}
+            if not (kinds[id(one)] and kinds[id(other)]) and _touch(text, one, other):
+                beside[id(one)].add(id(other))
+                beside[id(other)].add(id(one))
+    pending = [*spreading]
+    while pending:
+        piece = pending.pop()
+        pending += beside.pop(piece, ())
+        spreading.add(piece)
+    return unsure | spreading
+
+
+def _are_connected(text: str, one: _Piece, other: _Piece) -> bool:
+    """Whether two days or two times are parts of a list or a range."""
+    between, begins = text[one.end : other.start], text[other.start : other.end].lower()
+    if begins.startswith(("until", "till")):
+        return not between.strip(" ,")
+    return bool(_CONNECTOR.fullmatch(between)) and not begins.startswith(("due", "by"))
+
+
+def _with_time(text: str, piece: _Piece, times: Sequence[_Piece]) -> list[_Piece]:
+    """A day or a time with the clock time and the part of the day beside it. Empty when it is unclear."""
+    chosen = [piece]
+    if piece.instant is not None:
+        return chosen
+    for _ in range(2):
+        start, end = min(one.start for one in chosen), max(one.end for one in chosen)
+        whole = _Piece(start, end)
+        has_clock = any(one.at is not None and one.part is None for one in chosen)
+        has_part = any(one.part is not None for one in chosen)
+        beside = [
+            other
+            for other in times
+            if _touch(text, whole, other) and not (has_part if other.part is not None else has_clock)
+        ]
+        chosen += sorted(beside, key=lambda other: (other.start < start, other.start - other.end))[:1]
+    if _time_of(chosen) is None and len(chosen) > 1:
+        # The clock time is unclear, or contradicts the part of the day: it stays in the title.
+        if piece.day is None:
+            return []
+        rest = [one for one in chosen if one is not piece and one.part is not None and _touch(text, piece, one)]
+        return [piece, *rest]
+    return chosen
+
+
+def _time_of(chosen: Sequence[_Piece]) -> time | None:
+    """The time of day that a clock time and a part of the day mean together; None without one, or an unclear one."""
+    clock = next((one for one in chosen if one.at is not None and one.part is None), None)
+    part = next((one for one in chosen if one.part is not None), None)
+    if clock is None or clock.at is None:
+        return part.at if part else None
+    if part is None or part.part is None:
+        return None if clock.alone is Alone.WITH_A_PART else clock.at
+    hours = [clock.at.hour, *([clock.at.hour + 12] if clock.may_be_later else [])]
+    fitting = [hour for hour in hours if hour in HOURS[part.part]]
+    return clock.at.replace(hour=fitting[0]) if len(fitting) == 1 else None
+
+
+def _stands_alone(text: str, group: Sequence[_Piece]) -> bool:
+    """Whether a time counts without a day."""
+    if _time_of(group) is None:
+        return False
+    if len(group) > 1 or group[0].alone is Alone.ALWAYS:
+        return True
+    return group[0].alone is Alone.AT_THE_END and _ends(text, group[0].end)
+
+
 def _value(chosen: list[_Piece], local: datetime) -> date | None:
     instant = next((piece.instant for piece in chosen if piece.instant), None)
     if instant is not None:
         return instant
     day = next((piece.day for piece in chosen if piece.day), None)
-    at = next((piece.at for piece in chosen if piece.at is not None), None)
+    at = _time_of(chosen)
     if at is None:
         return day
     if day is None:
@@ -333,11 +511,16 @@ def _days(text: str, local: datetime, times: Sequence[_Piece]) -> list[_Piece]:
     for pattern, read in _DAYS:
         for match in pattern.finditer(text):
             day = _within_calendar(read, match, local.date())
-            if day is not None and not _is_a_word(text, match, times):
-                found.append(_Piece(match.start(), match.end(), day=day))
+            if day is None:
+                continue
+            is_word = _is_a_word(text, match, times)
+            needs_end = read is _ordinal or (read is _named and _may_be_words(match))
+            is_certain = is_word or ((not needs_end or _closes(text, match, times)) and _is_certain(text, match))
+            found.append(_Piece(match.start(), match.end(), day=day, is_certain=is_certain, is_word=is_word))
     for match in _TONIGHT.finditer(text):
-        at = PARTS[match["part"].lower()] if match["part"] else NIGHT
-        found.append(_Piece(match.start(), match.end(), day=local.date(), at=at))
+        part, is_certain = (match["part"] or NIGHT).lower(), _is_certain(text, match)
+        piece = _Piece(match.start(), match.end(), local.date(), PARTS[part], part, is_certain=is_certain)
+        found.append(piece)
     for match in _SOON.finditer(text):
         minutes = 30 if match["half"] else _number(match["number"])
         if match["unit"].lower().startswith("h"):
@@ -345,8 +528,35 @@ def _days(text: str, local: datetime, times: Sequence[_Piece]) -> list[_Piece]:
         this_minute = local.replace(second=0, microsecond=0).astimezone(UTC)
         instant = _within_calendar(add, this_minute, timedelta(minutes=minutes))
         if instant is not None:
-            found.append(_Piece(match.start(), match.end(), instant=instant))
+            is_certain = _is_certain(text, match)
+            found.append(_Piece(match.start(), match.end(), instant=instant, is_certain=is_certain))
     return found
+
+
+def _is_certain(text: str, match: re.Match[str]) -> bool:
+    """Whether nothing beside a day or a time makes it another one."""
+    before = text[: match.start()]
+    word = _WORD_BEFORE.search(before[-60:])
+    if word and word[1].lower() in CHANGES:
+        return False
+    return not (_REPEATED.search(before[-100:]) or _AFTER.match(text, match.end()))
+
+
+def _may_be_words(match: re.Match[str]) -> bool:
+    """Whether `3 may` may be no day: neither a preposition nor a year, `th` or `of` says that it is one."""
+    said = match[0].lower().split()
+    return (
+        match["month"].lower() in {"may", "mar", "march"}
+        and len(said) == 2
+        and all(word.isdecimal() or word == match["month"].lower() for word in said)
+    )
+
+
+def _closes(text: str, match: re.Match[str], times: Sequence[_Piece]) -> bool:
+    """Whether no word follows that a number such as `the 1st` may count."""
+    day = _Piece(match.start(), match.end())
+    follows = text[match.end() :].lstrip()
+    return _ends(text, match.end()) or follows[:1] in ",;" or any(_touch(text, day, piece) for piece in times)
 
 
 When = TypeVar("When", bound=date)
@@ -379,15 +589,43 @@ def _ends(text: str, place: int) -> bool:
 
 def _times(text: str) -> list[_Piece]:
     found = []
-    for pattern, read, stands_alone in _TIMES:
+    for pattern in (_TIME_WITH_HALF, _TIME, _HOUR):
         for match in pattern.finditer(text):
-            at = read(match)
+            at = _clock(match)
             if at is not None:
-                found.append(_Piece(match.start(), match.end(), at=at, stands_alone=stands_alone))
+                has_half = bool(match["half"])
+                found.append(
+                    _Piece(
+                        match.start(),
+                        match.end(),
+                        at=at,
+                        alone=Alone.ALWAYS if has_half else _alone(match),
+                        may_be_later=not has_half and 1 <= at.hour < 12 and not match["hour"].startswith("0"),
+                        is_certain=_is_certain(text, match) and not _is_counted(text, match),
+                    )
+                )
+    for match in _NOON.finditer(text):
+        alone = Alone.ALWAYS if match["at"] else Alone.AT_THE_END
+        is_certain = _is_certain(text, match)
+        found.append(_Piece(match.start(), match.end(), at=time(12), alone=alone, is_certain=is_certain))
+    for match in _PART.finditer(text):
+        part, is_certain = (match["part"] or NIGHT).lower(), _is_certain(text, match)
+        at, alone = PARTS[part], Alone.AT_THE_END
+        found.append(_Piece(match.start(), match.end(), at=at, part=part, alone=alone, is_certain=is_certain))
     return found
+
+
+def _is_counted(text: str, match: re.Match[str]) -> bool:
+    """Whether the word before makes a number something else than a time, such as a score, or one end of a range."""
+    before = text[: match.start()]
+    word = _WORD_BEFORE.search(before[-60:])
+    is_plain = not (match["half"] or match["before"])
+    return bool(_RANGE_BEFORE.search(before[-20:]) or (is_plain and word and word[1].lower() in COUNTS))
 
 
 def _touch(text: str, one: _Piece, other: _Piece) -> bool:
     """Whether two pieces stand side by side."""
     first, second = sorted((one, other), key=lambda piece: piece.start)
-    return first.end <= second.start and _BETWEEN.fullmatch(text[first.end : second.start]) is not None
+    if not first.end <= second.start <= first.end + MOST_BETWEEN:
+        return False
+    return _BETWEEN.fullmatch(text[first.end : second.start]) is not None
