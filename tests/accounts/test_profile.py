@@ -35,7 +35,7 @@ def test_a_profile_is_there_with_the_account(who: Any) -> None:
     profile = response.json()
     assert {name: profile[name] for name in DEFAULTS} == DEFAULTS
     assert (profile["username"], profile["email"], profile["role"]) == (user.username, user.email, user.role)
-    read_only = {"username", "email", "email_verified", "role", "created_at", "mail_status", "mail_hint"}
+    read_only = {"username", "email", "email_verified", "role", "created_at", "mail_status", "mail_hint", "days_moving"}
     assert profile.keys() == {*DEFAULTS, *read_only}
 
 
@@ -99,7 +99,7 @@ def test_put_replaces_and_missing_fields_take_their_defaults() -> None:
     "name",
     [
         *("username", "email", "email_verified", "role", "created_at", "id", "is_active", "password"),
-        *("mail_status", "mail_hint", "mail_paused_until"),
+        *("mail_status", "mail_hint", "mail_paused_until", "days_moving", "days_moving_since"),
     ],
 )
 def test_read_only_fields_cannot_be_sent(method: str, name: str) -> None:

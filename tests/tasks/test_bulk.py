@@ -15,6 +15,7 @@ from duely.api.models import KeptAnswer
 from duely.core import clock
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
+from duely.jobs import pace
 from duely.tasks import actions
 from duely.tasks.actions import many
 from duely.tasks.models import Reminder, Task, TaskWords
@@ -428,7 +429,7 @@ def test_all_my_tasks_go_to_the_trash(api: Api, monkeypatch: pytest.MonkeyPatch)
     made(other, "Bread")
     tasks = [made(api, f"Milk {number}") for number in range(7)]
     api.delete(f"tasks/{tasks[0]['id']}/")
-    monkeypatch.setattr(many, "BATCH", 2)
+    monkeypatch.setattr(pace, "FIRST", 2)
     assert api.delete("tasks/?confirm=true").json() == {"deleted": 6, "has_more": False}
     assert api.get("tasks/").json()["data"] == []
     trash = api.get("tasks/trash/?limit=100").json()["data"]
@@ -443,10 +444,10 @@ def test_all_my_tasks_go_to_the_trash(api: Api, monkeypatch: pytest.MonkeyPatch)
 def test_one_request_takes_so_many_and_says_whether_there_are_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         made(api, f"Milk {number}")
-    monkeypatch.setattr(many, "BATCH", 2)
+    monkeypatch.setattr(pace, "FIRST", 2)
     monkeypatch.setattr(many, "MOST", 3)
-    assert api.delete("tasks/?confirm=true").json() == {"deleted": 4, "has_more": True}
-    assert api.delete("tasks/?confirm=true").json() == {"deleted": 1, "has_more": False}
+    assert api.delete("tasks/?confirm=true").json() == {"deleted": 3, "has_more": True}
+    assert api.delete("tasks/?confirm=true").json() == {"deleted": 2, "has_more": False}
 
 
 def test_for_an_admin_too_all_means_their_own(api: Api) -> None:

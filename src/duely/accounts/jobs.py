@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib.sessions.backends.db import SessionStore
 
 from duely.accounts import actions, mails
+from duely.jobs.pace import in_steps
 from duely.jobs.queue import Running
 from duely.jobs.registry import job
 from duely.mail.delivery import deliver
@@ -39,5 +40,4 @@ def _send(running: Running, mail: Mail | None) -> None:
 def purge_sessions(running: Running) -> None:
     """Remove dead sessions, refresh tokens, codes and sign-ups, and the sessions of the admin's pages."""
     SessionStore.clear_expired()
-    while actions.purge_sessions(now=running.now):
-        running.confirm()
+    in_steps(lambda limit: actions.purge_sessions(now=running.now, limit=limit), running.confirm)

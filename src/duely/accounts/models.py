@@ -62,6 +62,7 @@ class User(AbstractBaseUser):
     bio = models.CharField(max_length=MAX_BIO, default=PROFILE_DEFAULTS["bio"])
     reminder_emails = models.BooleanField(default=PROFILE_DEFAULTS["reminder_emails"])
     digest_hour = models.SmallIntegerField(null=True, default=PROFILE_DEFAULTS["digest_hour"])
+    days_moving_since = models.DateTimeField(null=True)
     mail_paused_until = models.DateTimeField(null=True)
 
     objects: ClassVar[UserManager] = UserManager()

@@ -28,17 +28,20 @@ ADMINS = Q(role=Role.ADMIN.value, is_active=True)
 
 
 class Caller(NamedTuple):
-    """Who stands behind a session, and the last number in the log of what is theirs."""
+    """Who stands behind a session, and the last number in the log of what is theirs.
+
+    seq: None while a job changes their things: what they see changes without a new number.
+    """
 
     name: str
     role: str
     zone: str
-    seq: int
+    seq: int | None
 
 
 # Runs once for every request, so its text is fixed and no model is built from its row.
 _CALLER = """
-SELECT u.username, u.role, u.time_zone, COALESCE(c.seq, 0)
+SELECT u.username, u.role, u.time_zone, CASE WHEN c.background > 0 THEN NULL ELSE COALESCE(c.seq, 0) END
 FROM accounts_session s
 JOIN accounts_user u ON u.id = s.user_id
 LEFT JOIN activity_counter c ON c.owner_id = u.id

@@ -331,6 +331,15 @@ class Profile(msgspec.Struct, frozen=True):
     bio: str
     reminder_emails: bool
     digest_hour: Annotated[int, msgspec.Meta(ge=0, le=23)] | None
+    days_moving: Annotated[
+        bool,
+        msgspec.Meta(
+            description=(
+                "`time_zone` is in force, but tasks that are due on whole days are still being moved to it."
+                " Until then some of them are overdue, ordered and filtered by the former time zone."
+            )
+        ),
+    ]
     mail_status: Annotated[
         MailStatus,
         msgspec.Meta(
@@ -391,6 +400,7 @@ def show_profile(user: models.User) -> Profile:
         bio=user.bio,
         reminder_emails=user.reminder_emails,
         digest_hour=user.digest_hour,
+        days_moving=user.days_moving_since is not None,
         mail_status=status,
         mail_hint=rules.MAIL_HINTS[status],
     )

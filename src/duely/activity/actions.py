@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from duely.activity.models import Change
+from duely.activity.models import Counter as OwnerCounter
 from duely.core import prepared
 from duely.core.actor import Actor
 from duely.core.ids import new_id
@@ -150,6 +151,21 @@ def _numbers(cursor: CursorWrapper, owners: Sequence[Any]) -> Iterator[int]:
     cursor.execute(_counting(f"VALUES {marks}"), [value for pair in counted.items() for value in pair])
     free = {owner: itertools.count(last - counted[owner] + 1) for owner, last in cursor.fetchall()}
     return (next(free[owner]) for owner in owners)
+
+
+def count_background(owner_id: UUID, by: int) -> None:
+    """Note that so many more jobs change things of this owner, each with one entry in the log at its end.
+
+    As long as there are some, lists of theirs have no entity tag: what they show changes without a number in the log.
+    Runs in the caller's transaction.
+    """
+    key = all_stored([(OwnerCounter._meta.pk, owner_id)], this_connection())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO activity_counter (owner_id, seq, background) VALUES (%s, 0, %s) ON CONFLICT (owner_id)"
+            " DO UPDATE SET background = activity_counter.background + excluded.background",
+            [*key, by],
+        )
 
 
 BATCH = 500

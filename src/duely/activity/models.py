@@ -24,10 +24,14 @@ class JSONTextField(models.JSONField):
 
 
 class Counter(models.Model):
-    """The number of the last change in one owner's log."""
+    """The number of the last change in one owner's log.
+
+    background: how many jobs change things of the owner at the moment, with one entry in the log at their end.
+    """
 
     owner_id = models.UUIDField(primary_key=True)
     seq = models.BigIntegerField()
+    background = models.SmallIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "activity_counter"

@@ -41,7 +41,14 @@ CHANGES: Mapping[str, str] = {
     "auth.verification_requested": "A link that verifies the address was sent.",
     "auth.token_reuse_detected": "A used refresh token came again: its session ended, as someone may have stolen it.",
     "category.created": "A new category.",
-    "category.deleted": "A category is gone. Each of its tasks has an entry `task.updated` of its own.",
+    "category.deleted": (
+        "A category is gone. Each of up to 200 tasks that were in it has an entry `task.updated` of its own; more of"
+        " them have none, and lose their category within moments: see `category.emptied`."
+    ),
+    "category.emptied": (
+        "No task is in a deleted category any more. `tasks` says how many were. They have no entries of their own: read"
+        " them with `updated_at__gte` and the time in `since`."
+    ),
     "category.updated": "A category's name, colour or position changed.",
     "security.ban_changed": "An admin changed the reason or the end of a ban.",
     "security.ban_lifted": "An admin lifted a ban.",
@@ -58,6 +65,11 @@ CHANGES: Mapping[str, str] = {
     "task.updated": "Fields of a task changed, its status not. `imported`: by a newer file of another program.",
     "user.created": "A new account.",
     "user.deactivated": "An admin keeps a user out. All sessions of the user ended with it.",
+    "user.days_moved": (
+        "Tasks that are due on whole days moved to the user's new time zone: `tasks` says how many, `statuses` how many"
+        " of them became overdue by this, or are not overdue any more. These have no entries of their own: read them"
+        " with `updated_at__gte` and the time in `since`."
+    ),
     "user.email_changed": "A new address, confirmed by a link that was sent to it.",
     "user.email_verified": (
         "A user showed that they read the mail of their address. When that was by a code to sign in, `sessions` holds"

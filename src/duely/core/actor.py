@@ -20,8 +20,8 @@ class Actor(msgspec.Struct, frozen=True):
 
     `id` is None for someone who has not signed in; `role` is then "anonymous".
     `zone` is the IANA name of the caller's time zone, `seq` the number of the last change
-    in the log of what is theirs, as read with the session. `sees_all` is for those whose role
-    lets them see everyone's things.
+    in the log of what is theirs, as read with the session; None while a job changes their things.
+    `sees_all` is for those whose role lets them see everyone's things.
     """
 
     id: UUID | None
@@ -30,7 +30,7 @@ class Actor(msgspec.Struct, frozen=True):
     session_id: UUID | None
     zone: str
     origin: Origin
-    seq: int = 0
+    seq: int | None = 0
     sees_all: bool = False
 
     @property

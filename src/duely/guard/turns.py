@@ -176,8 +176,13 @@ def give_back() -> None:
 
 def let_others() -> None:
     """Let those who wait for a place have it for a moment. Within a transaction it does nothing."""
+    pause(0.001)
+
+
+def pause(seconds: float) -> None:
+    """Sleep, and let others have the place of this request meanwhile. Within a transaction it keeps its place."""
     with aside():
-        time.sleep(0.001)
+        time.sleep(seconds)
 
 
 class Few:

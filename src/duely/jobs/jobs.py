@@ -6,22 +6,21 @@ import django
 
 from duely.api.idempotency import purge_answers
 from duely.jobs import queue
+from duely.jobs.pace import in_steps
 from duely.jobs.queue import Running
 from duely.jobs.registry import job
 
 
 @job("jobs.purge", every=timedelta(hours=1), timeout_seconds=300)
 def purge(running: Running) -> None:
-    """Remove jobs that ended long ago, a thousand at a time."""
-    while queue.purge():
-        running.confirm()
+    """Remove jobs that ended long ago in short transactions."""
+    in_steps(lambda limit: queue.purge(limit=limit), running.confirm)
 
 
 @job("api.purge_answers", every=timedelta(hours=1), timeout_seconds=300)
 def purge_kept_answers(running: Running) -> None:
-    """Forget what was answered to requests with a key more than a day ago, a thousand at a time."""
-    while purge_answers():
-        running.confirm()
+    """Forget what was answered to requests with a key more than a day ago, in short transactions."""
+    in_steps(purge_answers, running.confirm)
 
 
 if django.VERSION >= (6, 0):

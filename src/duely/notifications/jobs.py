@@ -5,6 +5,7 @@ from collections import deque
 from datetime import timedelta
 from uuid import UUID
 
+from duely.jobs.pace import in_steps
 from duely.jobs.queue import Running
 from duely.jobs.registry import job
 from duely.mail import delivery
@@ -58,6 +59,5 @@ def digest(running: Running) -> None:
 
 @job("notifications.purge", every=timedelta(hours=1), timeout_seconds=300)
 def purge(running: Running) -> None:
-    """Forget old notices, a thousand at a time."""
-    while actions.purge_notices(now=running.now):
-        running.confirm()
+    """Forget old notices in short transactions."""
+    in_steps(lambda limit: actions.purge_notices(now=running.now, limit=limit), running.confirm)

@@ -1,7 +1,11 @@
-"""What the clock does to tasks."""
+"""What the clock does to tasks, and what takes too long for one request."""
 
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
+from duely.core.clock import now
+from duely.jobs.pace import Pace, in_steps
 from duely.jobs.queue import Running
 from duely.jobs.registry import job
 from duely.tasks import actions
@@ -12,15 +16,36 @@ MOST_BATCHES = 500
 @job("tasks.mark_overdue", every=timedelta(seconds=15), timeout_seconds=600)
 def mark_overdue(running: Running) -> None:
     """Mark what is late, in batches."""
-    while actions.mark_overdue(now=running.now):
-        running.confirm()
+    in_steps(lambda limit: actions.mark_overdue(now=running.now, limit=limit), running.confirm)
 
 
 @job("tasks.purge_trash", every=timedelta(hours=1), timeout_seconds=600)
 def purge_trash(running: Running) -> None:
     """Remove for good what has been in the trash for long, in batches."""
-    while actions.purge_trash(now=running.now):
-        running.confirm()
+    in_steps(lambda limit: actions.purge_trash(now=running.now, limit=limit), running.confirm)
+
+
+@job("tasks.move_days", timeout_seconds=3600)
+def move_days(running: Running, *, owner_id: str, **kept: Any) -> None:
+    """Place the whole days and reminders of an owner by their new time zone. Goes on where an earlier attempt ended."""
+    progress, pace, has_more = actions.Progress.of(kept), Pace(), True
+    while has_more:
+        with pace.step() as limit:
+            has_more = actions.move_some_days(
+                running=running, owner_id=UUID(owner_id), progress=progress, limit=limit, now=now()
+            )
+
+
+@job("tasks.empty_category", timeout_seconds=3600)
+def empty_category(running: Running, *, category_id: str, emptied: int = 0) -> None:
+    """Take the tasks out of a deleted category, then remove it. Goes on where an earlier attempt ended."""
+    pace, done = Pace(), 1
+    while done:
+        with pace.step() as limit:
+            done = actions.take_some_out(
+                running=running, category_id=UUID(category_id), emptied=emptied, limit=limit, now=now()
+            )
+        emptied += done
 
 
 @job("tasks.index_words", every=timedelta(seconds=15), timeout_seconds=600)

@@ -63,8 +63,19 @@ class Owned:
         return self.owner_id
 
 
+class LiveCategories(models.Manager["Category"]):
+    """Leaves out categories that are deleted and not yet empty."""
+
+    def get_queryset(self) -> models.QuerySet["Category"]:
+        """Only those that people see."""
+        return super().get_queryset().filter(LIVE)
+
+
 class Category(Owned, models.Model):
-    """A named drawer for tasks. `name_key` is the name as it is compared."""
+    """A named drawer for tasks. `name_key` is the name as it is compared.
+
+    `deleted_at` is set while a job takes the tasks out of a deleted category, which nobody sees any more.
+    """
 
     id = models.UUIDField(primary_key=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
@@ -75,6 +86,10 @@ class Category(Owned, models.Model):
     version = models.IntegerField(default=1)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+    objects = LiveCategories()
+    with_deleted = models.Manager["Category"]()
 
     owner_id: UUID
     change_type = "category"
@@ -157,7 +172,7 @@ class Task(Owned, models.Model):
             models.Index(fields=["owner", "deleted_at", "id"], name="tasks_task_own_trash", condition=IN_TRASH),
             models.Index(fields=["deleted_at", "id"], name="tasks_task_trash", condition=IN_TRASH),
             models.Index(
-                fields=["owner", "due_on"], name="tasks_task_due_on", condition=models.Q(due_on__isnull=False)
+                fields=["owner", "due_on", "id"], name="tasks_task_by_day", condition=models.Q(due_on__isnull=False)
             ),
         ]
 
@@ -194,7 +209,7 @@ class Reminder(models.Model):
         indexes: ClassVar = [
             # With the owner at hand: many rows of a few owners are passed over without a look at each of them.
             models.Index(fields=["remind_at", "id", "owner_id"], name="tasks_reminder_by_time", condition=UNPASSED),
-            models.Index(fields=["owner_id", "remind_at"], name="tasks_reminder_by_owner", condition=UNPASSED),
+            models.Index(fields=["owner_id", "remind_at", "id"], name="tasks_reminder_of_owner", condition=UNPASSED),
         ]
 
     def __str__(self) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import BooleanField, Count, DateField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import BooleanField, Count, Func, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
 
@@ -132,8 +132,10 @@ _COLUMNS = model_columns(Task)
 def own_tasks(actor: Actor, made_by: datetime, limit: int) -> QuerySet[Task]:
     """The first so many of the actor's own tasks that were made by then, without those in the trash, locked."""
     _need_transaction()
-    mine = Task.objects.filter(LIVE, owner_id=actor.user_id, created_at__lte=made_by).order_by("id")
-    return for_the_log(mine).select_for_update(no_key=True)[:limit]
+    mine = Task.objects.filter(LIVE, owner_id=actor.user_id, created_at__lte=made_by)
+    # The oldest come from an index. To sort all by their ids, the order of locks, would read all of them each time.
+    oldest = mine.order_by("created_at", "id").values("pk")[:limit]
+    return for_the_log(mine.filter(pk__in=oldest)).order_by("id").select_for_update(no_key=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,16 +424,72 @@ def for_the_log(tasks: QuerySet[Task]) -> QuerySet[Task]:
     return tasks.only("owner_id", "title", "status", "former_status")
 
 
-def bound_to_zone(owner_id: UUID) -> tuple[list[date], bool]:
-    """What hangs on the owner's time zone: the days on which they have all-day tasks, and whether reminders wait.
+class BoundToZone(NamedTuple):
+    """What hangs on an owner's time zone: the days of all-day tasks, and waiting reminders. Or there are many."""
+
+    days: list[date]
+    has_reminders: bool
+    has_many: bool
+
+
+def bound_to_zone(owner_id: UUID, few: int) -> BoundToZone:
+    """What hangs on the owner's time zone. Reads at most `few` tasks and reminders, and one more of each.
 
     One statement, because most who move have neither.
     """
-    days = Task.objects.filter(owner_id=owner_id, due_on__isnull=False).values_list("due_on")
-    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id)
-    no_day = Value(None, output_field=DateField())
-    found = {day for (day,) in days.union(waiting.annotate(day=no_day).values_list("day"))}
-    return sorted(filter(None, found)), None in found
+    key = _KEY.get_db_prep_value(owner_id, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(_BOUND_TO_ZONE, [key, few + 1, key, few + 1])
+        rows = [day for (day,) in cursor.fetchall()]
+    days = [day for day in rows if day is not None]
+    reminders = len(rows) - len(days)
+    distinct = {day if isinstance(day, date) else date.fromisoformat(day) for day in days}
+    return BoundToZone(sorted(distinct), reminders > 0, max(len(days), reminders) > few)
+
+
+_BOUND_TO_ZONE = """
+    SELECT due_on FROM (SELECT due_on FROM tasks_task WHERE owner_id = %s AND due_on IS NOT NULL LIMIT %s) days
+    UNION ALL SELECT NULL FROM (
+        SELECT 1 FROM tasks_reminder WHERE owner_id = %s AND passed_at IS NULL LIMIT %s) waiting"""
+
+
+class DayTask(NamedTuple):
+    """What a new time zone may change of an all-day task, or depends on."""
+
+    id: UUID
+    due_on: date
+    due_at: datetime
+    status: str
+    deleted_at: datetime | None
+
+
+def following_days(owner_id: UUID, after: tuple[date, UUID] | None, limit: int) -> list[DayTask]:
+    """The owner's all-day tasks behind this day and id, also those in the trash, locked. All of the same day at first.
+
+    Empty at the end.
+    """
+    _need_transaction()
+    mine = Task.objects.filter(owner_id=owner_id, due_on__isnull=False).order_by("due_on", "id")
+    locked = mine.select_for_update(no_key=True)
+    rows: QuerySet[Any, Any] = locked.values_list("id", "due_on", "due_at", "status", "deleted_at")
+    if after is None:
+        return [DayTask(*row) for row in rows[:limit]]
+    day, task_id = after
+    # Two ranges of the index, one after the other. With OR each call would pass the tasks of the day before it again.
+    found = rows.filter(due_on=day, id__gt=task_id)[:limit] or rows.filter(due_on__gt=day)[:limit]
+    return [DayTask(*row) for row in found]
+
+
+def following_reminders(owner_id: UUID, after: tuple[datetime, UUID] | None, limit: int) -> list[Reminder]:
+    """The owner's waiting reminders behind this time and id, locked, with `due_at` of their tasks. Empty at the end."""
+    _need_transaction()
+    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).order_by("remind_at", "id")
+    rows = waiting.select_related("task").only("text", "remind_at", "owner_id", "task__due_at")
+    rows = rows.select_for_update(of=("self",), no_key=True)
+    if after is None:
+        return list(rows[:limit])
+    at, reminder_id = after
+    return list(rows.filter(remind_at=at, id__gt=reminder_id)[:limit] or rows.filter(remind_at__gt=at)[:limit])
 
 
 def _need_transaction() -> None:

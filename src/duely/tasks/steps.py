@@ -288,14 +288,23 @@ def index_words(tasks: Sequence[Task]) -> Statement:
 _TASK_KEY: Any = Task._meta.pk
 
 
-def update_alike(change: str, tasks: Sequence[Task], now: datetime, *values: Any) -> list[Statement]:
+def update_alike(change: str, task_ids: Sequence[UUID], now: datetime, *values: Any) -> list[Statement]:
     """The UPDATE of all these tasks, with their versions. change: SQL, from the source alone, with its values."""
     statements = []
-    for part in _parts(tasks):
+    for part in _parts(task_ids):
         marks, ids = listed(part)
         sql = f"UPDATE tasks_task SET {change}, version = version + 1, updated_at = %s WHERE id IN ({marks})"  # noqa: S608
         statements.append(Statement(sql, (*values, stored(now), *ids)))
     return statements
+
+
+def place_tasks(times: Sequence[tuple[UUID, datetime]]) -> list[Statement]:
+    """The UPDATE that gives all-day tasks their new places on the time line."""
+    sql = (
+        "WITH moved (id, at) AS (VALUES {moved}) UPDATE tasks_task SET due_at = moved.at"
+        " FROM moved WHERE tasks_task.id = moved.id"
+    )
+    return _for_pairs(sql, times, Task._meta.pk, Task._meta.get_field("due_at"))
 
 
 def move_reminders(times: Sequence[tuple[UUID, datetime]]) -> list[Statement]:
@@ -337,10 +346,11 @@ def stored(at: datetime) -> Any:
     return records.stored(Task._meta.get_field("updated_at"), at, this_connection())
 
 
-def listed(tasks: Sequence[Task]) -> tuple[str, tuple[Any, ...]]:
-    """Their ids for SQL: the marks, the values."""
+def listed(task_ids: Sequence[UUID]) -> tuple[str, tuple[Any, ...]]:
+    """Ids of tasks for SQL: the marks, the values."""
     database = this_connection()
-    return ", ".join(["%s"] * len(tasks)), tuple(records.stored(_TASK_KEY, task.pk, database) for task in tasks)
+    keys = tuple(records.stored(_TASK_KEY, task_id, database) for task_id in task_ids)
+    return ", ".join(["%s"] * len(keys)), keys
 
 
 def _past(at: datetime, now: datetime) -> datetime | None:

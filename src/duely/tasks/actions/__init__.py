@@ -1,6 +1,12 @@
 """What people do with tasks and categories, and what the clock does to them."""
 
-from duely.tasks.actions.categories import create_category, delete_category, replace_category, update_category
+from duely.tasks.actions.categories import (
+    create_category,
+    delete_category,
+    replace_category,
+    take_some_out,
+    update_category,
+)
 from duely.tasks.actions.imports import import_categories, import_tasks
 from duely.tasks.actions.many import (
     Asked,
@@ -14,7 +20,6 @@ from duely.tasks.actions.sweeps import (
     SWEEP,
     index_stale_words,
     mark_overdue,
-    move_whole_days,
     pass_reminders,
     pass_reminders_of,
     purge_trash,
@@ -27,6 +32,7 @@ from duely.tasks.actions.tasks import (
     restore_task,
     update_task,
 )
+from duely.tasks.actions.zones import Progress, move_some_days, move_whole_days
 
 __all__ = [
     "SWEEP",
@@ -35,6 +41,7 @@ __all__ = [
     "NotInTrash",
     "Operation",
     "Outcome",
+    "Progress",
     "change_tasks",
     "create_category",
     "create_task",
@@ -45,6 +52,7 @@ __all__ = [
     "import_tasks",
     "index_stale_words",
     "mark_overdue",
+    "move_some_days",
     "move_whole_days",
     "pass_reminders",
     "pass_reminders_of",
@@ -52,6 +60,7 @@ __all__ = [
     "replace_category",
     "replace_task",
     "restore_task",
+    "take_some_out",
     "update_category",
     "update_task",
 ]

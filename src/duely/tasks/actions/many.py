@@ -13,6 +13,8 @@ from duely.activity.actions import Changes, Entry, record_many
 from duely.api.versions import NOTHING, EditConflict, Expected
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
+from duely.guard.turns import pause
+from duely.jobs.pace import Pace
 from duely.tasks import steps
 from duely.tasks.access import Locked, lock_for_changes
 from duely.tasks.models import Task
@@ -20,10 +22,8 @@ from duely.tasks.queries import own_tasks
 from duely.tasks.rules import Verb
 from duely.tasks.steps import Fields
 
-BATCH = 500
-"""Tasks that one transaction takes of those that all go. More would keep their owner's other requests waiting."""
-MOST = 10_000
-"""Tasks that one request takes."""
+MOST = 2_000
+"""Tasks that one request moves to the trash. Each has an entry of some 350 bytes in the log."""
 MOST_TEXT = 1024 * 1024
 """Characters that one request has indexed, as many as a request can bring."""
 
@@ -102,24 +102,26 @@ def change_tasks(*, actor: Actor, asked: Sequence[Asked], atomic: bool, now: dat
 def delete_all_tasks(*, actor: Actor, now: datetime) -> tuple[int, bool]:
     """Move all of the actor's own tasks to the trash that were made by now, MOST of them at once.
 
-    Each BATCH is a transaction, so that others get their turn. Returns how many went, and whether there are more.
+    In short transactions, so that others get their turn. Returns how many went, and whether there are more.
     Records task.deleted for each.
     """
-    deleted = 0
+    deleted, pace = 0, Pace(pause)
     while deleted < MOST:
-        number = _delete_batch(actor, now)
+        with pace.step() as limit:
+            wanted = min(limit, MOST - deleted)
+            number = _delete_batch(actor, now, wanted)
         deleted += number
-        if number < BATCH:
+        if number < wanted:
             return deleted, False
     return deleted, True
 
 
 @transaction.atomic
-def _delete_batch(actor: Actor, now: datetime) -> int:
-    tasks = list(own_tasks(actor, now, BATCH))
+def _delete_batch(actor: Actor, now: datetime, limit: int) -> int:
+    tasks = list(own_tasks(actor, now, limit))
     if tasks:
         entries = [Entry("task.deleted", task, steps.deletion_of(now)) for task in tasks]
-        writes = steps.update_alike("deleted_at = %s", tasks, now, steps.stored(now))
+        writes = steps.update_alike("deleted_at = %s", [task.id for task in tasks], now, steps.stored(now))
         record_many(actor, entries, at=now, writes=writes)
     return len(tasks)
 

@@ -1,27 +1,26 @@
-"""What the clock does to tasks, and what follows when an owner's time zone changes.
+"""What the clock does to tasks.
 
 Of many tasks at once, each with its entry in the change log.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import date, datetime
+from collections.abc import Collection, Iterable
+from datetime import datetime
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from duely.activity.actions import Entry, record_many
-from duely.core.records import Statement, run_all
+from duely.core.records import Statement
 from duely.tasks import steps
-from duely.tasks.models import LIVE, UNPASSED, Reminder, StaleWords, Task
+from duely.tasks.actions.zones import BEGIN_LATENESS
+from duely.tasks.models import UNPASSED, Reminder, StaleWords, Task
 from duely.tasks.queries import (
-    bound_to_zone,
-    for_the_log,
     late_tasks,
     locked_texts,
     old_trash,
     tasks_with_stale_words,
 )
-from duely.tasks.rules import Status, placed, reminded_at
+from duely.tasks.rules import Status
 
 SWEEP = 500
 """Tasks that one transaction of a sweep takes. More would keep their owners waiting."""
@@ -42,7 +41,7 @@ def mark_overdue(*, now: datetime, limit: int = SWEEP) -> int:
     late = list(late_tasks(now, limit))
     if late:
         entries = [Entry("task.status_changed", task, {"status": [task.status, Status.OVERDUE.value]}) for task in late]
-        writes = steps.update_alike("former_status = status, status = 'overdue'", late, now)
+        writes = steps.update_alike(BEGIN_LATENESS, [task.id for task in late], now)
         record_many(None, entries, at=now, writes=writes)
     return len(late)
 
@@ -56,7 +55,7 @@ def purge_trash(*, now: datetime, limit: int = SWEEP) -> int:
     old = list(old_trash(now, limit))
     if old:
         entries = [Entry("task.purged", task, {"title": [task.title, None]}) for task in old]
-        marks, ids = steps.listed(old)
+        marks, ids = steps.listed([task.id for task in old])
         writes = [
             Statement(f"DELETE FROM tasks_reminder WHERE task_id IN ({marks})", ids),  # noqa: S608
             Statement(f"DELETE FROM tasks_words WHERE task_id IN ({marks})", ids),  # noqa: S608
@@ -115,53 +114,3 @@ def pass_reminders_of(  # allow: silent_action because the caller records why th
     due = Reminder.objects.filter(UNPASSED, owner_id=owner_id, remind_at__lte=now).order_by("remind_at")
     rows = due.select_for_update(skip_locked=True, no_key=True)
     return pass_reminders(reminders=list(rows.values_list("pk", flat=True)[:limit]), now=now)
-
-
-def move_whole_days(*, owner_id: UUID, zone: str, now: datetime) -> None:
-    """Place the owner's all-day tasks and reminders anew after their time zone changed.
-
-    Clients see days, which stay; only the place on the time line moves. A reminder that has not passed yet never gets
-    lost by this: if its new time is over already, it is due at once. Tasks that are not late any more go back to what
-    they were; records task.status_changed for each, by the system.
-    """
-    days, has_reminders = bound_to_zone(owner_id)
-    overdue = _place_days(owner_id, {day: placed(day, zone) for day in days})
-    if has_reminders:
-        _move_reminders(owner_id, zone)
-    on_time = [day for day in overdue if placed(day, zone) > now]
-    if on_time:
-        _end_lateness(owner_id, on_time, now)
-
-
-def _place_days(owner_id: UUID, places: Mapping[date, datetime]) -> list[date]:
-    """Place the tasks of these days; returns the days on which some are overdue, as known once they are locked."""
-    moved = []
-    with connection.cursor() as cursor:
-        for statement in steps.move_days(owner_id, list(places.items())):
-            cursor.execute(statement.sql, statement.params)
-            moved += cursor.fetchall()
-    # In Python: SQLite 3.40 answers `deleted_at IS NULL` wrongly in what it returns.
-    days = {day for day, status, deleted_at in moved if status == Status.OVERDUE and deleted_at is None}
-    return sorted(day if isinstance(day, date) else date.fromisoformat(day) for day in days)
-
-
-def _move_reminders(owner_id: UUID, zone: str) -> None:
-    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).order_by("id")
-    rows = waiting.select_for_update(of=("self",), no_key=True).values_list("id", "text", "remind_at", "task__due_at")
-    moved = []
-    for reminder_id, text, former, due_at in rows:
-        remind_at = reminded_at(text, due_at, zone)
-        if remind_at is not None and remind_at != former:
-            moved.append((reminder_id, remind_at))
-    run_all(steps.move_reminders(moved))
-
-
-def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> None:
-    overdue = Task.objects.filter(LIVE, owner_id=owner_id, due_on__in=days, status=Status.OVERDUE.value)
-    tasks = list(for_the_log(overdue).select_for_update(no_key=True).order_by("id"))
-    entries = [
-        Entry("task.status_changed", task, {"status": [task.status, task.former_status or Status.PENDING.value]})
-        for task in tasks
-    ]
-    change = "status = COALESCE(former_status, 'pending'), former_status = NULL"
-    record_many(None, entries, at=now, writes=steps.update_alike(change, tasks, now))
