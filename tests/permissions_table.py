@@ -204,7 +204,6 @@ GET  admin/password_change/                          |    302 |    302 |   200
 GET  admin/password_change/done/                     |    302 |    302 |   200
 GET  admin/autocomplete/                             |    302 |    302 |   403
 GET  admin/jsi18n/                                   |    302 |    302 |   200
-GET  admin/r/<path:content_type_id>/<path:object_id>/|    302 |    302 |   404
 GET  admin/<app_label>/                              |    302 |    302 |   200
 GET  admin/<url>                                     |    302 |    302 |   404
 GET  admin/activity/change/                          |    302 |    302 |   200

@@ -1,15 +1,20 @@
 """The admin's pages."""
 
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
+from django.contrib import admin
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from cast import PASSWORD, Api, adam, alice, log_of, person, session_of
 from duely.accounts.models import Session, User
 from duely.activity.actions import SYSTEM_LOG
 from duely.activity.models import Change
+from duely.guard import limits
+from duely.guard.rules import Rate
 
 pytestmark = pytest.mark.django_db
 
@@ -240,3 +245,119 @@ def test_signing_in_leads_to_no_other_site(elsewhere: str) -> None:
     place = urlsplit(answer.headers["Location"])
     assert (place.scheme, place.netloc) == ("", "")
     assert not answer.headers["Location"].startswith(("//", "/\\", "\\"))
+
+
+# What lists may be filtered by
+
+LISTS = {model._meta.label_lower.replace(".", "/"): found for model, found in admin.site._registry.items()}
+LOOKUPS = ["", "__exact", "__startswith", "__regex", "__iregex", "__gt", "__in", "__isnull", "__year"]
+
+
+def filters_of(name: str) -> set[str]:
+    """The parameters of the links beside a list."""
+    names = list(LISTS[name].list_filter)
+    return {f"{name}{ending}" for name in names for ending in ("", "__exact", "__isnull")}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_filtered_by_what_stands_beside_it_alone(name: str) -> None:
+    """Anything else would tell what is in a column letter by letter, or run for minutes."""
+    adam()
+    client = log_in("adam")
+    columns = [field.name for field in LISTS[name].model._meta.get_fields() if field.concrete]
+    allowed = filters_of(name)
+    for column in columns:
+        for lookup in LOOKUPS:
+            parameter = f"{column}{lookup}"
+            status = client.get(f"/admin/{name}/", {parameter: "1"}).status_code
+            assert (status == 400) == (parameter not in allowed), (parameter, status)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["user__password__startswith=a", "user__username_key__regex=(a%2B)%2B$", "pk__gt=1", "password=a", "_to_field=x"],
+)
+def test_no_list_looks_into_passwords_or_other_tables(query: str) -> None:
+    adam()
+    client = log_in("adam")
+    for name in ("accounts/session", "accounts/user"):
+        assert client.get(f"/admin/{name}/?{query}").status_code == 400
+
+
+NONSENSE = ["\x00", "\ufdd0", "x" * 5000, "-1", "99999999999999999999", "0000-00-00", "10000-01-01", "(a+)+$", "é"]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_nonsense_in_a_list_is_no_fault_of_ours(name: str) -> None:
+    adam()
+    client = log_in("adam")
+    for value in NONSENSE:
+        for parameter in ("q", "o", "p", "all", "e", *sorted(filters_of(name))):
+            answer = client.get(f"/admin/{name}/", {parameter: value})
+            assert answer.status_code in (200, 302, 400, 404), (parameter, value)
+        for page in ("change", "delete", "history"):
+            path = f"/admin/{name}/{quote(value, safe='')}/{page}/"
+            assert client.get(path).status_code in (200, 302, 400, 403, 404), path
+        form = {"action": "end", "_selected_action": [value], "index": value}
+        assert client.post(f"/admin/{name}/", form).status_code in (200, 302, 400, 403), value
+
+
+@pytest.mark.parametrize("value", ["\x00", "\ufdd0", "x" * 100_000, "0000-00-00", "10000-01-01 00:00", "é"])
+def test_nonsense_in_a_form_is_no_fault_of_ours(value: str) -> None:
+    adam()
+    client = log_in("adam")
+    ban = {"network": value, "reason": value, "until": value}
+    assert client.post("/admin/guard/ban/add/", ban).status_code in (200, 400)
+    assert change_password(client, value, value).status_code in (200, 400)
+    assert Client().post("/admin/login/", {"username": value, "password": value}).status_code in (200, 400)
+    assert Client().get("/admin/login/", {"next": value}).status_code in (200, 400)
+
+
+@pytest.mark.parametrize("path", ["r/1/1/", "r/x/y/", "nope/", "accounts/nope/"])
+def test_a_page_that_is_not_there_is_404(path: str) -> None:
+    adam()
+    assert log_in("adam").get(f"/admin/{path}").status_code == 404
+
+
+# Who is named in the log
+
+
+def users_in_log(caplog: pytest.LogCaptureFixture) -> list[str | None]:
+    return [record.msg["user"] for record in caplog.records if record.name == "duely.request"]
+
+
+def test_the_log_names_the_admin_of_each_request(caplog: pytest.LogCaptureFixture) -> None:
+    user = adam()
+    with caplog.at_level("INFO", "duely.request"):
+        client = log_in("adam")
+        client.get("/admin/")
+        client.get("/admin/accounts/user/")
+        Client().get("/admin/login/")
+    assert users_in_log(caplog) == [str(user.id)] * 3 + [None]
+
+
+def test_a_page_for_everyone_asks_nobody_who_they_are() -> None:
+    adam()
+    client = log_in("adam")
+    with CaptureQueriesContext(connection) as statements:
+        assert client.get("/").status_code == 200
+    assert len(statements) == 0
+
+
+# An admin whose address is not verified
+
+
+def test_an_unverified_admin_is_told_how_to_get_in(settings: Any, mailbox: Any) -> None:
+    settings.REQUIRE_EMAIL_VERIFICATION = True
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
+    limits.forget()
+    person("adam", role="admin", email_verified=False)
+
+    for _ in range(5):
+        page = Client().post("/admin/login/", {"username": "adam", "password": PASSWORD})
+        assert page.status_code == 200
+        assert "Follow the link in the mail" in page.content.decode()
+        answer = Api().post("auth/login/", {"username": "adam", "password": PASSWORD})
+        assert (answer.status_code, answer.json()["code"]) == (403, "email_not_verified")
+    wrong = Client().post("/admin/login/", {"username": "adam", "password": "wrong"})
+    assert "Follow the link" not in wrong.content.decode()

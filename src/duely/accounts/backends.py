@@ -18,14 +18,17 @@ class AdminBackend(BaseBackend):
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
     ) -> User | None:
-        """The admin of this name or address, whose password this is."""
+        """The admin of this name or address, whose password this is.
+
+        Raises EmailNotVerified and RateLimited, whose sentences the page shows.
+        """
         if not username or password is None:
             return None
         try:
             return actions.sign_in_to_admin(
                 actor=anonymous(origin_of(request)), login=username, password=password, now=clock.now()
             )
-        except (actions.InvalidCredentials, actions.EmailNotVerified) as refused:
+        except actions.InvalidCredentials as refused:
             if request is not None:
                 request.looks_like_attack = refused.looks_like_attack  # type: ignore[attr-defined]
             return None

@@ -1,5 +1,7 @@
 """The frame of the admin's pages."""
 
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any, cast
 
 from django.contrib import admin
@@ -7,8 +9,9 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
-from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.core.exceptions import BadRequest, ValidationError
+from django.db import DataError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 
 from duely.accounts import actions
@@ -18,6 +21,7 @@ from duely.core.errors import Refused
 from duely.guard import limits
 from duely.guard.rules import Scope
 
+View = Callable[..., HttpResponseBase]
 FIELDS = {"current_password": "old_password", "new_password": "new_password1"}
 
 
@@ -68,11 +72,45 @@ class PasswordPage(PasswordChangeView):
         return HttpResponseRedirect(self.get_success_url())
 
 
+def _refuse_nonsense(view: View) -> View:
+    """The view; raises BadRequest (400) for values that no column can hold, where the database would fail."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        texts = [request.path_info, *_texts(request.GET), *_texts(request.POST)]
+        if any("\x00" in text for text in texts):
+            raise BadRequest("NUL is in no text.")
+        try:
+            return view(request, *args, **kwargs)
+        except (ValidationError, DataError, OverflowError) as fault:
+            raise BadRequest("A value is out of range.") from fault
+
+    return checked
+
+
+def _texts(query: QueryDict) -> Iterator[str]:
+    for name, values in query.lists():
+        yield name
+        yield from map(str, values)
+
+
 class Site(admin.AdminSite):
     """The admin's pages."""
 
     site_header = site_title = "Duely"
     login_form = SignInForm
+
+    def get_urls(self) -> list[Any]:
+        """As Django's, without the redirects to pages of things (`r/`): nothing here has one."""
+        return [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
+
+    def admin_view(self, view: View, cacheable: bool = False) -> Any:
+        """As Django's; what no page can mean is answered with 400."""
+        return _refuse_nonsense(super().admin_view(view, cacheable))
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """As Django's; what no page can mean is answered with 400."""
+        return cast("HttpResponse", _refuse_nonsense(super().login)(request, extra_context))
 
     def password_change(  # type: ignore[override]  # the stubs forget the redirect
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 from duely.api.problems import problem, refusal
@@ -209,11 +210,20 @@ def request_origin(request: HttpRequest) -> Origin:
     )
 
 
+def _user_id(request: HttpRequest) -> str | None:
+    """Whom the log names: the caller of the API, or the user of the admin's pages if anything has asked for them."""
+    actor: Actor | None = getattr(request, "actor", None)
+    user = vars(request).get("user")
+    if type(user) is SimpleLazyObject:  # to look into it would ask the database
+        user = getattr(request, "_cached_user", None)
+    who: Any = actor or user
+    return str(who.id) if who is not None and who.id else None
+
+
 def _log(request: HttpRequest, response: HttpResponseBase, origin: Origin, started: float) -> None:
     """One line for each request. As structlog's loggers have it done, without the way through them."""
     if not log.isEnabledFor(logging.INFO):
         return
-    actor: Actor | None = getattr(request, "actor", None)
     now = clock.now()
     event = {
         "event": "request",
@@ -223,7 +233,7 @@ def _log(request: HttpRequest, response: HttpResponseBase, origin: Origin, start
         "milliseconds": round((time.perf_counter() - started) * 1000, 1),
         "request_id": origin.request_id,
         "ip": origin.ip,
-        "user": str(actor.id) if actor and actor.id else None,
+        "user": _user_id(request),
         "level": "info",
         "logger": log.name,
         "timestamp": clock.rfc3339(now),

@@ -1,5 +1,6 @@
 """Signing in and out, and the sessions between."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,7 +15,7 @@ from duely.accounts.models import Code, EndReason, KnownAddress, RefreshToken, S
 from duely.accounts.rules import MAX_SESSIONS
 from duely.activity.actions import Nobody, Target, record
 from duely.core.actor import Actor
-from duely.core.errors import Refused
+from duely.core.errors import RateLimited, Refused
 from duely.core.ids import new_id
 from duely.core.records import insertion, update
 from duely.guard.limits import limit_refresh
@@ -81,7 +82,8 @@ def check_credentials(*, actor: Actor, login: str, password: str, admins_only: b
     if user is not None and is_right and user.is_active and (user.is_staff or not admins_only):
         if user.email_verified or not settings.REQUIRE_EMAIL_VERIFICATION:
             return user
-        request_verification(actor=steps.acting_as(actor, user), user=user, now=now)
+        with suppress(RateLimited):  # a link is on its way already
+            request_verification(actor=steps.acting_as(actor, user), user=user, now=now)
         raise EmailNotVerified
     # The name is not logged: people type passwords where names belong.
     target: Target = user or Nobody("user")
