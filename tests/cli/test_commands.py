@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from duely import __version__
-from programs import DUELY, USUAL_LIMITS, environment, made_up_password, run
+from programs import DUELY, USUAL_LIMITS, Server, environment, free_port, made_up_password, run, until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 NOWHERE = "postgres://nobody:hunter2@127.0.0.1:1/nothing"
@@ -161,3 +161,49 @@ def test_a_reader_that_leaves_early_is_no_crash(tmp_path: Path, fresh_database_u
     process.stdout.close()
     _, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "createadmin", "worker"])
+def test_a_file_that_is_no_database_is_told_in_one_sentence(tmp_path: Path, command: str) -> None:
+    (tmp_path / "notes.txt").write_text("no database at all, and long enough to be looked at\n" * 100)
+    done = run(tmp_path, command, database_url=f"sqlite:///{tmp_path}/notes.txt", PORT=str(free_port()))
+    assert done.returncode == 3, done.stderr
+    assert "file is not a database" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert (tmp_path / "notes.txt").read_text().startswith("no database at all")
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path: Path, command: str) -> None:
+    (tmp_path / "duely.sqlite3.migrate.lock").mkdir()  # as good as a folder that is read-only, also for root
+    done = run(tmp_path, command, database_url=f"sqlite:///{tmp_path}/duely.sqlite3", PORT=str(free_port()))
+    assert done.returncode == 3, done.stderr
+    assert "duely.sqlite3.migrate.lock cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_an_empty_database_is_told_with_what_to_do(tmp_path: Path, fresh_database_url: str) -> None:
+    done = run(tmp_path, "createadmin", database_url=fresh_database_url)
+    assert (done.returncode, done.stderr) == (3, "duely: The database is not up to date. Run: duely migrate\n")
+
+
+def test_createadmin_for_scripts_makes_the_first_one_only(tmp_path: Path, fresh_database_url: str) -> None:
+    assert run(tmp_path, "migrate", database_url=fresh_database_url).returncode == 0
+
+    first = run(tmp_path, "createadmin", "--if-none", database_url=fresh_database_url)
+    again = run(tmp_path, "createadmin", "--if-none", database_url=fresh_database_url)
+
+    assert made_up_password(first.stdout)
+    assert first.returncode == again.returncode == 0
+    assert again.stdout == "There is an administrator already; nothing was changed.\n"
+
+
+def test_web_says_what_an_empty_database_lacks(tmp_path: Path, fresh_database_url: str) -> None:
+    for hint in ("run: duely migrate", "duely createadmin"):
+        server = Server(tmp_path, "web", database_url=fresh_database_url)
+        try:
+            until(lambda hint=hint, server=server: hint in server.out.read_text())  # type: ignore[misc]
+            assert server.stop() == 0
+        finally:
+            server.clean_up()
+        assert run(tmp_path, "migrate", database_url=fresh_database_url).returncode == 0

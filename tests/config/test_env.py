@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from duely.config.env import Environment, SettingError, load, read_dotenv
+from duely.config.env import Environment, SettingError, load
+from duely.core.dotenv import read_dotenv
 from duely.guard.rules import Rate
 
 
@@ -193,7 +194,7 @@ def test_a_dotenv_file_is_read_as_people_write_it(tmp_path: Path) -> None:
 def test_a_dotenv_line_that_makes_no_sense_is_refused_with_its_number(tmp_path: Path, line: str) -> None:
     tmp_path.joinpath(".env").write_text(f"GOOD=1\n{line}\n")
     with pytest.raises(SettingError, match=r"\.env: line 2 of "):
-        read_dotenv(tmp_path / ".env")
+        load(tmp_path, {})
 
 
 def test_the_environment_wins_over_the_dotenv_file(tmp_path: Path) -> None:

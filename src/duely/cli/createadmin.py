@@ -5,7 +5,7 @@ import secrets
 import sys
 
 from duely.cli.exits import Exit, Failure
-from duely.cli.migrate import setup
+from duely.cli.migrate import only_one_at_a_time, setup
 from duely.cli.screen import NewAdmin
 from duely.core.errors import Refused
 
@@ -15,11 +15,27 @@ GROUPS, GROUP_LENGTH = 4, 5
 DEFAULT_USERNAME = "admin"
 
 
-def createadmin(*, username: str | None, email: str | None, generate: bool) -> None:
-    """Make an administrator and say so; the password comes from ADMIN_PASSWORD, a prompt, or is made up."""
+def createadmin(*, username: str | None, email: str | None, generate: bool, if_none: bool = False) -> None:
+    """Make an administrator and say so; the password comes from ADMIN_PASSWORD, a prompt, or is made up.
+
+    if_none: do nothing when there is one. Of several nodes that do so at once, one makes it.
+    """
+    setup()
+    if not if_none:
+        _make(username, email, generate=generate)
+        return
+    from duely.accounts.queries import has_admin
+
+    with only_one_at_a_time():
+        if has_admin():
+            print("There is an administrator already; nothing was changed.")
+        else:
+            _make(username, email, generate=generate)
+
+
+def _make(username: str | None, email: str | None, *, generate: bool) -> None:
     from django.conf import settings
 
-    setup()
     username = username or settings.ADMIN_USERNAME or _ask("Username", DEFAULT_USERNAME)
     email = email or settings.ADMIN_EMAIL or _ask("E-mail address", default_email(username))
     chosen = None if generate else settings.ADMIN_PASSWORD or _ask_password()

@@ -1,5 +1,6 @@
 """How commands end: exit codes, and expected failures told in one sentence."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ class Exit(IntEnum):
     FAILED = 1
     WRONG_USE = 2
     DATABASE = 3
+
+
+REFUSED_BY_THE_SYSTEM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+DAMAGED = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
 
 
 class Failure(Exception):
@@ -47,15 +52,28 @@ def _expected(error: Exception) -> tuple[str, Exit] | None:
         # The reader of our output has left; writing to it again at exit would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return "", Exit.FAILED
+    if isinstance(error, OSError) and error.errno in REFUSED_BY_THE_SYSTEM:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}. Duely needs room, and the right to write, in DATA_DIR.", Exit.FAILED
     if "django.db" not in sys.modules:
         return None
-    from django.db import InterfaceError, OperationalError
+    from django.db import InterfaceError, OperationalError, ProgrammingError
 
+    if getattr(error.__cause__, "sqlite_errorname", None) in DAMAGED:
+        sentence = f"The file of the database cannot be used: {_first_line(error)}. "
+        return sentence + "Name another one with DATABASE_URL, or bring back a backup.", Exit.DATABASE
+    if isinstance(error, ProgrammingError | OperationalError) and _lacks_a_table(error):
+        return "The database is not up to date. Run: duely migrate", Exit.DATABASE
     if isinstance(error, OperationalError | InterfaceError):
         return f"The database cannot be used: {_first_line(error)}. Check DATABASE_URL; `duely doctor` says more.", (
             Exit.DATABASE
         )
     return None
+
+
+def _lacks_a_table(error: Exception) -> bool:
+    is_postgres = getattr(error.__cause__, "sqlstate", None) == "42P01"
+    return is_postgres or str(error).startswith("no such table")
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -82,6 +83,25 @@ def scheduler() -> None:
     scheduler()
 
 
+class Part(StrEnum):
+    """The processes that can be asked after."""
+
+    WEB = "web"
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+
+
+@app.command()
+def health(
+    part: Annotated[Part, typer.Argument(help="Which process: web, worker or scheduler.")] = Part.WEB,
+    ready: Annotated[bool, typer.Option("--ready", help="Ask whether web can do its work.")] = False,
+) -> None:
+    """Ask whether Duely is well on this machine, within 2 seconds; exit code 1 when it is not. For container checks."""
+    from duely.cli.health import health
+
+    raise typer.Exit(health([*(["--ready"] if ready else []), part.value]))
+
+
 @app.command()
 def migrate() -> None:
     """Bring the database up to date; of several nodes that start at once, one does it."""
@@ -96,11 +116,12 @@ def createadmin(
     username: Annotated[str | None, typer.Option(help="Name to sign in with. [ADMIN_USERNAME]")] = None,
     email: Annotated[str | None, typer.Option(help="E-mail address. [ADMIN_EMAIL]")] = None,
     generate: Annotated[bool, typer.Option("--generate", help="Make a password up and print it.")] = False,
+    if_none: Annotated[bool, typer.Option("--if-none", help="Do nothing when there is one. For scripts.")] = False,
 ) -> None:
     """Make an administrator; asks for what is missing. The password may come from ADMIN_PASSWORD."""
     from duely.cli.createadmin import createadmin
 
-    createadmin(username=username, email=email, generate=generate)
+    createadmin(username=username, email=email, generate=generate, if_none=if_none)
 
 
 @app.command()

@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from duely.cli.exits import Exit, Failure
+
 log = structlog.get_logger("duely.migrate")
 
 # Any constant will do, as long as every node uses the same one.
@@ -101,7 +103,14 @@ def _locked(cursor: Any) -> bool:
 
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+    try:
+        opened = path.open("w")
+    except OSError as error:
+        raise Failure(
+            f"{path} cannot be written: {error.strerror}. The folder of the database must be writable for Duely.",
+            Exit.DATABASE,
+        ) from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -111,8 +120,6 @@ def _file_lock(path: Path) -> Iterator[None]:
 
 
 def _make_directory(path: Path) -> None:
-    from duely.cli.exits import Failure
-
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

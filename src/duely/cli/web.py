@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import wait
 from threading import Event
@@ -16,7 +17,7 @@ import structlog
 
 from duely.cli.address import refuse_taken
 from duely.cli.cores import keep_to_one, lay_out
-from duely.cli.lifeline import begin_forks_anew, end_with_parent
+from duely.cli.lifeline import PROCESSES, begin_forks_anew, end_with_parent
 from duely.cli.stopping import stop_in_order
 from duely.guard import drain
 from duely.guard.drain import Stage
@@ -40,11 +41,38 @@ def web() -> None:
     from django.conf import settings
 
     refuse_taken(settings.HOST, settings.PORT)
-    serve_web()
+    serve_web(before=start_advice)
 
 
-def serve_web() -> None:
-    """As `web`, on a port that is known to be free."""
+def start_advice() -> None:
+    """Look at the database in a process of its own, which the server does not wait for, and log what is missing."""
+    PROCESSES.Process(target=advise, args=(os.getpid(),), daemon=True).start()
+
+
+def advise(parent: int) -> None:
+    """Log what an operator has yet to do before people can sign in."""
+    import django
+
+    django.setup()
+    from django.db import DatabaseError, InterfaceError, connection
+
+    from duely.accounts.queries import has_admin
+    from duely.api.health import pending_migrations
+
+    end_with_parent(parent)
+    with suppress(DatabaseError, InterfaceError):  # /readyz tells
+        if pending_migrations():
+            log.warning("the database is not up to date; run: duely migrate")
+        elif not has_admin():
+            log.warning("there is no administrator; make the first one: duely createadmin")
+        connection.close()
+
+
+def serve_web(before: Callable[[], None] = lambda: None) -> None:
+    """As `web`, on a port that is known to be free.
+
+    before: called when everything is loaded, and nothing is served yet.
+    """
     from django.conf import settings
     from django.utils.module_loading import import_string
     from granian.constants import HTTPModes, Interfaces
@@ -93,6 +121,7 @@ def serve_web() -> None:
     gc.enable()
     # A worker would be killed in the midst of requests for a SIGTERM that came before it had handlers of its own.
     begin_forks_anew()
+    before()
     if sys.platform == "linux":
         # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
         multiprocessing.set_start_method("fork", force=True)

@@ -2,6 +2,7 @@
 
 import queue as queues
 import signal
+import time
 from uuid import UUID
 
 import structlog
@@ -49,8 +50,10 @@ def one_job(which: str) -> None:
 def scheduler() -> None:
     """Queue what is due until SIGTERM or SIGINT."""
     _setup()
+    from django.conf import settings
     from django.db import DatabaseError, InterfaceError, close_old_connections
 
+    from duely.core.heartbeat import BEAT_SECONDS, Heart
     from duely.jobs.queue import recover, tick
 
     # A signal handler may write to a SimpleQueue; a threading.Event could be locked at that moment.
@@ -58,14 +61,20 @@ def scheduler() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.put(None))
     log.info("scheduler started")
-    pause = 0.0
-    while not _told_within(stop, pause):
+    heart = Heart(settings.DATA_DIR, "scheduler")
+    due_at = 0.0
+    while not _told_within(stop, max(min(due_at - time.monotonic(), BEAT_SECONDS), 0.0)):
+        if not heart.beat():
+            log.warning("duely health will not see this scheduler", fault=heart.fault)
+        if time.monotonic() < due_at:
+            continue
         try:
             pause = min(max(tick().total_seconds(), 0.0), LONGEST_PAUSE_SECONDS)
             recover()
         except (DatabaseError, InterfaceError) as error:
             log.warning("the database is out of reach", error=str(error).strip())
             pause = AFTER_FAULT_SECONDS
+        due_at = time.monotonic() + pause
         close_old_connections()
 
 

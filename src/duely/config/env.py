@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from duely.core.dotenv import UnreadableDotenv, read_dotenv
 from duely.guard.rules import Rate
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
-LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)", re.ASCII)
 
 
 class SettingError(ImproperlyConfigured):
@@ -154,45 +154,11 @@ def _origin(name: str, value: str) -> str:
 
 def load(directory: Path, process: Mapping[str, str] = os.environ) -> Environment:
     """The variables of `.env` in `directory`, each overridden by the process's own environment."""
-    written = read_dotenv(directory / ".env")
-    return Environment({**written, **process}, written)
-
-
-def read_dotenv(path: Path) -> dict[str, str]:
-    """The variables of one `.env` file; an absent file has none.
-
-    One `NAME=value` a line, optionally after `export`. `#` begins a comment at the start of a line or after a space.
-    Single quotes keep the value as it is; in double quotes `\\n`, `\\"` and `\\\\` are understood.
-    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(".env", f"{path} cannot be read: {error}.") from None
-    values: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        match = LINE.fullmatch(stripped)
-        if match is None:
-            raise SettingError(".env", f"line {number} of {path} must read NAME=value.")
-        values[match["name"]] = _unquote(match["value"], path=path, number=number)
-    return values
-
-
-def _unquote(value: str, *, path: Path, number: int) -> str:
-    if value[:1] not in {"'", '"'}:
-        return re.split(r"(?:^|\s)#", value, maxsplit=1)[0].strip()
-    quote = value[0]
-    pattern = r"'([^']*)'" if quote == "'" else r'"((?:[^"\\]|\\.)*)"'
-    match = re.fullmatch(pattern + r"\s*(?:#.*)?", value)
-    if match is None:
-        raise SettingError(".env", f"line {number} of {path} has a quote that is not closed.")
-    if quote == "'":
-        return match[1]
-    return re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], match[1])
+        written = read_dotenv(directory / ".env")
+    except UnreadableDotenv as error:
+        raise SettingError(".env", str(error)) from None
+    return Environment({**written, **process}, written)
 
 
 def _read_secret_file(name: str, path: Path) -> str:

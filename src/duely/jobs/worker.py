@@ -14,8 +14,10 @@ from enum import Enum, auto
 from types import FrameType
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
+from duely.core.heartbeat import Heart
 from duely.jobs.leases import Leases
 from duely.jobs.queries import time_to_next
 from duely.jobs.queue import LeaseLost, Running, claim, give_up, recover, release, tick
@@ -77,6 +79,7 @@ class Worker:
         self._wakeup = Wakeup()
         self._next_tick = 0.0
         self._next_recovery = 0.0
+        self._heart = Heart(settings.DATA_DIR, "worker")
 
     def run(self) -> bool:
         """Work until SIGTERM or SIGINT. Returns False when it ended because a job would not end."""
@@ -99,6 +102,8 @@ class Worker:
 
     def _loop(self) -> bool:
         while True:
+            if not self._heart.beat():
+                log.warning("duely health will not see this worker", fault=self._heart.fault)
             try:
                 pause = self._step()
                 late = self._give_up_late_jobs()
