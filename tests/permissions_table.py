@@ -20,7 +20,7 @@ POST   auth/signup/                        |    201 |  201 |   201 | 201 |      
 POST   auth/login/                         |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 POST   auth/request-otp/                   |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 POST   auth/verify-otp/                    |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
-POST   auth/verify-email/                  |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
+POST   auth/verify-email/                  |    200 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
 POST   auth/forgot-password/               |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 POST   auth/verify-reset-otp/              |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -
 POST   auth/reset-password/                |    200 |  200 |   200 | 200 |      200 |    200 |   200 |   200 | -

@@ -33,7 +33,7 @@ OFFERED = {
     "POST auth/logout/": {"refresh"},
     "POST auth/request-otp/": {"email"},
     "POST auth/verify-otp/": {"email", "code"},
-    "POST auth/verify-email/": {"token"},
+    "POST auth/verify-email/": {"token", "password"},
     "POST auth/change-email/": {"email", "current_password"},
     "POST auth/forgot-password/": {"email"},
     "POST auth/verify-reset-otp/": {"email", "code"},
@@ -249,8 +249,8 @@ WRITES: dict[str, dict[str, tuple[Any, set[str]]]] = {
         "bio": ("Other", {"bio"}),
         "reminder_emails": (False, {"reminder_emails"}),
         "digest_hour": (7, {"digest_hour"}),
-        "role": ("intern", {"role"}),
-        "is_active": (False, {"is_active"}),
+        "role": ("intern", {"role", "signed_out_at"}),
+        "is_active": (False, {"is_active", "signed_out_at"}),
     },
     "guard_ban": {
         "reason": ("Other", {"reason"}),
@@ -284,7 +284,7 @@ def test_a_field_writes_its_own_columns_and_no_other(
             response = call(operation, {**base, field: value}, things, caller_of(operation))
             found = changes(before, stored())
         assert response.status_code == 200, response.content
-        if field == "is_active":
+        if field in ("is_active", "role"):
             assert found.pop("accounts_session") == {"ended_at", "end_reason"}
         if table == "tasks_task" and field in ("title", "description"):
             assert found.pop("tasks_words") == {"words"}

@@ -76,7 +76,9 @@ LINK = r"/verify-email/#(\S+)"
 def use_everything(person: Person, admin_password: str) -> None:
     ada, grace = "ada@example.org", "grace@example.org"
     person.call("auth/signup/", {"username": "ada", "email": ada, "password": "first-sentence-of-ada"}, 201)
-    person.call("auth/verify-email/", {"token": person.mail(LINK)}, 200)
+    link = person.mail(LINK)
+    person.call("auth/verify-email/", {"token": link, "password": "wrong-proof-of-ada"}, 400)
+    person.call("auth/verify-email/", {"token": link, "password": "first-sentence-of-ada"}, 200)
     person.call("auth/login/", {"username": "ada", "password": "wrong-sentence-of-ada"}, 401)
     person.call("auth/login/", {"username": "nobody", "password": "sentence-of-nobody"}, 401)
     pair = person.call("auth/login/", {"email": ada, "password": "first-sentence-of-ada"}, 200)
@@ -93,8 +95,9 @@ def use_everything(person: Person, admin_password: str) -> None:
     person.mail("(Hello)")
     new_address = {"email": "ada@example.com", "current_password": "second-sentence-of-ada"}
     person.call("auth/change-email/", new_address, 200, access)
-    person.call("auth/verify-email/", {"token": person.mail(LINK)}, 200)
-    person.mail("(Hello)")
+    person.call("auth/verify-email/", {"token": person.mail(LINK)}, 200, access)
+    person.mail("(Hello)")  # at the old address
+    person.mail("(Hello)")  # at the new one
     person.call("auth/logout/", {"refresh": pair["refresh"]}, 204)
 
     person.call("auth/request-otp/", {"email": grace}, 200)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cast import PASSWORD, Api, adam, person, reader
+from cast import PASSWORD, Api, adam, new_token, person, reader
 from duely.accounts import actions, jobs, mails
 from duely.accounts.models import Code, SignUp, User
 from duely.accounts.rules import Role
@@ -172,7 +172,7 @@ def test_where_it_is_required_the_link_makes_the_account(mailbox: SmtpServer, wo
     (mail,) = sent(mailbox, work)
     assert "to finish signing up" in text_of(mail)
     token = token_in(mail)
-    assert Api().post("auth/verify-email/", {"token": token}).status_code == 200
+    assert Api().post("auth/verify-email/", {"token": token, "password": PASSWORD}).status_code == 200
     assert Api().post("auth/login/", {"username": "alice", "password": PASSWORD}).status_code == 200
 
 
@@ -199,9 +199,11 @@ def test_a_new_address_gets_the_link_and_the_old_one_the_news(mailbox: SmtpServe
     (mail,) = sent(mailbox, work)
     assert (mail["To"], mail["Subject"]) == ("other@example.org", "Confirm your new address")
     Api().post("auth/verify-email/", {"token": token_in(mail)})
-    (told,) = sent(mailbox, work)
-    assert (told["To"], told["Subject"]) == (ALICE, "Your e-mail address was changed")
-    assert "other@example.org" in text_of(told)
+    told = sent(mailbox, work)
+    assert sorted(mail["To"] for mail in told) == [ALICE, "other@example.org"]
+    assert {mail["Subject"] for mail in told} == {"Your e-mail address was changed"}
+    assert all("is now other@example.org" in text_of(mail) for mail in told)
+    assert len({mail["Message-ID"] for mail in told}) == 2
 
 
 def test_nothing_is_sent_to_a_new_address_that_is_someone_elses(mailbox: SmtpServer, work: Work) -> None:
@@ -217,11 +219,34 @@ def test_owners_are_told_of_a_new_password_and_a_new_role(mailbox: SmtpServer, w
     assert mail["Subject"] == "Your password was changed"
     assert "With: Browser 1" in text_of(mail)
     Api(adam()).patch(f"users/{user.id}/", {"role": "intern", "is_active": False}, User_Agent="Admin's browser")
-    (mail,) = sent(mailbox, work)
-    assert (mail["To"], mail["Subject"]) == (ALICE, "Your role was changed")
-    assert "from member to intern" in text_of(mail)
-    assert "Admin's browser" not in text_of(mail) + html_of(mail)
-    assert NEW not in text_of(mail)
+    mails = {mail["Subject"]: mail for mail in sent(mailbox, work)}
+    assert mails.keys() == {"Your role was changed", "Your account was deactivated"}
+    for mail in mails.values():
+        assert mail["To"] == ALICE
+        assert "Admin's browser" not in text_of(mail) + html_of(mail)
+        assert NEW not in text_of(mail)
+    assert "from member to intern" in text_of(mails["Your role was changed"])
+
+
+def test_a_notice_goes_to_the_address_from_before_the_event(mailbox: SmtpServer, work: Work) -> None:
+    """Else a thief who changes the address next would turn the mails away that tell of the theft."""
+    user = person("alice", email_verified=True)
+    api = Api(user)
+    api.post("auth/change-password/", {"current_password": PASSWORD, "new_password": NEW})
+    link = new_token(user, "change_email", "thief@example.org")
+    assert api.post("auth/verify-email/", {"token": link}).status_code == 200
+    link = new_token(user, "change_email", "next@example.org")
+    assert api.post("auth/verify-email/", {"token": link}).status_code == 200
+
+    told = sent(mailbox, work)
+
+    assert sorted((mail["To"], mail["Subject"]) for mail in told) == [
+        (ALICE, "Your e-mail address was changed"),
+        (ALICE, "Your password was changed"),
+        ("next@example.org", "Your e-mail address was changed"),
+        ("thief@example.org", "Your e-mail address was changed"),
+        ("thief@example.org", "Your e-mail address was changed"),
+    ]
 
 
 def test_who_loses_a_password_by_a_code_is_told(mailbox: SmtpServer, work: Work) -> None:
@@ -313,7 +338,7 @@ def test_every_kind_of_mail_can_be_looked_at(tmp_path: Path) -> None:
 
     preview(tmp_path / "mails")
     names = {path.stem for path in (tmp_path / "mails").glob("account_*.html")}
-    assert len(names) == 11
+    assert len(names) == 12
     pages = [path.read_text() for path in (tmp_path / "mails").glob("account_*")]
     assert not [page for page in pages if "{{" in page or "{%" in page]
     shutil.rmtree(tmp_path / "mails")
@@ -335,9 +360,10 @@ def test_mail_to_unproven_addresses_holds_no_text_of_users(
     me.post("auth/change-email/", {"email": "bob@example.org", "current_password": PASSWORD})
     for name, address in (("evil.test-wins", "carol@example.org"), ("evil.test-again", ALICE)):
         Api().post("auth/signup/", {"username": name, "email": address, "password": PASSWORD})
-    me.post("auth/change-password/", {"current_password": PASSWORD, "new_password": NEW}, User_Agent=LURE)
-    Api(adam()).patch(f"users/{spammer.id}/", {"role": "intern"})
     arrived = sent(mailbox, work)
+    me.post("auth/change-password/", {"current_password": PASSWORD, "new_password": NEW}, User_Agent=LURE)
+    Api(adam()).patch(f"users/{spammer.id}/", {"role": "intern", "is_active": False})
+    arrived += sent(mailbox, work)
     assert len(arrived) >= 7
     for mail in arrived:
         assert "evil.test" not in mail.as_string() + text_of(mail) + html_of(mail)

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from cast import PASSWORD, Api, faults, log_of, new_code, new_token, person
 from duely.accounts import actions, codes
-from duely.accounts.models import Code, SignUp, User
+from duely.accounts.models import Code, Session, SignUp, User
 from duely.accounts.rules import Purpose
 from duely.activity.actions import SYSTEM_LOG
 from duely.activity.models import Change
@@ -27,8 +27,9 @@ ALICE = "alice@example.org"
 OTHER = "other@example.org"
 
 
-def verify(token: str, **headers: str) -> Any:
-    return Api().post("auth/verify-email/", {"token": token}, **headers)
+def verify(token: str, password: str | None = None, **headers: str) -> Any:
+    body = {"token": token} if password is None else {"token": token, "password": password}
+    return Api().post("auth/verify-email/", body, **headers)
 
 
 def sign_up(**fields: Any) -> Any:
@@ -56,14 +57,14 @@ def test_a_new_account_is_sent_a_link_that_verifies_its_address() -> None:
     user = User.objects.get()
     assert Job.objects.get().args == {"code_id": str(Code.objects.get().id)}
     assert not user.email_verified
-    assert verify(token_of("verify_email")).status_code == 200
+    assert verify(token_of("verify_email"), PASSWORD).status_code == 200
     user.refresh_from_db()
     assert user.email_verified
     assert log_of(user)[1:] == [
         ("auth.verification_requested", {}),
-        ("user.email_verified", {"email_verified": [False, True]}),
+        ("user.email_verified", {"email_verified": [False, True], "sessions": [0, 0]}),
     ]
-    assert sign_in().status_code == 200, "the password stays: its owner has read the mail"
+    assert sign_in().status_code == 200
 
 
 def test_bad_tokens_get_one_answer() -> None:
@@ -92,10 +93,10 @@ def test_bad_tokens_get_one_answer() -> None:
 def test_a_token_that_is_used_up_leaves_the_others_alone() -> None:
     user, other = person("alice"), person("bob")
     token = new_token(user, "verify_email")
-    left = [new_token(user, "change_email", OTHER), new_token(other, "verify_email")]
+    left = new_token(other, "verify_email")
     assert verify(token).status_code == 200
-    assert Code.objects.filter(ended_at=None).count() == 2
-    assert [verify(token).status_code for token in left] == [200, 200]
+    assert Code.objects.filter(ended_at=None).count() == 1
+    assert verify(left).status_code == 200
 
 
 def test_verifying_what_is_verified_changes_nothing() -> None:
@@ -117,10 +118,98 @@ def test_a_link_can_be_sent_again_until_the_address_is_verified(settings: Any) -
     assert api.post("auth/resend-verification/").json() == first.json()
     assert verify(older).status_code == 400
     assert api.post("auth/resend-verification/").status_code == 429
-    assert verify(token_of("verify_email")).status_code == 200
+    assert api.post("auth/verify-email/", {"token": token_of("verify_email")}).status_code == 200
     assert api.post("auth/resend-verification/").json() == first.json()
     assert Job.objects.count() == 2
     assert [action for action, _ in log_of(user)] == ["auth.verification_requested"] * 2 + ["user.email_verified"]
+
+
+# A link shows that somebody reads the mail, not that they chose the password
+
+
+def test_the_link_of_somebody_elses_sign_up_leaves_nobody_inside() -> None:
+    """Mallory signs up with Alice's address; Alice follows the link in good faith (account pre-hijacking)."""
+    sign_up()
+    mallory = sign_in().json()
+    inside = Api(headers={"Authorization": f"Bearer {mallory['access']}"})
+    assert change(inside, "mallory@example.org").status_code == 200
+    prepared = token_of("change_email")
+
+    answer = verify(token_of("verify_email"))
+
+    assert answer.status_code == 200
+    assert "there is none now" in answer.json()["message"]
+    assert inside.get("users/me/").status_code == 401
+    assert Api().post("auth/token/refresh/", {"refresh": mallory["refresh"]}).status_code == 401
+    assert sign_in().status_code == 401
+    assert verify(prepared).status_code == 400
+    user = User.objects.get()
+    assert log_of(user)[-1][0] == "auth.login_failed"
+    assert (
+        "user.email_verified",
+        {"email_verified": [False, True], "sessions": [1, 0], "has_password": [True, False]},
+    ) in (log_of(user))
+
+
+def test_one_who_had_no_password_loses_none() -> None:
+    user = person("alice", password="!")
+    assert verify(new_token(user, "verify_email")).status_code == 200
+    assert log_of(user) == [("user.email_verified", {"email_verified": [False, True], "sessions": [0, 0]})]
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("purpose", ["verify_email", "change_email"])
+def test_a_wrong_password_leaves_the_link_as_it_is(purpose: str) -> None:
+    user = person("alice")
+    link = new_token(user, purpose, OTHER if purpose == "change_email" else None)
+    assert faults(verify(link, "wrong")) == {"password": "wrong_password"}
+    assert log_of(user) == [("auth.email_verification_failed", {})]
+    assert verify(link, PASSWORD).status_code == 200
+    assert sign_in().status_code == 200
+
+
+def test_an_access_token_that_works_no_more_leaves_the_link_as_it_is() -> None:
+    user = person("alice")
+    api, link = Api(user), new_token(user, "verify_email")
+    api.post("auth/logout-all/")
+    link = new_token(user, "verify_email")
+    assert api.post("auth/verify-email/", {"token": link}).status_code == 401
+    assert verify(link, PASSWORD).status_code == 200
+
+
+def test_the_session_of_another_account_shows_nothing() -> None:
+    user, other = person("alice"), Api(person("bob"))
+    assert other.post("auth/verify-email/", {"token": new_token(user, "verify_email")}).status_code == 200
+    assert sign_in().status_code == 401
+    assert other.get("users/me/").status_code == 200
+
+
+def test_a_session_that_ends_after_the_check_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts import queries
+
+    user = person("alice")
+    api, link, look = Api(user), new_token(user, "verify_email"), queries.usable_code
+
+    def and_end(*args: Any) -> Any:
+        Session.objects.update(ended_at=clock.now())
+        return look(*args)
+
+    monkeypatch.setattr(queries, "usable_code", and_end)
+    assert api.post("auth/verify-email/", {"token": link}).status_code == 200
+    assert sign_in().status_code == 401
+
+
+def test_a_password_that_changes_after_the_check_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts import password_checks
+
+    def check_then_lose(*_: Any, **__: Any) -> bool:
+        User.objects.update(password="!")
+        return True
+
+    user = person("alice")
+    monkeypatch.setattr(password_checks, "is_right", check_then_lose)
+    assert verify(new_token(user, "verify_email"), PASSWORD).status_code == 400
+    assert not User.objects.get().email_verified
 
 
 # Where it is required
@@ -141,7 +230,7 @@ def test_an_account_is_made_when_its_address_is_verified() -> None:
     assert PASSWORD not in kept.password
     assert Job.objects.get().args == {"sign_up_id": str(kept.id)}
     token = codes.token(Purpose.SIGN_UP, kept.id)
-    assert verify(token).status_code == 200
+    assert verify(token, PASSWORD).status_code == 200
     user = User.objects.get()
     assert response.json()["id"] == str(user.id)
     assert (user.username, user.email, user.email_verified, user.role) == ("alice", ALICE, True, "member")
@@ -150,6 +239,36 @@ def test_an_account_is_made_when_its_address_is_verified() -> None:
     assert list(of_nobody) == ["auth.sign_up_requested", "auth.login_failed"]
     assert sign_in().status_code == 200
     assert verify(token).status_code == 400
+    assert not SignUp.objects.exists()
+
+
+@pytest.mark.usefixtures("required")
+def test_the_link_alone_makes_an_account_without_the_password() -> None:
+    """Somebody else may have chosen it, and waits for the owner of the address to confirm."""
+    sign_up()
+    answer = verify(codes.token(Purpose.SIGN_UP, SignUp.objects.get().id))
+    assert answer.status_code == 200
+    assert "there is none now" in answer.json()["message"]
+    assert sign_in().status_code == 401
+    assert not User.objects.get().has_usable_password()
+
+
+@pytest.mark.usefixtures("required")
+def test_a_wrong_password_leaves_the_sign_up_as_it_is() -> None:
+    sign_up()
+    link = codes.token(Purpose.SIGN_UP, SignUp.objects.get().id)
+    assert faults(verify(link, "wrong")) == {"password": "wrong_password"}
+    assert not User.objects.exists()
+    assert Change.objects.filter(owner_id=SYSTEM_LOG, action="auth.email_verification_failed").count() == 1
+    assert verify(link, PASSWORD).status_code == 200
+
+
+@pytest.mark.usefixtures("required")
+def test_an_account_of_the_operator_ends_sign_ups_with_its_address() -> None:
+    sign_up(username="mallory", email="root@example.org")
+    link = codes.token(Purpose.SIGN_UP, SignUp.objects.get().id)
+    actions.create_admin(username="root", email="root@example.org", password=PASSWORD, now=clock.now())
+    assert verify(link, PASSWORD).status_code == 400
     assert not SignUp.objects.exists()
 
 
@@ -230,7 +349,7 @@ def test_of_two_sign_ups_with_one_address_the_first_to_verify_wins() -> None:
     one, two = (codes.token(Purpose.SIGN_UP, kept.id) for kept in SignUp.objects.order_by("username"))
     assert verify(two).status_code == 200
     response = verify(one)
-    assert (response.status_code, response.json()["code"]) == (409, "already_exists")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_token")
     assert User.objects.get().username == "two"
 
 
@@ -258,7 +377,7 @@ def test_who_has_not_verified_is_sent_a_link_at_sign_in() -> None:
     response = sign_in()
     assert (response.status_code, response.json()["code"]) == (403, "email_not_verified")
     assert sign_in(password="wrong").status_code == 401
-    assert verify(token_of("verify_email")).status_code == 200
+    assert verify(token_of("verify_email"), PASSWORD).status_code == 200
     assert sign_in().status_code == 200
     assert [action for action, _ in log_of(user)][:2] == ["auth.verification_requested", "auth.login_failed"]
 
@@ -291,12 +410,15 @@ def test_an_address_changes_when_the_new_one_is_confirmed() -> None:
     assert response.status_code == 200
     user.refresh_from_db()
     assert user.email == ALICE
-    assert verify(token_of("change_email")).status_code == 200
+    assert api.post("auth/verify-email/", {"token": token_of("change_email")}).status_code == 200
     user.refresh_from_db()
     assert (user.email, user.email_key, user.email_verified) == ("Other@Example.org", OTHER, True)
     assert log_of(user) == [
         ("auth.email_change_requested", {}),
-        ("user.email_changed", {"email": [ALICE, "Other@Example.org"], "email_verified": [False, True]}),
+        (
+            "user.email_changed",
+            {"email": [ALICE, "Other@Example.org"], "email_verified": [False, True], "sessions": [0, 0]},
+        ),
     ]
     assert api.get("users/me/").json()["email"] == "Other@Example.org"
     assert Api().post("auth/login/", {"email": OTHER, "password": PASSWORD}).status_code == 200

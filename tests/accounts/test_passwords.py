@@ -1,14 +1,18 @@
 """Changing passwords, and how they are kept."""
 
+import io
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from cast import PASSWORD, Api, alice, faults, log_of, person
 from duely.accounts.hashers import Argon2id
 from duely.accounts.models import Session, User
+from duely.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 NEW = "another-fine-password"
@@ -226,3 +230,40 @@ def test_a_hash_within_a_transaction_is_noticed(slow_work_in_transactions: list[
 
     assert slow_work_in_transactions == ["Argon2id.encode"]
     slow_work_in_transactions.clear()
+
+
+# By the operator
+
+
+def by_command(monkeypatch: pytest.MonkeyPatch, name: str, *typed: str) -> str:
+    answers, out = iter(typed), io.StringIO()
+    monkeypatch.setattr("getpass.getpass", lambda *_: next(answers))
+    call_command("changepassword", name, stdout=out)
+    return out.getvalue()
+
+
+def test_the_operator_sets_a_password_and_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = alice()
+    api = Api(user)
+    assert "signed out everywhere" in by_command(monkeypatch, "ALICE@example.org", NEW, NEW)
+    assert api.get("users/me/").status_code == 401
+    assert Api().post("auth/login/", {"username": "alice", "password": NEW}).status_code == 200
+    assert log_of(user)[0] == ("auth.password_changed", {})
+    assert Job.objects.get().name == "accounts.tell_owner"
+
+
+@pytest.mark.parametrize(
+    "name, typed, reason",
+    [
+        ("nobody", (), "There is no user"),
+        ("alice", (NEW, NEW + "!"), "differ"),
+        ("alice", ("short", "short"), "too short"),
+    ],
+)
+def test_the_operator_is_told_why_nothing_changed(
+    name: str, typed: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = alice()
+    with pytest.raises(CommandError, match=reason):
+        by_command(monkeypatch, name, *typed)
+    assert log_of(user) == []

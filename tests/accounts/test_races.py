@@ -14,6 +14,7 @@ from django.test import Client
 from cast import PASSWORD, V1, Api, code_for, log_of, new_code, new_token, person, session_of
 from duely.accounts import codes, tokens
 from duely.accounts.models import Code, RefreshToken, Session, SignUp, User
+from duely.accounts.rules import Purpose
 from duely.core import clock
 from duely.guard import limits
 from duely.guard.rules import Rate
@@ -424,3 +425,121 @@ def test_parallel_right_passwords_are_all_let_in(settings: Any) -> None:
 
     assert len({pair["access"] for pair in together(*[sign_in] * 24)}) == 24
     limits.forget()
+
+
+@pytest.mark.parametrize("as_owner", [False, True])
+def test_a_link_beside_a_new_password_never_comes_after_it(as_owner: bool) -> None:
+    """A thief, who has a session and has asked for a change of address, follows the link at the same moment."""
+    for attempt in range(8):
+        user = person(f"alice{attempt}")
+        thief, owner = Api(user), Api(user)
+        link = new_token(user, "change_email", f"thief{attempt}@example.org")
+        followed, changed = together(
+            partial((thief if as_owner else Api()).post, "auth/verify-email/", {"token": link}),
+            partial(owner.post, "auth/change-password/", {"current_password": PASSWORD, "new_password": OTHER}),
+        )
+        log = [action for action, _ in log_of(user) if action in ("user.email_changed", "auth.password_changed")]
+        assert log != ["auth.password_changed", "user.email_changed"]
+        assert min(followed.status_code, changed.status_code) in (200, 204)
+
+
+OTHER = "another-fine-password"
+
+
+def held(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> tuple[threading.Event, threading.Event]:
+    """Make a function wait after its work: (has worked, may return)."""
+    worked, may_return, function = threading.Event(), threading.Event(), getattr(owner, name)
+
+    def waiting(*args: Any) -> Any:
+        found = function(*args)
+        worked.set()
+        assert may_return.wait(30)
+        return found
+
+    monkeypatch.setattr(owner, name, waiting)
+    return worked, may_return
+
+
+LATE = {
+    "change link": (
+        "usable_code",
+        lambda user: ("verify-email/", {"token": new_token(user, "change_email", "x@y.org")}),
+    ),
+    "verification link": ("usable_code", lambda user: ("verify-email/", {"token": new_token(user, "verify_email")})),
+    "reset token": (
+        "usable_code",
+        lambda user: (
+            "reset-password/",
+            {"reset_token": new_token(user, "reset_token"), "new_password": "a-third-one-4711"},
+        ),
+    ),
+    "code": ("check_code", lambda user: ("verify-otp/", {"email": user.email, "code": new_code(user.email)})),
+    "reset code": (
+        "check_code",
+        lambda user: ("verify-reset-otp/", {"email": user.email, "code": new_code(user.email, "reset")}),
+    ),
+}
+
+
+@at_once
+@pytest.mark.parametrize("credential", LATE)
+def test_what_was_read_before_a_new_password_fails_after_it(credential: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.accounts import queries, steps
+
+    user = person("alice")
+    owner = Api(user)
+    name, request = LATE[credential]
+    path, body = request(user)
+    worked, may_return = held(monkeypatch, steps if name == "check_code" else queries, name)
+
+    def change() -> Any:
+        assert worked.wait(30)
+        answer = owner.post("auth/change-password/", {"current_password": PASSWORD, "new_password": OTHER})
+        may_return.set()
+        return answer
+
+    used, changed = together(partial(Api().post, f"auth/{path}", body), change)
+
+    assert changed.status_code == 204
+    assert used.status_code == 400
+    assert owner.get("users/me/").json()["email"] == user.email
+    assert Session.objects.filter(ended_at=None).count() == 1
+
+
+@at_once
+def test_sign_ups_of_one_address_that_finish_at_once_make_one_account(settings: Any) -> None:
+    settings.REQUIRE_EMAIL_VERIFICATION = True
+    for name in ("one", "two", "three"):
+        Api().post("auth/signup/", {"username": name, "email": "alice@example.org", "password": PASSWORD})
+    links = [codes.token(Purpose.SIGN_UP, row.id) for row in SignUp.objects.all()]
+    code = new_code("alice@example.org")
+    answers = together(
+        *[partial(Api().post, "auth/verify-email/", {"token": link}) for link in links], partial(guess, code)
+    )
+    assert {answer.status_code for answer in answers} <= {200, 400, 409}
+    assert User.objects.count() == 1
+    assert not SignUp.objects.exists()
+
+
+@at_once
+def test_events_of_one_account_at_once_meet_no_deadlock(caplog: pytest.LogCaptureFixture) -> None:
+    admin = Api(person("adam", role="admin"))
+    for attempt in range(4):
+        user = person(f"alice{attempt}")
+        apis = [Api(user) for _ in range(3)]
+        body = {"reset_token": new_token(user, "reset_token"), "new_password": OTHER}
+        link = {"token": new_token(user, "verify_email")}
+        code, reset = new_code(user.email), new_code(user.email, "reset")
+        answers = together(
+            partial(apis[0].post, "auth/logout-all/"),
+            partial(Api().post, "auth/reset-password/", body),
+            partial(Api().post, "auth/verify-email/", link),
+            partial(guess, code, user.email),
+            partial(guess, reset, user.email, "auth/verify-reset-otp/"),
+            partial(admin.patch, f"users/{user.id}/", {"role": "intern"}),
+            partial(apis[1].post, "auth/change-password/", {"current_password": PASSWORD, "new_password": OTHER}),
+            partial(Api().post, "auth/request-otp/", {"email": user.email}),
+        )
+        # 503: on a busy machine one waits for a lock for too long, which is no deadlock.
+        assert {answer.status_code for answer in answers} <= {200, 204, 400, 401, 503}
+        assert "deadlock" not in caplog.text

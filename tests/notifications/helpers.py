@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from duely.notifications import actions, jobs
+from smtp_server import SmtpServer
 
 
 def remind(at: datetime) -> None:
@@ -14,3 +15,8 @@ def remind(at: datetime) -> None:
     for owner_id in passed_over:
         while actions.drop_reminders(owner_id=owner_id, now=at):
             pass
+
+
+def subjects(mailbox: SmtpServer) -> list[str]:
+    """The subjects of all mails that have arrived."""
+    return [str(mail.message["Subject"]) for mail in mailbox.received]

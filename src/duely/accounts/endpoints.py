@@ -108,11 +108,23 @@ class CodeLogIns(Auth):
 class Verifications(Auth):
     """Addresses that are their users' own."""
 
-    @operation(Message, name="verifyEmail", refuses=[actions.InvalidToken, AlreadyExists], public=True, limit="login")
+    @operation(
+        Message,
+        name="verifyEmail",
+        refuses=[actions.InvalidToken, AlreadyExists],
+        public=True,
+        takes_token=True,
+        limit="login",
+    )
     def post(self, parsed_body: Body[LinkToken]) -> HttpResponse:
-        """Use the token of a link that was sent by e-mail: verify an address, or change to it."""
-        actions.verify_email(actor=self.actor, token=parsed_body.token, now=clock.now())
-        return self.say("The e-mail address is verified.")
+        """Use the token of a link: verify an address, change to it, or finish signing up.
+
+        Send the account's `password` too, or an access token of it. Without either, all its sessions end and its
+        password works no more, since someone else may have signed up with the address.
+        """
+        user = actions.verify_email(actor=self.actor, **given(parsed_body), now=clock.now())
+        lost = "" if user.has_usable_password() else " Sign in with a code, or set a new password: there is none now."
+        return self.say(f"The e-mail address is verified.{lost}")
 
 
 class VerificationRequests(Auth):

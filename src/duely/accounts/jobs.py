@@ -26,9 +26,9 @@ def send_sign_up(running: Running, *, sign_up_id: str) -> None:
 
 
 @job("accounts.tell_owner", attempts=40)
-def tell_owner(running: Running, *, user_id: str, seq: int) -> None:
+def tell_owner(running: Running, *, user_id: str, seq: int, at_new_address: bool = False) -> None:
     """Tell someone what happened to their account."""
-    _send(running, mails.of_change(UUID(user_id), seq))
+    _send(running, mails.of_change(UUID(user_id), seq, at_new_address=at_new_address))
 
 
 def _send(running: Running, mail: Mail | None) -> None:

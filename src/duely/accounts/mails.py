@@ -80,18 +80,25 @@ def known_mail(kept: SignUp, user: User) -> Mail:
     return _composed("known", user.email, user, {}, kept.id)
 
 
-def of_change(user_id: UUID, seq: int) -> Mail | None:
-    """The mail that tells an owner of an entry in their log; of a new address the old one is told."""
+def of_change(user_id: UUID, seq: int, *, at_new_address: bool = False) -> Mail | None:
+    """The mail that tells an owner of an entry in their log, at the address that the account had before it.
+
+    So whoever changes the address next cannot turn the mail away.
+    at_new_address: the second mail of a change of address.
+    """
     user = queries.user_by_id(user_id)
     change = queries.change(user_id, seq)
-    return None if user is None or change is None else change_mail(user, change)
+    if user is None or change is None:
+        return None
+    if at_new_address:
+        return change_mail(user, change, str(change.changes["email"][1]), f"{change.id}.new", is_proven=True)
+    to, is_proven = queries.address_before(user, seq)
+    return change_mail(user, change, to, str(change.id), is_proven=is_proven)
 
 
-def change_mail(user: User, change: Change) -> Mail:
-    """The same from user and entry."""
-    to = change.changes["email"][0] if change.action == "user.email_changed" else user.email
-    is_proven = change.changes["email_verified"][0] if change.action == "user.email_changed" else user.email_verified
-    return _composed("change", to, user, {"change": change}, change.id, is_proven=is_proven)
+def change_mail(user: User, change: Change, to: str, message_id: str, *, is_proven: bool) -> Mail:
+    """The same from user and entry. is_proven: whether the user has shown that `to` is theirs."""
+    return _composed("change", to, user, {"change": change}, message_id, is_proven=is_proven)
 
 
 def _link(purpose: Purpose, row_id: UUID) -> str:
@@ -103,7 +110,7 @@ def _composed(
     to: str,
     user: User | None,
     context: Mapping[str, Any],
-    row_id: UUID,
+    row_id: UUID | str,
     *,
     is_proven: bool | None = None,
 ) -> Mail:

@@ -39,7 +39,8 @@ class User(AbstractBaseUser):
 
     `username_key` and `email_key` are folded by `rules.fold`, so that both databases agree on which names are
     the same; SQLite's own lower() knows ASCII alone, PostgreSQL's depends on the server's locale.
-    `signed_out_at` is when they last signed out everywhere: sessions of the admin's pages end with it.
+    `signed_out_at` is when everything that gave access to the account last ended (`steps.end_access`): sessions of the
+    admin's pages that began earlier end with it.
     `mail_paused_until`: their mailbox gets no reminders and digests before that, as the daily limit is reached.
     """
 
@@ -142,8 +143,11 @@ class EndReason(models.TextChoices):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105
     PASSWORD_RESET = "password_reset"  # noqa: S105
     ADDRESS_PROVEN = "address_proven"
+    ADDRESS_CHANGED = "address_changed"
+    ROLE_CHANGED = "role_changed"
     DEACTIVATED = "deactivated"
     TOO_MANY = "too_many"
+    REACTIVATED = "reactivated"
 
 
 class Session(models.Model):
@@ -285,7 +289,10 @@ class SignUp(models.Model):
     class Meta:
         db_table = "accounts_signup"
         constraints: ClassVar = [models.UniqueConstraint(fields=["username_key"], name="accounts_signup_username")]
-        indexes: ClassVar = [models.Index(fields=["expires_at"], name="accounts_signup_expires")]
+        indexes: ClassVar = [
+            models.Index(fields=["expires_at"], name="accounts_signup_expires"),
+            models.Index(fields=["email_key"], name="accounts_signup_email"),
+        ]
 
     def __str__(self) -> str:
         return self.username

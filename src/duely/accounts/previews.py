@@ -14,8 +14,13 @@ AT = datetime(2026, 12, 1, 14, 30, tzinfo=UTC)
 CHANGES = {
     "auth.password_changed": {},
     "auth.password_reset": {"sessions": [2, 0]},
-    "user.email_changed": {"email": ["ada@example.org", "ada@example.com"], "email_verified": [True, True]},
-    "user.email_verified": {"email_verified": [False, True], "sessions": [1, 0]},
+    "user.deactivated": {"is_active": [True, False]},
+    "user.email_changed": {
+        "email": ["ada@example.org", "ada@example.com"],
+        "email_verified": [True, True],
+        "has_password": [True, False],
+    },
+    "user.email_verified": {"email_verified": [False, True], "sessions": [1, 0], "has_password": [True, False]},
     "user.role_changed": {"role": ["member", "admin"]},
 }
 _ID = UUID(int=0)
@@ -36,7 +41,10 @@ def previews() -> Iterator[tuple[str, Mail]]:
     yield "account_known", mails.known_mail(kept, reader)
     for action, changes in CHANGES.items():
         change = Change(id=_ID, action=action, at=AT, changes=changes, ip="192.0.2.7", user_agent="Firefox 150")
-        yield f"account_change.{action.replace('.', '_')}", mails.change_mail(reader, change)
+        yield (
+            f"account_change.{action.replace('.', '_')}",
+            mails.change_mail(reader, change, reader.email, str(change.id), is_proven=True),
+        )
 
 
 def _code(purpose: Purpose) -> Code:

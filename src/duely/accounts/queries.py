@@ -1,5 +1,6 @@
 """Reads of users, sessions, refresh tokens and one-time codes."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -181,6 +182,23 @@ def live_codes(key: str) -> QuerySet[Code]:
     return Code.objects.filter(email_key=key, user__isnull=True, ended_at__isnull=True)
 
 
+def live_codes_of(user_id: UUID, email_keys: Collection[str], now: datetime) -> QuerySet[Code]:
+    """Every code, link and token that a user can use: their own, and those sent to one of these addresses."""
+    own, sent = Q(user_id=user_id), Q(user__isnull=True, email_key__in=email_keys)
+    return Code.objects.filter(own | sent, ended_at__isnull=True, expires_at__gt=now)
+
+
+def sign_ups_of(email_keys: Collection[str], now: datetime) -> QuerySet[SignUp]:
+    """Sign-ups that wait until one of these addresses is verified."""
+    return SignUp.objects.filter(email_key__in=email_keys, expires_at__gt=now)
+
+
+def is_session_of(actor: Actor, user_id: UUID, now: datetime) -> bool:
+    """Whether the actor's session is one of this user's, and goes on."""
+    session_id = actor.session_id if actor.id == user_id else None
+    return session_id is not None and live_sessions(user_id, now).filter(pk=session_id).exists()
+
+
 def live_tokens(user_id: UUID, purpose: Purpose) -> QuerySet[Code]:
     """The token of this purpose that a user has not used yet."""
     return Code.objects.filter(user_id=user_id, purpose=purpose.value, ended_at__isnull=True)
@@ -190,6 +208,15 @@ def usable_code(code_id: UUID, now: datetime) -> Code | None:
     """A code that still works, with its user."""
     rows = Code.objects.select_related("user").filter(pk=code_id, ended_at__isnull=True, expires_at__gt=now)
     return rows.first()
+
+
+def address_before(user: User, seq: int) -> tuple[str, bool]:
+    """The address that a user had just before the change with this number in their log, and whether it was verified."""
+    later = Change.objects.filter(owner_id=user.id, seq__gte=seq, action="user.email_changed", target_id=user.id)
+    first = later.order_by("seq").values_list("changes", flat=True).first()
+    if first is None:
+        return user.email, user.email_verified
+    return str(first["email"][0]), bool(first["email_verified"][0])
 
 
 def change(user_id: UUID, seq: int) -> Change | None:

@@ -188,11 +188,12 @@ class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LinkToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The token in a link that was sent by mail: what stands behind the `#`."""
+    """The token in a link that was sent by mail: what stands behind the `#`, and the password of the account."""
 
     examples: ClassVar[Mapping[str, Any]] = {"token": {"token": "dlc_" + "A" * 48}}
 
     token: Token
+    password: Password | UnsetType = UNSET
 
 
 class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,8 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -8,7 +10,7 @@ from django.db.models import F, Q
 from msgspec.structs import replace
 
 from duely.accounts import codes, queries
-from duely.accounts.models import Code, EndReason, KnownAddress, User
+from duely.accounts.models import Code, EndReason, KnownAddress, SignUp, User
 from duely.accounts.rules import (
     MAX_TRIES,
     MAX_WRONG_PER_DAY,
@@ -23,7 +25,7 @@ from duely.activity.actions import Changes
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import insertion, insertions, update
+from duely.core.records import Statement, insertion, insertions, update
 from duely.guard.rules import counted_address
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
@@ -37,6 +39,11 @@ def lock(user_id: UUID) -> User:
 def has_changed(checked: User, locked: User) -> bool:
     """Whether the password that was checked before the row was locked counts no more."""
     return locked.password != checked.password or not locked.is_active
+
+
+def has_moved(locked: User, email_key: str) -> bool:
+    """Whether a user is deactivated, or has another address than when they were looked up by it."""
+    return locked.email_key != email_key or not locked.is_active
 
 
 def acting_as(actor: Actor, user: User, session_id: UUID | None = None) -> Actor:
@@ -63,9 +70,39 @@ def creation(user: User) -> Changes:
     return {"username": [None, user.username], "role": [None, user.role]}
 
 
-def end_sessions(user: User, reason: EndReason, now: datetime, keep: UUID | None = None) -> int:
-    """End all live sessions but one; returns how many."""
-    return queries.live_sessions(user.id, now).exclude(Q(pk=keep)).update(ended_at=now, end_reason=reason)
+def end_access(
+    user: User, columns: Mapping[str, Any], reason: EndReason, now: datetime, *, keep: UUID | None = None
+) -> tuple[Statement, int]:
+    """End everything that gives access to the account of a user, who is locked, and set these columns of theirs.
+
+    Ends: sessions with their tokens (but the session `keep`), sessions of the admin's pages, codes, links and reset
+    tokens, also those sent to the address that `columns` replaces, and sign-ups that wait with either address. Mails
+    that wait in the queue look at the row of their code or link when they are sent, so they are not sent any more.
+    Returns the UPDATE, which the caller records, and the number of sessions that ended.
+
+    Every change of a password, an address, a role, `email_verified` or `is_active` goes through here, so that nothing
+    that was set up before such a change gives access after it (decision 0025).
+    """
+    email_keys = {user.email_key, columns.get("email_key", user.email_key)}
+    end_sign_ups(email_keys, now)
+    end_codes(user.id, email_keys, now)
+    sessions = queries.live_sessions(user.id, now).exclude(Q(pk=keep)).update(ended_at=now, end_reason=reason)
+    return update(user, {**columns, "signed_out_at": now}), sessions
+
+
+def end_sign_ups(email_keys: Collection[str], now: datetime) -> set[UUID]:
+    """End the sign-ups that wait with one of these addresses; returns their ids."""
+    # Locked in the order of their ids, as everywhere: two that each end several rows never wait for each other.
+    rows = queries.sign_ups_of(email_keys, now).order_by("pk").select_for_update()
+    ids = {sign_up.pk for sign_up in rows}
+    SignUp.objects.filter(pk__in=ids).delete()
+    return ids
+
+
+def end_codes(user_id: UUID, email_keys: Collection[str], now: datetime) -> None:
+    """End the codes, links and tokens of a user, and those that were sent to one of these addresses."""
+    rows = queries.live_codes_of(user_id, email_keys, now).order_by("pk").select_for_update()
+    Code.objects.filter(pk__in=[code.pk for code in rows]).update(ended_at=now)
 
 
 def check_code(purpose: Purpose, key: str, guess: str, now: datetime) -> Code | None:
@@ -137,11 +174,17 @@ def remember_address(user: User, ip: str | None, now: datetime) -> None:
     insertions([row], otherwise="ON CONFLICT (user_id, network) DO UPDATE SET seen_at = excluded.seen_at").run()
 
 
-def tell_owner(user: User, seq: int) -> None:
-    """Queue the mail that tells a user of the change with this number in their log, in the caller's transaction."""
+def tell_owner(user: User, seq: int, *, at_new_address: bool = False) -> None:
+    """Queue the mail that tells a user of the change with this number in their log, in the caller's transaction.
+
+    It goes to the address that the account had before the change. at_new_address: of a change of address a second
+    mail goes to the new one.
+    """
     enqueue(named("accounts.tell_owner"), user_id=str(user.id), seq=seq)
+    if at_new_address:
+        enqueue(named("accounts.tell_owner"), user_id=str(user.id), seq=seq, at_new_address=True)
 
 
-def wrong_password() -> ValidationFailed:
+def wrong_password(field: str = "current_password") -> ValidationFailed:
     """The refusal of a wrong current password."""
-    return ValidationFailed(FieldError("current_password", "wrong_password", "This is not your password."))
+    return ValidationFailed(FieldError(field, "wrong_password", "This is not your password."))

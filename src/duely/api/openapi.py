@@ -17,7 +17,7 @@ import duely
 from duely.api import idempotency
 from duely.api.bodies import IDENTITY
 from duely.api.lists import DEFAULT_LIMIT, MAX_DEPTH, MAX_LIMIT, Listing
-from duely.api.resource import JSON, Listed, Resource, Upload
+from duely.api.resource import JSON, Listed, OpenOrBearer, Resource, Upload
 from duely.api.types import REFERENCE, REFERENCED, component_schemas, inline_schema
 from duely.core.errors import Refused, catalogue
 
@@ -130,6 +130,8 @@ def _resources(router: Router) -> Iterator[tuple[str, type[Resource]]]:
 
 def _complete(operation: dict[str, Any], resource: type[Resource], method: str, aliases: list[str]) -> None:
     endpoint = resource.api_endpoints[method.upper()]
+    if any(isinstance(auth, OpenOrBearer) for auth in endpoint.metadata.auth or ()):
+        operation["security"] = [{}, *operation["security"]]
     if aliases:
         also = ", ".join(f"`{alias}`" for alias in aliases)
         operation["description"] = f"{operation.get('description', '')}\n\nAlso at {also}.".strip()

@@ -300,6 +300,27 @@ class Open(SyncAuth):
         return []
 
 
+class OpenOrBearer(Open):
+    """Open, but who sends an access token must send one that works: the answer depends on it."""
+
+    __slots__ = ()
+
+    def __call__(self, endpoint: Endpoint, controller: Controller[Any]) -> "OpenOrBearer":
+        super().__call__(endpoint, controller)
+        request = cast("ApiRequest", controller.request)
+        if request.META.get("HTTP_AUTHORIZATION"):
+            request.actor = _authenticate()(request)
+        return self
+
+    def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
+        """As `Bearer`."""
+        return Bearer().security_schemes()
+
+    def security_requirements(self, *_: Any) -> list[SecurityRequirement]:
+        """A token. That it may be left out `duely.api.openapi` adds: dmr drops empty requirements."""
+        return Bearer().security_requirements()
+
+
 class Resource(Controller[Serializer]):
     """One path. Methods are endpoints; each is decorated with `operation`.
 
@@ -386,6 +407,7 @@ def operation(
     status: int = 200,
     refuses: Iterable[type[Refused]] = (),
     public: bool = False,
+    takes_token: bool = False,
     limit: str = "anonymous",
     headers: Mapping[str, str] | None = None,
     optional_headers: Mapping[str, str] | None = None,
@@ -402,6 +424,7 @@ def operation(
     the good answer with what they hold, `optional_headers` those that only some good answers have.
     `name` is the operation's id in the document. `limit` is what a public one counts towards; others
     count towards their user's own limit. A `conditional` one may answer 304 (`Resource.tagged`).
+    takes_token: a public one that looks at an access token if there is one, and refuses one that does not work.
     `also`: other good answers by their status; `also_media`: other media types of the good answer.
     POST and PATCH take an Idempotency-Key, but for those that are not `keyed`, and for public ones: their answers hold
     tokens.
@@ -411,7 +434,7 @@ def operation(
 
     def decorate(method: Method) -> Method:
         hints = {key for key in method.__annotations__ if key.startswith("parsed_")}
-        refusals = dict.fromkeys(_implied(hints, public=public))
+        refusals = dict.fromkeys(_implied(hints, public=public and not takes_token))
         if method.__name__ in ("post", "patch") and keyed and not public:
             method = _once(method, name, prepare)
             refusals.update(dict.fromkeys(idempotency.REFUSES))
@@ -433,7 +456,8 @@ def operation(
         if conditional:
             tag = {"ETag": HeaderSpec(description="The one that was asked about.")}
             specs.append(ResponseSpec(None, status_code=HTTPStatus.NOT_MODIFIED, headers=tag, description=NOT_MODIFIED))
-        options: dict[str, Any] = {"auth": [Open(limit)]} if public else {}
+        open_to_all = OpenOrBearer(limit) if takes_token else Open(limit)
+        options: dict[str, Any] = {"auth": [open_to_all]} if public else {}
         return cast("Method", validate(*specs, operation_id=name, validate_responses=False, **options)(method))
 
     return decorate

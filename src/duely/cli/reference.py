@@ -16,9 +16,13 @@ REMARK = "<!-- Made by `python -m duely.cli.reference`. Change the code, then ru
 
 CHANGES: Mapping[str, str] = {
     "auth.email_change_failed": "A change of address was asked for with a wrong current password.",
+    "auth.email_verification_failed": "A link that confirms an address was followed with a wrong password.",
     "auth.email_change_requested": "A link was sent to a new address; the address has not changed yet.",
     "auth.logged_out": "Signed out: one session ended by its refresh token.",
-    "auth.logged_out_everywhere": "All sessions of a user ended by the user. `sessions` holds how many they were.",
+    "auth.logged_out_everywhere": (
+        "All sessions of a user ended by the user or an admin, with every code and link that waited. "
+        "`sessions` holds how many they were."
+    ),
     "auth.login_failed": (
         "A sign-in with a wrong password or code, or of a deactivated user. `method` says which. "
         "Under a name that does not exist it stands in nobody's log: admins alone see it."
@@ -31,8 +35,11 @@ CHANGES: Mapping[str, str] = {
         "A code to sign in with was asked for. For an address without an account it stands in nobody's log."
     ),
     "auth.password_change_failed": "A change of password was asked for with a wrong current password.",
-    "auth.password_changed": "A new password. All other sessions of the user ended with it.",
-    "auth.password_reset": "A new password by a code sent by e-mail. `sessions` holds how many ended with it.",
+    "auth.password_changed": "A new password. All other sessions ended with it, and every code and link that waited.",
+    "auth.password_reset": (
+        "A new password by a code sent by e-mail. Every code and link that waited ended with it; "
+        "`sessions` holds how many sessions did."
+    ),
     "auth.password_reset_failed": "A wrong code was sent to set a new password with.",
     "auth.password_reset_granted": "The right code was sent: a new password may be set within ten minutes.",
     "auth.password_reset_requested": "A code to set a new password with was asked for.",
@@ -64,16 +71,21 @@ CHANGES: Mapping[str, str] = {
     "task.status_changed": "A task's status changed, and with it perhaps other fields.",
     "task.updated": "Fields of a task changed, its status not. `imported`: by a newer file of another program.",
     "user.created": "A new account.",
-    "user.deactivated": "An admin keeps a user out. All sessions of the user ended with it.",
     "user.days_moved": (
         "Tasks that are due on whole days moved to the user's new time zone: `tasks` says how many, `statuses` how many"
         " of them became overdue by this, or are not overdue any more. These have no entries of their own: read them"
         " with `updated_at__gte` and the time in `since`."
     ),
-    "user.email_changed": "A new address, confirmed by a link that was sent to it.",
+    "user.deactivated": "An admin keeps a user out. All sessions ended with it, and every code and link that waited.",
+    "user.email_changed": (
+        "A new address, confirmed by a link that was sent to it. Every code and link that waited ended with it; "
+        "`sessions` holds how many sessions did. `has_password` is there when the password works no more, since "
+        "whoever followed the link had neither it nor a session."
+    ),
     "user.email_verified": (
-        "A user showed that they read the mail of their address. When that was by a code to sign in, `sessions` holds"
-        " how many earlier sessions ended, and an earlier password works no more."
+        "A user showed that they read the mail of their address. Every code and link that waited ended with it; "
+        "`sessions` holds how many sessions did. `has_password` is there when an earlier password works no more, since "
+        "someone else may have chosen it."
     ),
     "user.mail_limit_reached": (
         "A mailbox reached a daily limit of mails; once for each day and `allowance`. `limit` says how many it may be"
@@ -85,7 +97,9 @@ CHANGES: Mapping[str, str] = {
         "Reminders came due that were not sent. `reminders` says how many; `reason` is `unverified`, for an address"
         " that is not verified, or `limited`, for a mailbox that has reached its daily limit."
     ),
-    "user.role_changed": "An admin changed a user's role.",
+    "user.role_changed": (
+        "An admin changed a user's role. All sessions ended with it, and every code and link that waited."
+    ),
 }
 """What each action of the change log means."""
 

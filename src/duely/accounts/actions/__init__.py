@@ -1,8 +1,8 @@
 """What people can do with accounts: sign up, sign in and out, prove and change addresses, passwords, profiles, roles.
 
-Locks are taken in one order everywhere: codes of an address, user rows by id, tokens of a user, sessions, then the
-change log's counter, which `record` locks. A user's row is locked without its key, so that inserts which refer to it
-need not wait.
+Locks are taken in one order everywhere: user rows by id, sign-ups, new user rows, codes and tokens, each by id, then
+sessions, then the change log's counter, which `record` locks. A guess locks codes alone, in a transaction of its own. A
+user's row is locked without its key, so that inserts which refer to it need not wait.
 """
 
 from duely.accounts.actions.codes import (
@@ -26,6 +26,7 @@ from duely.accounts.actions.passwords import (
     exchange_reset_code,
     prepare_password,
     reset_password,
+    set_password,
 )
 from duely.accounts.actions.sessions import (
     EmailNotVerified,
@@ -81,6 +82,7 @@ __all__ = [
     "request_sign_in_code",
     "request_verification",
     "reset_password",
+    "set_password",
     "sign_in",
     "sign_in_to_admin",
     "sign_in_with_code",

@@ -4,6 +4,7 @@ Whether an account stands behind an address shows nowhere: what is asked for is 
 the mail finds out.
 """
 
+from contextlib import suppress
 from datetime import datetime
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from duely.accounts import queries, steps
 from duely.accounts.actions.emails import prove_address
 from duely.accounts.actions.sessions import Grant, begin_session
 from duely.accounts.actions.users import sign_up_by_mail
-from duely.accounts.models import User
+from duely.accounts.models import Code, User
 from duely.accounts.rules import MAX_CODES_PER_DAY, Purpose, email_key
 from duely.activity.actions import Nobody, record
 from duely.core.actor import Actor
@@ -80,21 +81,25 @@ def sign_in_with_code(*, actor: Actor, email: str, code: str, now: datetime) -> 
     found = steps.check_code(Purpose.SIGN_IN, key, code, now)
     user = queries.user_by_email(key)
     if found is not None and (user.is_active if user else settings.SIGNUP_ENABLED):
-        with transaction.atomic():
-            if steps.use_code(found, now):
-                user = _owner(actor, user, found.email, now)
-                if user.is_active:
-                    return begin_session(actor=actor, user=user, method=CODE, now=now)
+        with suppress(InvalidCode), transaction.atomic():
+            return _use(actor, user, found, now)
     with transaction.atomic():
         record(actor, "auth.login_failed", user or Nobody("user"), at=now, changes={"method": [None, CODE]})
     raise InvalidCode
 
 
-def _owner(actor: Actor, user: User | None, email: str, now: datetime) -> User:
-    """Whoever reads the mail of this address, locked, and known to do so."""
+def _use(actor: Actor, user: User | None, code: Code, now: datetime) -> Grant:
+    """Use up a code that was right. Raises InvalidCode, which undoes what is done here, when it works no more."""
+    is_new = user is None
     if user is None:
-        user = sign_up_by_mail(actor=actor, email=email, now=now)
-    locked = steps.lock(user.id)
-    if locked.is_active and not locked.email_verified:
-        prove_address(actor=actor, user=locked, now=now)
-    return locked
+        # Before the account is inserted, as everywhere that one is made.
+        steps.end_sign_ups({code.email_key}, now)
+        user = sign_up_by_mail(actor=actor, email=code.email, now=now)
+    owner = steps.lock(user.id)
+    if steps.has_moved(owner, code.email_key) or not steps.use_code(code, now):
+        raise InvalidCode
+    if is_new:
+        steps.end_codes(owner.id, {code.email_key}, now)
+    elif not owner.email_verified:
+        prove_address(actor=actor, user=owner, now=now)
+    return begin_session(actor=actor, user=owner, method=CODE, now=now)

@@ -1,6 +1,7 @@
 """Whose an e-mail address is: verifying it, and changing to another one."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -8,12 +9,12 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 
 from duely.accounts import codes, password_checks, queries, steps
-from duely.accounts.models import EndReason, SignUp, User
+from duely.accounts.models import EndReason, User
 from duely.accounts.rules import Purpose, Role, email_key
-from duely.activity.actions import Changes, record
+from duely.activity.actions import Changes, Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import AlreadyExists, Refused
-from duely.core.records import insertion, update
+from duely.core.records import insertion
 from duely.guard.limits import limit_mailbox
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
@@ -52,84 +53,121 @@ def send_verification(*, actor: Actor, user: User, now: datetime) -> None:
     record(actor, "auth.verification_requested", user, at=now)
 
 
-def prove_address(*, actor: Actor, user: User, now: datetime) -> None:
-    """Note that a user, who is locked, has shown by a code that they read the mail of their address.
+def prove_address(*, actor: Actor, user: User, keep: UUID | None = None, is_owner: bool = False, now: datetime) -> None:
+    """Note that somebody has shown that they read the mail of the address of a user, who is locked.
 
-    Until now anyone could have made this account, to have a password for it when its owner comes: whatever was set up
-    before ends. Records user.email_verified.
+    Until now anyone could have made this account, to have a password for it when the owner of the address comes
+    (account pre-hijacking). So everything that gives access to it ends, and the password works no more, unless the
+    actor is known to be the one who set it.
+    keep: the actor's session, which goes on. is_owner: whether the actor has shown that the account is theirs.
+    Records user.email_verified.
     """
-    had_password = user.has_usable_password()
-    ended = steps.end_sessions(user, EndReason.ADDRESS_PROVEN, now)
-    changes: Changes = {"email_verified": [False, True], "sessions": [ended, 0]}
-    write = update(user, {"email_verified": True, "password": make_password(None), "signed_out_at": now})
+    columns: dict[str, Any] = {"email_verified": True}
+    changes: Changes = {"email_verified": [False, True]}
+    loses_password = _remove_password(user, columns, is_owner=is_owner)
+    write, ended = steps.end_access(user, columns, EndReason.ADDRESS_PROVEN, now, keep=keep)
+    changes = {**changes, "sessions": [ended, 0], **({"has_password": [True, False]} if loses_password else {})}
     seq = record(steps.acting_as(actor, user), "user.email_verified", user, at=now, changes=changes, write=write)
-    if had_password:
+    if loses_password:
         steps.tell_owner(user, seq)
 
 
-def verify_email(*, actor: Actor, token: str, now: datetime) -> User:
+def _remove_password(user: User, columns: dict[str, Any], *, is_owner: bool) -> bool:
+    """Add to `columns` that the password works no more, unless it is known to be the owner's.
+
+    Returns whether a password is lost.
+    """
+    if is_owner:
+        return False
+    had_password = user.has_usable_password()
+    columns["password"] = make_password(None)
+    return had_password
+
+
+def verify_email(*, actor: Actor, token: str, password: str | None = None, now: datetime) -> User:
     """Use the token of a link that was sent by mail: it verifies an address, changes it, or makes the account.
 
-    Raises InvalidToken (400), AlreadyExists (409) when another account has the new address by now.
-    Records user.email_verified, user.email_changed or user.created.
+    The token shows that somebody reads the mail of the address, not that they made the account. Who has signed in to
+    it, or gives its `password`, keeps that password, and the session. For anyone else both end (decision 0025).
+
+    Raises InvalidToken (400), ValidationFailed (400) for a wrong password and RateLimited (429) after too many, both of
+    which leave the token as it is;
+    AlreadyExists (409) when another account has the new address by now.
+    Records user.email_verified, user.email_changed or user.created, or auth.email_verification_failed for a wrong
+    password.
     """
-    found = codes.read_token(token, BY_LINK)
-    if found is None:
+    read = codes.read_token(token, BY_LINK)
+    if read is None:
         raise InvalidToken(is_forged=True)
-    purpose, row_id = found
+    purpose, row_id = read
     try:
-        with transaction.atomic():
-            if purpose is Purpose.SIGN_UP:
-                return _finish_sign_up(actor, row_id, now)
-            return _use_link(actor, purpose, row_id, now)
+        if purpose is Purpose.SIGN_UP:
+            return _finish_sign_up(actor, row_id, password, now)
+        return _use_link(actor, purpose, row_id, password, now)
     except IntegrityError:
         raise AlreadyExists("Another account has this address by now.") from None
 
 
-def _use_link(actor: Actor, purpose: Purpose, row_id: UUID, now: datetime) -> User:
+def _use_link(actor: Actor, purpose: Purpose, row_id: UUID, password: str | None, now: datetime) -> User:
     code = queries.usable_code(row_id, now)
-    if code is None or code.user_id is None:
+    if code is None or code.user is None:
         raise InvalidToken
-    user = steps.lock(code.user_id)
-    if not user.is_active or not steps.use_token(code, now):
-        raise InvalidToken
-    if purpose is Purpose.CHANGE_EMAIL:
-        _change_email(actor, user, code.email, now)
-    elif code.email_key == user.email_key:
-        _verify(actor, user, now)
-    else:
-        raise InvalidToken
+    if password is not None:
+        _check_password(actor, password, code.user.password, f"user {code.user.id}", code.user, now)
+    with transaction.atomic():
+        user = steps.lock(code.user.id)
+        if not user.is_active or not steps.use_token(code, now):
+            raise InvalidToken
+        if password is not None and steps.has_changed(code.user, user):
+            raise InvalidToken
+        keep = actor.session_id if queries.is_session_of(actor, user.id, now) else None
+        is_owner = password is not None or keep is not None
+        if purpose is Purpose.CHANGE_EMAIL:
+            _change_email(actor, user, code.email, keep=keep, is_owner=is_owner, now=now)
+        elif code.email_key != user.email_key:
+            raise InvalidToken
+        elif not user.email_verified:
+            prove_address(actor=actor, user=user, keep=keep, is_owner=is_owner, now=now)
     return user
 
 
-def _verify(actor: Actor, user: User, now: datetime) -> None:
-    if not user.email_verified:
-        changes = {"email_verified": [False, True]}
-        write = update(user, {"email_verified": True})
-        record(steps.acting_as(actor, user), "user.email_verified", user, at=now, changes=changes, write=write)
+def _check_password(actor: Actor, password: str, encoded: str, account: str, target: Target, now: datetime) -> None:
+    """Hashing takes long, so this comes before the transaction."""
+    if not password_checks.is_right(password, encoded, account=account, actor=actor):
+        with transaction.atomic():
+            record(actor, "auth.email_verification_failed", target, at=now)
+        raise steps.wrong_password("password")
 
 
-def _change_email(actor: Actor, user: User, email: str, now: datetime) -> None:
-    # What was sent to the old address may be in other hands.
-    steps.end_tokens(user, now, Purpose.VERIFY_EMAIL, Purpose.RESET_TOKEN)
+def _change_email(actor: Actor, user: User, email: str, *, keep: UUID | None, is_owner: bool, now: datetime) -> None:
+    columns: dict[str, Any] = {"email": email, "email_key": email_key(email), "email_verified": True}
     changes: Changes = {"email": [user.email, email], "email_verified": [user.email_verified, True]}
-    columns = {"email": email, "email_key": email_key(email), "email_verified": True, "mail_paused_until": None}
-    who = steps.acting_as(actor, user)
-    seq = record(who, "user.email_changed", user, at=now, changes=changes, write=update(user, columns))
-    steps.tell_owner(user, seq)
+    columns["mail_paused_until"] = None
+    loses_password = _remove_password(user, columns, is_owner=is_owner)
+    # What was sent to the old address may be in other hands.
+    write, ended = steps.end_access(user, columns, EndReason.ADDRESS_CHANGED, now, keep=keep)
+    changes = {**changes, "sessions": [ended, 0], **({"has_password": [True, False]} if loses_password else {})}
+    seq = record(steps.acting_as(actor, user), "user.email_changed", user, at=now, changes=changes, write=write)
+    steps.tell_owner(user, seq, at_new_address=True)
 
 
-def _finish_sign_up(actor: Actor, sign_up_id: UUID, now: datetime) -> User:
-    """Make the account that was kept until its address is verified."""
+def _finish_sign_up(actor: Actor, sign_up_id: UUID, password: str | None, now: datetime) -> User:
+    """Make the account that was kept until its address is verified, without a password unless that is given again."""
     kept = queries.usable_sign_up(sign_up_id, now)
     if kept is None:
         raise InvalidToken
+    if password is not None:
+        _check_password(actor, password, kept.password, f"sign-up {kept.id}", Nobody("user"), now)
     user = steps.new_user(kept.username, kept.email, Role(settings.DEFAULT_ROLE), now)
-    user.id, user.password, user.email_verified = kept.id, kept.password, True
-    if not SignUp.objects.filter(pk=kept.pk).delete()[0]:
-        raise InvalidToken
-    who = steps.acting_as(actor, user)
-    record(who, "user.created", user, at=now, changes=steps.creation(user), write=insertion(user))
+    user.id, user.email_verified = kept.id, True
+    user.password = make_password(None) if password is None else kept.password
+    with transaction.atomic():
+        # Sign-ups are locked before the account is inserted, as everywhere that one is made.
+        if kept.id not in steps.end_sign_ups({kept.email_key}, now):
+            raise InvalidToken
+        who = steps.acting_as(actor, user)
+        record(who, "user.created", user, at=now, changes=steps.creation(user), write=insertion(user))
+        steps.end_codes(user.id, {user.email_key}, now)
     return user
 
 

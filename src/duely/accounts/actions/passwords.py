@@ -14,7 +14,6 @@ from duely.accounts.rules import Purpose, email_key
 from duely.activity.actions import Nobody, record
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
-from duely.core.records import update
 
 
 class PasswordReused(Refused):
@@ -57,7 +56,7 @@ def prepare_password(
 
 
 def change_password(*, actor: Actor, new: NewPassword, now: datetime) -> User:
-    """Set a new password; every other session of the user ends.
+    """Set a new password. Everything else that gives access to the account ends, the actor's own session excepted.
 
     The user is told by mail. Raises ValidationFailed (400) when the password has changed since it was checked. Records
     auth.password_changed.
@@ -66,9 +65,25 @@ def change_password(*, actor: Actor, new: NewPassword, now: datetime) -> User:
         locked = steps.lock(new.user.id)
         if steps.has_changed(new.user, locked):
             raise steps.wrong_password()
-        steps.end_sessions(locked, EndReason.PASSWORD_CHANGED, now, keep=actor.session_id)
-        steps.end_tokens(locked, now, Purpose.RESET_TOKEN)
-        seq = record(actor, "auth.password_changed", locked, at=now, write=update(locked, {"password": new.hashed}))
+        columns = {"password": new.hashed}
+        write, _ = steps.end_access(locked, columns, EndReason.PASSWORD_CHANGED, now, keep=actor.session_id)
+        seq = record(actor, "auth.password_changed", locked, at=now, write=write)
+        steps.tell_owner(locked, seq)
+    return locked
+
+
+def set_password(*, user: User, new_password: str, now: datetime) -> User:
+    """Set a user's password, by whoever runs this instance. Everything that gave access to the account ends.
+
+    The user is told by mail. Raises ValidationFailed (400) for a weak password. Records auth.password_changed.
+    """
+    if fault := rules.password_fault(new_password, user):
+        raise ValidationFailed(FieldError("new_password", *fault))
+    hashed = make_password(new_password)
+    with transaction.atomic():
+        locked = steps.lock(user.id)
+        write, _ = steps.end_access(locked, {"password": hashed}, EndReason.PASSWORD_CHANGED, now)
+        seq = record(None, "auth.password_changed", locked, at=now, write=write)
         steps.tell_owner(locked, seq)
     return locked
 
@@ -84,8 +99,9 @@ def exchange_reset_code(*, actor: Actor, email: str, code: str, now: datetime) -
     user = queries.user_by_email(key)
     if found is not None and user is not None and user.is_active:
         with transaction.atomic():
-            if steps.use_code(found, now):
-                token = steps.new_token(steps.lock(user.id), Purpose.RESET_TOKEN, now)
+            locked = steps.lock(user.id)
+            if not steps.has_moved(locked, key) and steps.use_code(found, now):
+                token = steps.new_token(locked, Purpose.RESET_TOKEN, now)
                 record(steps.acting_as(actor, user), "auth.password_reset_granted", user, at=now)
                 return codes.token(Purpose.RESET_TOKEN, token.id)
     with transaction.atomic():
@@ -94,7 +110,9 @@ def exchange_reset_code(*, actor: Actor, email: str, code: str, now: datetime) -
 
 
 def reset_password(*, actor: Actor, reset_token: str, new_password: str, now: datetime) -> User:
-    """Set a new password with a token from `exchange_reset_code`. Every session of the user ends, and they are told.
+    """Set a new password with a token from `exchange_reset_code`. All that gave access to the account ends.
+
+    The user is told by mail.
 
     Raises InvalidToken (400); ValidationFailed (400) for a weak password and PasswordReused (400), both of which leave
     the token as it is. Records auth.password_reset.
@@ -114,10 +132,10 @@ def reset_password(*, actor: Actor, reset_token: str, new_password: str, now: da
         user = steps.lock(code.user.id)
         if steps.has_changed(code.user, user) or not steps.use_token(code, now):
             raise InvalidToken
-        ended = steps.end_sessions(user, EndReason.PASSWORD_RESET, now)
-        changes = {"sessions": [ended, 0]}
         # Whoever has the token reads the mail of the address.
-        write = update(user, {"password": hashed, "email_verified": True, "signed_out_at": now})
+        columns = {"password": hashed, "email_verified": True}
+        write, ended = steps.end_access(user, columns, EndReason.PASSWORD_RESET, now)
+        changes = {"sessions": [ended, 0]}
         who = steps.acting_as(actor, user)
         seq = record(who, "auth.password_reset", user, at=now, changes=changes, write=write)
         steps.tell_owner(user, seq)

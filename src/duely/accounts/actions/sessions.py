@@ -208,7 +208,7 @@ def end_session(
 
 
 def sign_out_everywhere(*, actor: Actor, now: datetime) -> None:
-    """End every session of the actor, this one and those of the admin's pages included.
+    """End every session of the actor, this one and those of the admin's pages included, with every code and link.
 
     Records auth.logged_out_everywhere.
     """
@@ -216,12 +216,11 @@ def sign_out_everywhere(*, actor: Actor, now: datetime) -> None:
 
 
 def end_sessions_of(*, actor: Actor, user_id: UUID, now: datetime) -> None:
-    """End every session of a user, those of the admin's pages included. Records auth.logged_out_everywhere."""
+    """End every session of a user, with every code and link that waits. Records auth.logged_out_everywhere."""
     with transaction.atomic():
         user = steps.lock(user_id)
-        ended = steps.end_sessions(user, EndReason.SIGNED_OUT_EVERYWHERE, now)
+        write, ended = steps.end_access(user, {}, EndReason.SIGNED_OUT_EVERYWHERE, now)
         changes = {"sessions": [ended, 0]}
-        write = update(user, {"signed_out_at": now})
         record(actor, "auth.logged_out_everywhere", user, at=now, changes=changes, write=write)
 
 

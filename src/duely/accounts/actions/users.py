@@ -125,6 +125,9 @@ def create_user(*, actor: Actor | None, username: str, email: str, password: str
     who = actor and steps.acting_as(actor, user)
     try:
         with transaction.atomic():
+            if who is None:
+                steps.end_sign_ups({user.email_key}, now)
+                steps.end_codes(user.id, {user.email_key}, now)
             record(who, "user.created", user, at=now, changes=steps.creation(user), write=insertion(user))
             if who is not None:
                 send_verification(actor=who, user=user, now=now)
@@ -150,8 +153,10 @@ def change_user(
 ) -> User:
     """Change someone's role, or let them in or keep them out. None leaves a thing as it is.
 
-    Deactivation ends their sessions; a new role is told by mail. Raises NotFound (404), Forbidden (403) when the actor
-    has ceased to be an admin, LastAdmin (409). Records user.role_changed, user.deactivated, user.reactivated.
+    With each of these changes everything ends that gave access to the account, so that nothing set up before can be
+    used after it. The user is told by mail of a new role and of deactivation. Raises NotFound (404), Forbidden (403)
+    when the actor has ceased to be an admin, LastAdmin (409). Records user.role_changed, user.deactivated,
+    user.reactivated.
     """
     with transaction.atomic():
         # All admins are locked, in one order: two of them who demote each other come one after the other.
@@ -168,15 +173,20 @@ def change_user(
         stays = columns.get("role", changed.role) == Role.ADMIN.value and columns.get("is_active", changed.is_active)
         if admins == {changed.pk} and not stays:
             raise LastAdmin("Make someone else an admin first.")
-        if columns.get("is_active") is False:
-            steps.end_sessions(changed, EndReason.DEACTIVATED, now)
-        write = update(changed, columns) if columns else None
+        write = steps.end_access(changed, columns, _END_REASONS[entries[-1].action], now)[0] if entries else None
         for entry in entries:
             seq = record(actor, entry.action, changed, at=now, changes=entry.changes, write=write)
-            if entry.action == "user.role_changed":
+            if entry.action != "user.reactivated":
                 steps.tell_owner(changed, seq)
             write = None
     return changed
+
+
+_END_REASONS = {
+    "user.role_changed": EndReason.ROLE_CHANGED,
+    "user.deactivated": EndReason.DEACTIVATED,
+    "user.reactivated": EndReason.REACTIVATED,
+}
 
 
 def _changes_of_user(user: User, role: Role | None, is_active: bool | None) -> Sequence[Entry]:

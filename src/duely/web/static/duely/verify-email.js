@@ -13,16 +13,18 @@ if (token) {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("button");
+  const password = form.querySelector("input").value;
   button.disabled = true;
   try {
     const answer = await fetch(form.action, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ token }),
+      body: JSON.stringify(password ? { token, password } : { token }),
     });
     const told = await answer.json();
-    say.textContent = answer.ok ? told.message : `${told.title} ${told.detail}`;
-    form.hidden = answer.ok || answer.status === 400;
+    const faults = (told.errors ?? []).map((error) => error.message).join(" ");
+    say.textContent = answer.ok ? told.message : faults || `${told.title} ${told.detail}`;
+    form.hidden = answer.ok || told.code === "invalid_token";
     if (answer.ok) history.replaceState(null, "", location.pathname);
   } catch {
     say.textContent = say.dataset.lost;
