@@ -48,6 +48,14 @@ def test_the_time_grows_with_the_upload_up_to_a_limit() -> None:
 
 
 @pytest.mark.usefixtures("no_time")
+@pytest.mark.parametrize(
+    "content", [b",\n" * 5000, b"title\n" + b",\n" * 5000, b"TYPE,CONTENT,INDENT\n" + b",\n" * 5000]
+)
+def test_rows_in_which_nothing_stands_cost_time_too(api: Api, content: bytes) -> None:
+    assert bring(api, content, "text/csv").json()["code"] == "import_too_costly"
+
+
+@pytest.mark.usefixtures("no_time")
 def test_a_budget_that_is_used_up_refuses() -> None:
     with pytest.raises(ImportTooCostly):
         Budget(100).check()
@@ -75,6 +83,7 @@ def project(**members: Any) -> bytes:
 WORK: dict[str, Callable[[], bytes]] = {
     "rows": lambda: b"title\n" + b"Milk\n" * 5000,
     "blank rows": lambda: b"title,due\nMilk,\n" + b",\n" * 5000,
+    "blank rows before the header": lambda: b",\n" * 5000 + b"title,due\nMilk,\n",
     "a list that is skipped": lambda: project(x=list(range(200_000))),
     "an object that is skipped": lambda: project(x={f"name {number}": 1 for number in range(50_000)}),
     "tasks": lambda: json.dumps(

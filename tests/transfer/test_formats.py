@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from cast import Api, log_of
 from duely.core.clock import now, rfc3339
 from duely.core.errors import BodyTooLarge
 from duely.tasks.models import Category, Task
-from duely.tasks.rules import IncomingTask
+from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer.files import opened
 from duely.transfer.formats import FORMATS, foreign
 from duely.transfer.reading import MAX_EXAMPLE, MAX_NOTES, OTHERS, REASONS, Reading
@@ -81,7 +82,9 @@ def test_one_format_alone_recognises_a_sample(name: str) -> None:
     is_table = isinstance(SAMPLES[name], str)
     headers = {format_.name: format_ for format_ in FORMATS[:-1]}
     seen = (
-        of_table(file, lambda cells: "Title" in cells or "TYPE" in cells) if is_table else of_document(file, Reading())
+        of_table(file, lambda cells: "Title" in cells or "TYPE" in cells, Reading())
+        if is_table
+        else of_document(file, Reading())
     )
     knowing = [other for other, format_ in headers.items() if format_.recognises(seen)]
     assert knowing == ([] if name == "csv" else [name])
@@ -256,6 +259,21 @@ def test_a_newer_export_changes_what_nobody_changed_here(api: Api, name: str) ->
     assert "Milk" not in made(api)
 
 
+def test_what_makes_a_row_the_same_does_not_change_with_releases() -> None:
+    """Else a file that came in before an upgrade would come in anew."""
+    cells = next(csv.reader([SAMPLES["csv"].split("\n")[1]]))
+    digest = hashlib.sha256("\x1f".join(cells).encode()).hexdigest()
+    assert [row.source for row in read(encoded(SAMPLES["csv"]))[0] if isinstance(row, IncomingTask)] == [
+        f"csv {digest} 1"
+    ]
+    row = next(csv.reader([SAMPLES["todoist"].split("\n")[1]]))
+    digest = hashlib.sha256("\x1f".join(["", *row]).encode()).hexdigest()
+    (task,) = read(encoded(SAMPLES["todoist"]))[0]
+    assert task.source == f"todoist {digest} 1"
+    (task, _) = read(encoded(SAMPLES["vikunja"]))[0]
+    assert task.source == "vikunja 1 2026-01-01T00:00:00Z"
+
+
 def test_ids_that_come_twice_are_tasks_of_their_own(api: Api) -> None:
     twice = copy.deepcopy(SAMPLES["google_tasks"])
     tasks = twice["items"][0]["items"]
@@ -375,3 +393,45 @@ def test_what_tasks_refer_to_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(foreign, "MAX_HELD", 100)
     with pytest.raises(BodyTooLarge):
         read(encoded(SAMPLES["trello"]))
+
+
+ODD: list[Any] = [
+    *(None, True, 0, -1, 1.5, 1e308, -1e308, 10**40, 10**400, "", "x", "\0", "9" * 3000, "2099-01-31", "-PT1M", "-PT" + "9" * 300),
+    *([], [None], [1], ["x"], [[]], [{}], {}, {"title": []}, {"id": {}, "text": 1}, [{"reminder": {}}], [{"name": ["x"]}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TASK_OF)
+def test_any_value_of_any_field_is_read_and_noted(name: str) -> None:
+    for field in TASK_OF[name](SAMPLES[name]):
+        for value in ODD:
+            sample = copy.deepcopy(SAMPLES[name])
+            TASK_OF[name](sample)[field] = value
+            rows, _ = read(encoded(sample))
+            assert not [row for row in rows if not isinstance(row, IncomingTask | IncomingCategory)], (field, value)
+
+
+@pytest.mark.parametrize("name", ["todoist", "ticktick", "csv"])
+def test_any_text_in_any_cell_is_read(name: str) -> None:
+    rows_ = list(csv.reader(io.StringIO(SAMPLES[name].removeprefix("\ufeff"), newline="")))
+    head = next(number for number, row in enumerate(rows_) if TITLE_OF[name] in row)
+    for place in range(len(rows_[head])):
+        for value in (value for value in ODD if isinstance(value, str) and value not in ("", "\0")):
+            changed = copy.deepcopy(rows_)
+            changed[head + 1][place] = value
+            content = io.StringIO(newline="")
+            csv.writer(content).writerows(changed)
+            found, _ = read(content.getvalue().encode())
+            assert not [row for row in found if not isinstance(row, IncomingTask | IncomingCategory)], (place, value)
+
+
+@pytest.mark.parametrize("name", sorted(TASK_OF.keys() - {"super_productivity"}))
+def test_tasks_without_an_id_are_told_apart(api: Api, name: str) -> None:
+    sample = copy.deepcopy(SAMPLES[name])
+    tasks = sample["cards"] if name == "trello" else (sample if isinstance(sample, list) else sample["items"])[0]
+    tasks = tasks if isinstance(tasks, list) else tasks.get("tasks") or tasks["items"]
+    title = TITLE_OF.get(name, "title")
+    first = {key: value for key, value in tasks[0].items() if key != "id"}
+    tasks[:] = [first, {**first, title: "Bread"}]
+    assert answered(api, sample)["tasks"]["created"] == 2
+    assert answered(api, sample)["tasks"]["unchanged"] == 2

@@ -115,7 +115,7 @@ def _outline(file: BinaryIO, reading: Reading) -> Outline:
     sign = text.lstrip(" \t\r\n")[:1]
     if not sign:
         raise MalformedRequest("The file is empty.")
-    return outline.of_document(file, reading) if sign in "{[" else outline.of_table(file, _is_header)
+    return outline.of_document(file, reading) if sign in "{[" else outline.of_table(file, _is_header, reading)
 
 
 def _is_header(cells: Sequence[str]) -> bool:

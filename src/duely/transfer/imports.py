@@ -16,7 +16,7 @@ from duely.tasks import actions
 from duely.tasks.models import Task
 from duely.tasks.queries import own_category_ids
 from duely.tasks.rules import IncomingCategory, IncomingTask
-from duely.transfer.budget import Budget
+from duely.transfer.budget import SECONDS_PER_TASK, Budget
 from duely.transfer.files import opened
 from duely.transfer.formats.base import Format
 from duely.transfer.reading import Reading
@@ -108,6 +108,7 @@ def _check(rows: Rows, budget: Budget) -> _Checked:
             case IncomingCategory():
                 checked.categories.setdefault(row.key, row)
             case IncomingTask():
+                budget.charge(SECONDS_PER_TASK)
                 if row.category is not None:
                     named.setdefault(row.category, row.place)
                 mark = hash(row.fields.get("id", row.source))  # of 61 bits or more, and much smaller than an id

@@ -4,6 +4,7 @@ A reader gets a `Record`, takes the fields that it knows, and is done. What it d
 by the reader.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -48,14 +49,20 @@ class Reading:
     check: Callable[[], None] = lambda: None
     columns: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
-    sources: Counter[int] = field(default_factory=Counter)
-    """How often each identity of a row has come, by its hash."""
+    _sources: Counter[int] = field(default_factory=Counter)
     _notes: dict[tuple[str, str], Note] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[Note]:
         """The notes, in the order in which they came up."""
         return list(self._notes.values())
+
+    def times(self, identity: str) -> int:
+        """How often the identity of a row has come, with this time."""
+        # One number takes little room. Two identities with one number only make the later row the next one.
+        short = int.from_bytes(hashlib.sha256(identity.encode("utf-8", "replace")).digest()[:8])
+        self._sources[short] += 1
+        return self._sources[short]
 
     def note(self, name: str, reason: str, *, place: str = "", example: Any = "", count: int = 1) -> None:
         """Count a value that was not taken as it was. reason: one of REASONS."""

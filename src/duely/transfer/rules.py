@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from duely.core.clock import parse_instant
 from duely.core.errors import FieldError, ValidationFailed
-from duely.tasks.rules import EARLIEST, LATEST, IncomingCategory, IncomingTask, parse_due
+from duely.tasks.rules import EARLIEST, LATEST, IncomingCategory, IncomingTask, parse_due, parse_offset
 
 MAX_TASKS = 500_000
 MAX_CATEGORIES = 10_000
@@ -58,6 +58,8 @@ def unescaped(cell: str) -> str:
 TRUE = frozenset({"true", "yes", "y", "1", "x", "done", "completed", "complete", "checked"})
 TICKS = frozenset("✓✔☑✅")
 """They mean true; to `word` they are nothing."""
+BLANK_MARKS = frozenset({"-", "\u2013", "\u2014", "[]", "[ ]", "( )", "☐", "✗", "✘", "❌"})
+"""They mean false; to `word` they are nothing, too."""
 FALSE = frozenset({"", "false", "no", "n", "0", "open", "todo"})
 
 # How other programs call our fields. Names are compared without case, blanks and signs.
@@ -281,6 +283,15 @@ def due_text(cell: str, zone: str, order: str | None = None) -> str | None:
     text = found.day if found.clock is None else instant_text(found, zone)
     try:
         parse_due(text)
+    except ValueError:
+        return None
+    return text
+
+
+def offset_text(text: str) -> str | None:
+    """An offset before the due date, such as `-PT30M`, if a reminder can have it."""
+    try:
+        parse_offset(text[:MAX_WORD])
     except ValueError:
         return None
     return text

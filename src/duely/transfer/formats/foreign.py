@@ -20,7 +20,7 @@ from duely.tasks.rules import (
 )
 from duely.transfer.reading import Reading, Record
 from duely.transfer.rows import TaskRow
-from duely.transfer.rules import Faulty, at_text, due_text, faulty
+from duely.transfer.rules import Faulty, at_text, due_text, faulty, offset_text
 
 MAX_CATEGORY = 100
 MAX_PARENT = 100
@@ -167,7 +167,7 @@ class Draft:
     def remind(self, text: str, zone: str, field: str) -> None:
         """Add a reminder: an instant, or an offset such as `-PT30M`. What is none, or one too many, is noted."""
         reminders: list[str] = self.fields.setdefault("reminders", [])
-        reminder = text if text.startswith("-P") else at_text(text, zone)
+        reminder = offset_text(text) if text.startswith("-P") else at_text(text, zone)
         if reminder is None:
             self.record.note(field, "not_understood", text)
         elif reminder not in reminders:
@@ -176,9 +176,12 @@ class Draft:
             else:
                 reminders.append(reminder)
 
-    def finished(self, source: Iterable[str], category: str | None, *, has_id: bool) -> IncomingTask | Faulty:
-        """The task. source: what makes it the same when the file comes again; with has_id, an id of the other program,
-        so that a newer file changes the task that is here."""
+    def finished(self, source: str, category: str | None, *, follows: bool) -> IncomingTask | Faulty:
+        """The task.
+
+        source: the program, and what makes it the same task when the file comes again. follows: that is an id of the
+        other program, so a newer file changes the task that is here. Releases must not change how a source is made.
+        """
         title = plain(self.fields["title"])
         if _UNREADABLE.search(self.fields["title"]):
             self.record.note(self._title_field, "changed", self.fields["title"])
@@ -193,8 +196,10 @@ class Draft:
             parsed = given(checked(fields, TaskRow))
         except ValidationFailed as refused:
             return faulty(self.record.place, refused)
-        identity = source_of(source, self._reading, self.record if has_id else None)
-        return IncomingTask(parsed, identity, category, self.record.place, follows=has_id)
+        if (times := self._reading.times(source)) > 1:
+            self.record.note("id", "repeated", source)
+            source = f"{source} {times}"
+        return IncomingTask(parsed, source, category, self.record.place, follows=follows)
 
     def _description(self) -> str:
         whole = "\n\n".join(part.strip("\r\n\x00") for part in self.parts if part.strip("\x00 \t\r\n"))
@@ -209,15 +214,7 @@ class Draft:
         return whole
 
 
-def source_of(parts: Iterable[str], reading: Reading, record: Record | None = None) -> str:
-    """What makes it the same row when the file comes again. Rows that are alike are told apart by their order.
-
-    record: of a row whose parts are an id, which should come once.
-    """
-    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).digest()
-    short = int.from_bytes(digest[:8])  # one number takes little room; two alike only make a later row the next one
-    reading.sources[short] += 1
-    count = reading.sources[short]
-    if record is not None and count > 1:
-        record.note("id", "repeated", record.place)
-    return f"{digest.hex()} {count}"
+def source_of(kind: str, parts: Iterable[str], reading: Reading) -> str:
+    """What makes it the same row when the file comes again. Rows that are alike are told apart by their order."""
+    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).hexdigest()
+    return f"{kind} {digest} {reading.times(digest)}"

@@ -33,9 +33,11 @@ def read(source: Source, reading: Reading) -> Rows:
     """The rows of all lists: a list becomes a category."""
     with source.only() as file:
         titles: dict[str, str] = {}
+        room = foreign.Room()
         for found in Document(file, reading.check).records(KINDS, Reading(reading.check)):
             if isinstance(found, Found) and found.path == TASK:
-                titles[found.record.text("id")] = foreign.plain(found.record.text("title"))[: foreign.MAX_PARENT]
+                title = foreign.plain(found.record.text("title"))[: foreign.MAX_PARENT]
+                titles[found.record.text("id")] = room.take(title)
         for found in Document(file, reading.check).records(KINDS, reading):
             if isinstance(found, Faulty):
                 yield found
@@ -71,7 +73,9 @@ def _task(record: Record, category: str, titles: dict[str, str], zone: str, read
         link.finish()
     if parent := record.text("parent"):
         task.say("Part of", titles.get(parent, parent), "parent")
-    row: IncomingTask | Faulty = task.finished(("google tasks", identifier), category, has_id=bool(identifier))
+    row: IncomingTask | Faulty = task.finished(
+        f"google tasks {identifier or record.place}", category, follows=bool(identifier)
+    )
     yield row
 
 

@@ -96,7 +96,7 @@ def _task(record: Record, category: str, zone: str, reading: Reading) -> Incomin
         name, url = foreign.plain(link.text("displayName")), link.text("webUrl")
         task.say("Link", f"[{name}]({url})" if url else name, "linkedResources")
         link.finish()
-    return task.finished(("microsoft to do", identifier), category, has_id=bool(identifier))
+    return task.finished(f"microsoft to do {identifier or record.place}", category, follows=bool(identifier))
 
 
 def _set_words(task: foreign.Draft, record: Record) -> None:

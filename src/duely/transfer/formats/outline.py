@@ -45,7 +45,7 @@ def _look(document: Document, path: str, depth: int, names: dict[str, None]) -> 
             document.skip()
 
 
-def of_table(file: BinaryIO, is_header: sheet.IsHeader) -> Outline:
+def of_table(file: BinaryIO, is_header: sheet.IsHeader, reading: Reading) -> Outline:
     """The columns of a table: of the first row that a format knows as its header, else of the first row."""
-    _, cells = sheet.header(file, is_header)
-    return Outline("table", tuple(cell.strip() for cell in (cells or sheet.header(file)[1])))
+    _, cells = sheet.header(file, reading.check, is_header)
+    return Outline("table", tuple(cell.strip() for cell in (cells or sheet.header(file, reading.check)[1])))

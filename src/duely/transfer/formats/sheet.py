@@ -17,11 +17,13 @@ HEAD_ROWS = 12
 CHECKED_ROWS = 256
 """After so many rows the work done so far is checked."""
 IsHeader = Callable[[Sequence[str]], bool]
+Check = Callable[[], None]
+"""Raises when reading takes too long (`Reading.check`)."""
 _SEPARATOR = "sep="
 """The first line that Excel writes to say what separates its cells."""
 
 
-def lines(file: BinaryIO, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, list[str]]]:
+def lines(file: BinaryIO, check: Check) -> Iterator[tuple[int, list[str]]]:
     """(number, cells) of each line that is not empty; the first one has number 1. Raises MalformedRequest (400)."""
     file.seek(0)
     begins = file.read(2)
@@ -70,9 +72,9 @@ class _Source:
             yield line
 
 
-def header(file: BinaryIO, is_header: IsHeader = lambda _: True) -> tuple[int, list[str]]:
+def header(file: BinaryIO, check: Check, is_header: IsHeader = lambda _: True) -> tuple[int, list[str]]:
     """(number, cells) of the first of the first rows that is a header; (0, no cells) when none is."""
-    for place, (number, cells) in enumerate(lines(file)):
+    for place, (number, cells) in enumerate(lines(file, check)):
         if place >= HEAD_ROWS:
             break
         if is_header(cells):

@@ -199,7 +199,7 @@ def _task(
     _set_dates(task, record, zone)
     for name, label in (("timeEstimate", "Time estimate"), ("timeSpent", "Time spent")):
         if milliseconds := record.number(name):
-            task.say(label, f"{milliseconds / 60_000:.0f} minutes", name)
+            task.say(label, f"{milliseconds // 60_000} minutes", name)
     if rule := record.text("repeatCfgId"):
         task.say("Repeats", index.rules.get(rule, rule), "repeatCfgId")
     if parent := record.text("parentId"):
@@ -210,7 +210,7 @@ def _task(
         name, target = foreign.plain(attachment.text("title")), attachment.text("path")
         task.say("Attachment", f"[{name}]({target})" if name else target, "attachments")
         attachment.finish()
-    yield task.finished(("super productivity", key), category, has_id=True)
+    yield task.finished(f"super productivity {key}", category, follows=True)
 
 
 def _set_dates(task: foreign.Draft, record: Record, zone: str) -> None:

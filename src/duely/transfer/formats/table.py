@@ -40,7 +40,7 @@ def read(source: Source, reading: Reading) -> Rows:
     What each column was taken for goes into `reading`.
     """
     with source.only() as file:
-        number, cells = sheet.header(file)
+        number, cells = sheet.header(file, reading.check)
         columns = rules.columns_of(cells)
         is_ours = OURS.issubset(columns.values())
         if not is_ours:
@@ -53,16 +53,20 @@ def read(source: Source, reading: Reading) -> Rows:
         reading.ignored = ignored[:MAX_IGNORED]
         names = sheet.column_names(cells)
         fields = {name: names[place] for place, name in columns.items()}
-        orders = _orders(file, columns)
-        row = _Ours(fields, orders, source.zone) if is_ours else _Foreign(fields, orders, source.zone, reading, names)
+        orders = _orders(file, columns, reading.check)
+        row = (
+            _Ours(fields, orders, source.zone, reading)
+            if is_ours
+            else _Foreign(fields, orders, source.zone, reading, names)
+        )
         for _, values, record in sheet.records(file, reading, after=number, names=names, defaults=DEFAULTS):
             yield from row.read(record, values)
 
 
-def _orders(file: BinaryIO, columns: Mapping[int, str]) -> dict[str, str | None]:
+def _orders(file: BinaryIO, columns: Mapping[int, str], check: sheet.Check) -> dict[str, str | None]:
     """Whether days or months come first, by column."""
     cells: dict[str, list[str]] = {name: [] for name in DATES}
-    for number, row in sheet.lines(file):
+    for number, row in sheet.lines(file, check):
         if number > LOOKED_AT:
             break
         for place, name in columns.items():
@@ -109,8 +113,9 @@ class _Foreign:
         task.tag([self._cell(record, "column")], self._name("column"))
         task.say("Part of", self._cell(record, "parent"), self._name("parent"))
         created = record.values.get(self._name("created_at"), "")
-        identity = ("csv", self._origin, key, created) if key else ("csv", *cells)
-        yield task.finished(identity, category, has_id=bool(key))
+        with_id = f"csv {self._origin} {key} {created}"
+        source = with_id if key else foreign.source_of("csv", cells, self._reading)
+        yield task.finished(source, category, follows=bool(key))
 
     def _name(self, field: str) -> str:
         """The column that a field is taken from."""
@@ -134,7 +139,8 @@ class _Foreign:
             record.note(field, "changed", cell)
         elif cell:
             task.say("Status", cell, field)
-        if mark_word not in rules.TRUE | rules.FALSE and (done is None or 0 < done < 1):
+        is_known = mark_word in rules.TRUE | rules.FALSE and (mark_word or not mark or mark in rules.BLANK_MARKS)
+        if not is_known and (done is None or 0 < done < 1):
             task.say("Done", mark, self._name("completed"))
         if "status" in task.fields:
             return
@@ -173,12 +179,14 @@ def _refused(record: Record, ambiguous: Sequence[str]) -> Faulty:
 class _Ours:
     """Rows of our own table: its cells are ours, so one that cannot be read is a fault."""
 
-    def __init__(self, fields: Mapping[str, str], orders: Mapping[str, str | None], zone: str) -> None:
+    def __init__(
+        self, fields: Mapping[str, str], orders: Mapping[str, str | None], zone: str, reading: Reading
+    ) -> None:
         self._fields = fields
         self._orders = orders
         self._zone = zone
+        self._reading = reading
         self._categories: set[str] = set()
-        self._seen: dict[tuple[str, ...], int] = {}
 
     def read(self, record: Record, values: Sequence[str]) -> Iterator[Incoming]:
         """The task of a line, and its category when that is new."""
@@ -192,13 +200,8 @@ class _Ours:
         if category and folded(category) not in self._categories:
             self._categories.add(folded(category))
             yield named_category(category, f"{record.place}.category")
-        source = "" if "id" in fields else self._source(values)
+        source = "" if "id" in fields else foreign.source_of("csv", values, self._reading)
         yield IncomingTask(fields, source, folded(category) or None, record.place)
-
-    def _source(self, values: Sequence[str]) -> str:
-        digest = hashlib.sha256("\x1f".join(values).encode("utf-8", "replace")).hexdigest()
-        self._seen[(digest,)] = self._seen.get((digest,), 0) + 1
-        return f"csv {digest} {self._seen[(digest,)]}"
 
     def _raw(self, cells: dict[str, str]) -> dict[str, Any]:
         """The cells as the API would take them. Raises ValidationFailed (400) with every cell that cannot be read."""

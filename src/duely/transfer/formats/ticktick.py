@@ -31,10 +31,11 @@ def recognises(outline: Outline) -> bool:
 def read(source: Source, reading: Reading) -> Rows:
     """The rows of a backup: a list becomes a category, its folder and the column tags."""
     with source.only() as file:
-        number, cells = sheet.header(file, _is_header)
+        number, cells = sheet.header(file, reading.check, _is_header)
         names = sheet.column_names(cells)
+        room = foreign.Room()
         titles = {
-            record.text("taskId"): foreign.plain(record.text("Title"))[: foreign.MAX_PARENT]
+            record.text("taskId"): room.take(foreign.plain(record.text("Title"))[: foreign.MAX_PARENT])
             for _, _, record in sheet.records(file, Reading(reading.check), after=number, names=names)
             if record.text("taskId")
         }
@@ -46,8 +47,8 @@ def read(source: Source, reading: Reading) -> Rows:
             task = _draft(record, titles, source.zone, reading)
             identity = record.text("taskId").strip()
             created = record.text("Created Time")
-            parts = ("ticktick", identity, created) if identity else ("ticktick", *row)
-            yield task.finished(parts, key, has_id=bool(identity))
+            same = f"ticktick {identity} {created}" if identity else foreign.source_of("ticktick", row, reading)
+            yield task.finished(same, key, follows=bool(identity))
 
 
 def _is_header(cells: Sequence[str]) -> bool:

@@ -44,7 +44,7 @@ def read(source: Source, reading: Reading) -> Rows:
 
 
 def _project(file: BinaryIO, member: str, source: Source, reading: Reading) -> Rows:
-    number, cells = sheet.header(file)
+    number, cells = sheet.header(file, reading.check)
     if not recognises(Outline("table", tuple(cell.strip() for cell in cells))):
         raise MalformedRequest(f"{member[:100]} in the archive is not a project of Todoist's.")
     names = sheet.column_names([cell.upper() for cell in cells])
@@ -61,7 +61,7 @@ def _project(file: BinaryIO, member: str, source: Source, reading: Reading) -> R
             case "note" if state.task is not None:
                 state.task.describe(record.text("CONTENT"))
             case "task":
-                previous = state.finished()
+                previous = list(state.finished())
                 state.begin(record, cells)
                 yield from previous
             case "meta":
@@ -102,7 +102,7 @@ class _Project:
         unit = record.text("DURATION_UNIT").strip()
         if duration and duration != "None":
             task.say("Duration", f"{duration} {'' if unit == 'None' else unit}", "DURATION")
-        self.task, self._identity = task, ["todoist", self._project, *cells]
+        self.task, self._identity = task, [self._project, *cells]
 
     def _set_dates(self, task: foreign.Draft, record: Record) -> None:
         own_zone = record.text("TIMEZONE").strip()
@@ -133,7 +133,10 @@ class _Project:
     def finished(self) -> Rows:
         """The task whose comments are complete, if there is one."""
         task, self.task = self.task, None
-        return iter(() if task is None else (task.finished(self._identity, self._category, has_id=False),))
+        if task is None:
+            return
+        source = foreign.source_of("todoist", self._identity, self._reading)
+        yield task.finished(source, self._category, follows=False)
 
 
 def _set_due(task: foreign.Draft, text: str, zone: str, now: datetime, field: str) -> None:

@@ -185,7 +185,7 @@ def _card(record: Record, board: _Board, zone: str, reading: Reading) -> Incomin
         name, url = foreign.plain(attachment.text("name")), attachment.text("url")
         task.say("Attachment", f"[{name}]({url})" if url and url != name else name, "attachments")
         attachment.finish()
-    return task.finished(("trello", identifier), "board", has_id=bool(identifier))
+    return task.finished(f"trello {identifier or record.place}", "board", follows=bool(identifier))
 
 
 def _status(record: Record, list_name: str, *, is_closed: bool) -> str:

@@ -120,8 +120,8 @@ def _task(record: Record, category: str, zone: str, reading: Reading) -> Incomin
         task.describe(text_of_html(comment.text("comment")))
         comment.finish()
     created = str(record.values.get("created"))
-    identity = ("vikunja", number, created) if number else ("vikunja", record.place)
-    return task.finished(identity, category, has_id=bool(number))
+    source = f"vikunja {number} {created}" if number else f"vikunja {record.place}"
+    return task.finished(source, category, follows=bool(number))
 
 
 def _priority(record: Record) -> str:
