@@ -40,8 +40,29 @@ def test_a_postgres_socket_directory_is_given_as_host() -> None:
 def test_postgres_never_waits_for_long() -> None:
     options = database.from_url("postgres://a@b/c", threads=2)["OPTIONS"]
     assert options["connect_timeout"] == 2
-    for limit in ("statement_timeout=5s", "lock_timeout=1s", "idle_in_transaction_session_timeout="):
-        assert f"-c {limit}" in options["options"]
+    settings = options["session_settings"]
+    assert (settings["statement_timeout"], settings["lock_timeout"]) == ("5s", "1s")
+    assert "idle_in_transaction_session_timeout" in settings
+
+
+@pytest.mark.parametrize(
+    "servers, hosts, ports",
+    [
+        ("h1:5432,h2:5433", "h1,h2", "5432,5433"),
+        ("h1,h2:5433", "h1,h2", "5432,5433"),
+        ("[::1]:5433,db.example.org", "::1,db.example.org", "5433,5432"),
+    ],
+)
+def test_several_postgres_servers_are_handed_on_to_libpq(servers: str, hosts: str, ports: str) -> None:
+    found = database.from_url(f"postgres://u:p%40@{servers}/db", threads=2)
+    assert (found["HOST"], found["PORT"], found["USER"], found["PASSWORD"]) == (hosts, ports, "u", "p@")
+    assert found["OPTIONS"]["target_session_attrs"] == "read-write"
+
+
+def test_one_postgres_server_may_have_an_ipv6_address() -> None:
+    found = database.from_url("postgres://u:p@[2001:db8::1]:5433/db?target_session_attrs=primary", threads=2)
+    assert (found["HOST"], found["PORT"]) == ("2001:db8::1", "5433")
+    assert found["OPTIONS"]["target_session_attrs"] == "primary"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +79,13 @@ def test_postgres_never_waits_for_long() -> None:
         "postgres://a@b/",
         "postgres://a@b/c/d",
         "postgres://a@b:port/c",
+        "postgres://a@b:0/c",
+        "postgres://a@b:65536/c",
+        "postgres://a@b:5432,c:x/d",
+        "postgres://a@b:5432,/d",
+        "postgres://a@,b/d",
+        "postgres://a@[::1/d",
+        "postgres://a@b/c?target_session_attrs=standby",
         "postgres://a:pw#1@b/c",
         "postgres://a@b/c?options=-c%20statement_timeout%3D0",
         "postgres://a@b/c?sslmode",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,6 +125,8 @@ def test_a_statement_ends_though_the_server_hangs(database: Any, server: str, st
         in_time(lambda: statement(database))
 
     database.close()
+    if statement is fetch:
+        database.rows_to_come.close()
     until(lambda: not watch.is_hanging)
     assert database.prepared_rows("SELECT id FROM note WHERE id = %s", (1,)) == [(1,)]
 
@@ -174,11 +177,35 @@ def test_migrations_have_no_deadline(database: Any) -> None:
 
 def test_a_statement_that_has_just_ended_is_not_cut(database: Any) -> None:
     statement = database.connection.statement
-    assert not statement.cut()
+    assert not statement.cut(statement.last_started_at)
     execute(database)
     database.close()
     statement.started_at = 1.0
-    assert not statement.cut()
+    assert not statement.cut(1.0)
+
+
+def test_others_go_on_when_one_connection_alone_hangs(
+    database: Any, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "MOMENT_SECONDS", 0.1)
+    database.inc_thread_sharing()
+    others = connections.create_connection("own")
+    others.ensure_connection()
+    database.connection.statement.limit_seconds = others.connection.statement.limit_seconds = 3.0
+    backend = database.connection.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(execute, database)
+            while not waiting.done():
+                execute(others)
+            with pytest.raises(OperationalError):
+                waiting.result()
+        assert not watch.is_hanging
+        execute(others)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+        others.close()
 
 
 def test_after_a_fork_the_child_watches_its_own(database: Any) -> None:

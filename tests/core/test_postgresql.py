@@ -9,8 +9,10 @@ from django.db import NotSupportedError, OperationalError, ProgrammingError, con
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, alice
+from core.wire import Wire
 from duely.core import prepared
-from duely.core.postgresql.base import is_alive
+from duely.core.postgresql.base import PreparedStatements, is_alive
+from duely.core.postgresql.deadlines import Connection
 from programs import until
 from races import together
 
@@ -178,3 +180,45 @@ def test_a_statement_that_is_not_what_was_prepared_any_more_is_prepared_again(me
 def test_a_result_is_not_kept_when_it_was_read(me: Api) -> None:
     prepared.rows_of("SELECT repeat('x', 1000000)", ())
     assert connection.connection.prepared_statements._transformer.pgresult is None
+
+
+def test_a_name_on_the_wire_never_stands_for_two_statements(me: Api) -> None:
+    """Two clients that prepare in another order: a pooler may give the connection of one to the other."""
+    params = connection.get_connection_params()
+    params |= {"host": "127.0.0.1", "cursor_factory": psycopg.Cursor}
+    statements = [("SELECT 1 + %s::int", (1,)), ("SELECT pg_typeof(%s)", (1,)), ("SELECT pg_typeof(%s)", (2**40,))]
+    with Wire(f"{_address()['host']}/.s.PGSQL.5432") as wire:
+        for order in (statements, statements[::-1]):
+            with Connection.connect(**{**params, "port": wire.port}) as client:
+                prepared_statements = PreparedStatements(client)
+                for sql, values in order:
+                    prepared_statements.execute(sql, values)
+    meanings: dict[bytes, set[tuple[bytes, bytes]]] = {}
+    for statement in wire.parsed:
+        if statement.name:
+            meanings.setdefault(statement.name, set()).add((statement.text, statement.types))
+    assert len(meanings) == len(statements)
+    assert {len(meaning) for meaning in meanings.values()} == {1}
+    assert len({parsed.client for parsed in wire.parsed}) == 2
+
+
+def test_no_parameter_is_sent_that_poolers_refuse(me: Api) -> None:
+    """PgBouncer lets these pass, and refuses every other one, unless it is told to ignore it."""
+    params = {**connection.get_connection_params(), "host": "127.0.0.1"}
+    with Wire(f"{_address()['host']}/.s.PGSQL.5432") as wire:
+        Connection.connect(**{**params, "port": wire.port}).close()
+    words = wire.startups[-1].split(b"\0")
+    assert set(words[0:-2:2]) <= {b"user", b"database", b"application_name", b"client_encoding"}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
+        assert cursor.fetchone() == ("5s", "1s")
+
+
+def test_a_statement_whose_columns_changed_is_prepared_under_another_name(me: Api) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE note AS SELECT 1 AS id")
+        for number in range(3):
+            cursor.execute(f"ALTER TABLE note ADD column_{number} int")
+            rows = prepared.rows_of("SELECT * FROM note WHERE id = %s", (1,))
+            assert len(rows[0]) == number + 2
+    connection.close()

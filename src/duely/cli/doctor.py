@@ -193,7 +193,32 @@ def _postgres() -> Iterator[Finding]:
         yield Finding(
             "Encoding", Verdict.WRONG, f"the database stores {encoding}", "Make it with ENCODING 'UTF8' and migrate."
         )
+    yield from _pooler()
+    yield from _session_settings()
     yield _clock(datetime.fromtimestamp(float(_value("SELECT extract(epoch FROM clock_timestamp())")), UTC))
+
+
+def _pooler() -> Iterator[Finding]:
+    from duely.cli.pooler import pooler
+
+    match pooler():
+        case True:
+            yield Finding("Pooler", Verdict.OK, "it keeps sessions")
+        case False:
+            advice = "Set pool_mode = session (PgBouncer), or name PostgreSQL itself in DATABASE_URL."
+            yield Finding("Pooler", Verdict.WRONG, "it does not keep sessions", advice)
+
+
+def _session_settings() -> Iterator[Finding]:
+    """Those that do not hold: a pooler, or a proxy of the provider, may have dropped them."""
+    from django.db import connection
+
+    for name, value in connection.settings_dict["OPTIONS"]["session_settings"].items():
+        seen = _value(f"SHOW {name}")
+        if seen != value:
+            user, database = connection.settings_dict["USER"], connection.settings_dict["NAME"]
+            advice = f"""Run: ALTER ROLE "{user}" IN DATABASE "{database}" SET {name} = '{value}'"""
+            yield Finding("Session", Verdict.WARNING, f"{name} is {seen} and not {value}", advice)
 
 
 def _sqlite() -> Iterator[Finding]:

@@ -65,6 +65,9 @@ def only_one_at_a_time() -> Iterator[None]:
     from django.db import connection
 
     if connection.vendor == "postgresql":
+        from duely.cli.pooler import refuse_pooler
+
+        refuse_pooler()  # the lock would not be kept either
         with _advisory_lock():
             yield
     else:

@@ -111,5 +111,7 @@ def describe_database() -> str:
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite"):
         return str(database["NAME"])
-    place = database["HOST"] or "localhost"
-    return f"PostgreSQL {database['NAME']} on {place}" + (f":{database['PORT']}" if database["PORT"] else "")
+    hosts, ports = (database["HOST"] or "localhost").split(","), database["PORT"].split(",")
+    pairs = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
+    places = ", ".join(f"{host}:{port}" if port else host for host, port in pairs)
+    return f"PostgreSQL {database['NAME']} on {places}"

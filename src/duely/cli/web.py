@@ -17,7 +17,8 @@ import structlog
 
 from duely.cli.address import refuse_taken
 from duely.cli.cores import keep_to_one, lay_out
-from duely.cli.lifeline import PROCESSES, begin_forks_anew, end_with_parent
+from duely.cli.lifeline import PROCESSES, apart, begin_forks_anew, end_with_parent
+from duely.cli.pooler import refuse_pooler_if_reached
 from duely.cli.stopping import stop_in_order
 from duely.guard import drain
 from duely.guard.drain import Stage
@@ -41,6 +42,7 @@ def web() -> None:
     from django.conf import settings
 
     refuse_taken(settings.HOST, settings.PORT)
+    apart(refuse_pooler_if_reached)
     serve_web(before=start_advice)
 
 

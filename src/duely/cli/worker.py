@@ -89,7 +89,10 @@ def _told_within(stop: "queues.SimpleQueue[None]", seconds: float) -> bool:
 def _setup() -> None:
     import django
 
+    from duely.cli.pooler import refuse_pooler
+
     django.setup()
+    refuse_pooler()
     refuse_old_database()
 
 

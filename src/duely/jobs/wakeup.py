@@ -54,7 +54,7 @@ class Wakeup:
 
         try:
             if self._listening is None:
-                self._listening = psycopg.connect(**_parameters(), autocommit=True)
+                self._listening = psycopg.connect(**connection.server_parameters(), autocommit=True)  # type: ignore[attr-defined]
                 self._listening.execute(f"LISTEN {CHANNEL}")
                 return True  # what was queued before nobody told
             end = time.monotonic() + seconds
@@ -82,11 +82,3 @@ class Wakeup:
             if time.monotonic() >= end:
                 return False
         return False
-
-
-def _parameters() -> dict[str, Any]:
-    """How to connect, without what Django adds for itself."""
-    parameters: dict[str, Any] = connection.get_connection_params()
-    for name in ("pool", "cursor_factory", "context", "server_side_binding"):
-        parameters.pop(name, None)
-    return parameters

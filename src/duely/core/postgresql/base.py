@@ -7,12 +7,13 @@ read on it; instants are loaded in C (Django's loader is Python, its ticket 3696
 prepared by the server, and executed by one call of libpq; and so are BEGIN and COMMIT.
 """
 
-import itertools
 import select
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import blake2b
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,8 +43,12 @@ TAKEN_SECONDS = 600.0
 """For how long a connection goes from one to the next before the pool sees it again, which replaces old ones."""
 
 
-_OF_DJANGO = frozenset({"context", "cursor_factory", "prepare_threshold"})
-"""Parameters of a connection that say nothing to the server."""
+_OF_DJANGO = frozenset({"context", "cursor_factory"})
+"""Parameters of a connection that make values and cursors as Django wants them."""
+
+
+def _without_django(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in _OF_DJANGO}
 
 
 class Lent(NamedTuple):
@@ -73,7 +78,7 @@ class PreparedStatements:
         self._transformer = _giving_text(connection, "uuid")
         self._giving_instants = _giving_text(connection, "uuid", "timestamptz")
         self._names: OrderedDict[tuple[str, tuple[int, ...]], bytes] = OrderedDict()
-        self._numbers = itertools.count()
+        self._stale: Counter[bytes] = Counter()
 
     def execute(self, sql: str, params: Sequence[Any]) -> PGresult:
         """Its result. Raises the errors of psycopg."""
@@ -86,6 +91,7 @@ class PreparedStatements:
             return result
         if result.error_field(DiagnosticField.SQLSTATE) in STALE:
             del self._names[sql, types]
+            self._stale[_name(sql, types)] += 1
             if self._pgconn.transaction_status == TransactionStatus.IDLE:
                 result = self._exec_prepared(self._prepare(sql, types), values)
         return self._checked(result)
@@ -95,7 +101,7 @@ class PreparedStatements:
         try:
             return self._pgconn.exec_prepared(name, values, self._transformer.formats)
         finally:
-            self._statement.started_at = 0.0
+            self._statement.end()
 
     def command(self, sql: bytes) -> None:
         """Execute what has no values and gives no rows. Raises the errors of psycopg."""
@@ -103,7 +109,7 @@ class PreparedStatements:
         try:
             result = self._pgconn.exec_(sql)
         finally:
-            self._statement.started_at = 0.0
+            self._statement.end()
         self._checked(result)
 
     def rows(self, result: PGresult, *, as_text: bool = False) -> list[tuple[Any, ...]]:
@@ -117,12 +123,14 @@ class PreparedStatements:
             transformer.set_pgresult(None)  # else it would be kept until the next one comes
 
     def _prepare(self, sql: str, types: tuple[int, ...]) -> bytes:
-        name = b"duely_%d" % next(self._numbers)
+        name = _name(sql, types)
+        if times := self._stale[name]:
+            name += b"_%d" % times  # the server has the one before it yet
         self._statement.start()
         try:
             result = self._pgconn.prepare(name, _numbered(sql), types)
         finally:
-            self._statement.started_at = 0.0
+            self._statement.end()
         self._checked(result)
         self._names[sql, types] = name
         while len(self._names) > PREPARED_AT_MOST:
@@ -144,6 +152,15 @@ def _giving_text(connection: psycopg.Connection[Any], *types: str) -> Any:
     for name in types:
         context.adapters.register_loader(name, TextLoader)
     return Transformer(context)
+
+
+@lru_cache(maxsize=2000)
+def _name(sql: str, types: tuple[int, ...]) -> bytes:
+    """The name of a prepared statement: of no other text, and of no other types, whoever prepares it.
+
+    A pooler may give the connection of one client to another: with names that are numbers, one executed the other's.
+    """
+    return b"duely_" + blake2b(repr((sql, types)).encode(), digest_size=16).hexdigest().encode()
 
 
 @lru_cache(maxsize=1000)
@@ -231,7 +248,12 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     def get_connection_params(self) -> dict[str, Any]:
         """As Django has them, with our loaders. psycopg itself prepares nothing."""
         params: dict[str, Any] = super().get_connection_params()
+        params.pop("session_settings", None)
         return {**params, "context": _loading_in_c(params["context"]), "prepare_threshold": None}
+
+    def server_parameters(self) -> dict[str, Any]:
+        """How to connect, without what Django adds for itself."""
+        return _without_django(self.get_connection_params())
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """One that works: those in the pool that the server has closed are replaced.
@@ -240,7 +262,7 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         """
         if watch.is_hanging:
             raise psycopg.OperationalError("the database does not answer")
-        watch.connect_by({name: conn_params[name] for name in conn_params if name not in _OF_DJANGO})
+        watch.connect_by(_without_django(conn_params))
         began_at = time.monotonic()
         connection = self._new_connection(conn_params)
         tries = self.pool.max_size if self.pool else 0
@@ -254,6 +276,19 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         if not hasattr(connection, "prepared_statements"):  # they stay with it in the pool
             connection.prepared_statements = PreparedStatements(connection)
         return connection
+
+    def _configure_connection(self, connection: Connection) -> bool:
+        """Set what holds for the whole session, in one statement.
+
+        Not by `options` while connecting: PgBouncer refuses these, as most of what it does not know.
+        """
+        super()._configure_connection(connection)
+        settings: Mapping[str, str] = self.settings_dict["OPTIONS"].get("session_settings", {})
+        if settings:
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {calls}", [*chain.from_iterable(settings.items())])
+        return True
 
     def _new_connection(self, conn_params: dict[str, Any]) -> Any:
         if self.pool:

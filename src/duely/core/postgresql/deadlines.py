@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +29,8 @@ ANSWER_SECONDS = 5.75
 LEAST_SECONDS = 1.0
 """What a statement may always take, however long its request has waited before."""
 UNLIMITED = float("inf")
+MOMENT_SECONDS = 1.0
+"""By so much others must have begun later than a statement that hangs, to show that the server works."""
 PROBE_SECONDS = 2.0
 PROBE_PAUSE_SECONDS = 0.25
 
@@ -37,14 +39,15 @@ class Statement:
     """The statement that a connection executes, if any. One object for each connection.
 
     `started_at` (`time.monotonic`, 0.0 while there is none) is written for every statement by the thread that executes
-    it, without a lock.
+    it, without a lock; so is `last_started_at`, of the last one that has ended.
     """
 
-    __slots__ = ("__weakref__", "_pgconn", "limit_seconds", "started_at")
+    __slots__ = ("__weakref__", "_is_cut", "_pgconn", "last_started_at", "limit_seconds", "started_at")
 
     def __init__(self, pgconn: PGconn) -> None:
         self._pgconn = pgconn
-        self.started_at = 0.0
+        self._is_cut = False
+        self.started_at = self.last_started_at = 0.0
         self.limit_seconds = ANSWER_SECONDS
 
     def start(self) -> None:
@@ -53,16 +56,25 @@ class Statement:
             raise psycopg.OperationalError("the database does not answer")
         self.started_at = time.monotonic()
 
+    def end(self) -> None:
+        """Note that it has ended."""
+        self.last_started_at = self.started_at
+        self.started_at = 0.0
+
     def is_overdue(self, now: float) -> bool:
         """Whether it has outlived its time."""
-        return bool(self.started_at) and now - self.started_at > self.limit_seconds
+        return self.started_at != 0.0 and now - self.started_at > self.limit_seconds
 
-    def cut(self) -> bool:
-        """Close the socket under it; returns False when it has just ended."""
-        started_at = self.started_at
+    def has_started_and_ended_since(self, instant: float) -> bool:
+        """Whether the server has answered one that was sent after that instant."""
+        return self.last_started_at > instant and not self._is_cut
+
+    def cut(self, started_at: float) -> bool:
+        """Close the socket under the statement of that start; returns False when it has just ended."""
         with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._pgconn.socket)) as copy:
             # While the statement is the same, the connection cannot have been closed, nor its number be another file's.
-            if started_at and self.started_at == started_at:
+            if self.started_at == started_at:
+                self._is_cut = True
                 copy.shutdown(socket.SHUT_RDWR)
                 return True
         return False
@@ -101,8 +113,17 @@ class Watch:
                 statements = list(self._statements)
             now = time.monotonic()
             for statement in statements:
-                if statement.is_overdue(now) and statement.cut():
-                    self._note_hanging()
+                if statement.is_overdue(now):
+                    self._cut(statement, statements)
+
+    def _cut(self, statement: Statement, all_statements: Collection[Statement]) -> None:
+        started_at = statement.started_at
+        if not statement.cut(started_at):
+            return
+        # One alone may hang for itself: a pooler that has no connection left lets it wait for one, and answers others.
+        later = started_at + MOMENT_SECONDS
+        if not any(other.has_started_and_ended_since(later) for other in all_statements):
+            self._note_hanging()
 
     def _note_hanging(self) -> None:
         if not self.is_hanging and self._parameters:
@@ -164,4 +185,4 @@ class Connection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, *arguments, **options)
         finally:
-            self.statement.started_at = 0.0
+            self.statement.end()

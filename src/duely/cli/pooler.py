@@ -1,0 +1,70 @@
+"""Poolers between Duely and PostgreSQL: one that does not keep sessions is refused at the start.
+
+Duely prepares statements, sets timeouts for its sessions, listens for jobs and takes advisory locks. All of that
+belongs to a session of the server. A pooler that hands each transaction to another session (PgBouncer's
+`pool_mode = transaction`) loses it, at any moment.
+"""
+
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import psycopg
+
+from duely.cli.exits import Exit, Failure
+
+ROUNDS = 5
+REFUSED = (
+    "DATABASE_URL leads to a pooler that does not keep sessions (of PgBouncer: pool_mode = transaction or statement). "
+    "Duely needs pool_mode = session, or the address of PostgreSQL itself."
+)
+
+
+def refuse_pooler() -> None:
+    """Raise Failure when DATABASE_URL leads to a pooler that does not keep sessions."""
+    from django.db import connection
+
+    if connection.vendor == "postgresql" and pooler() is False:
+        raise Failure(REFUSED, Exit.DATABASE)
+
+
+def refuse_pooler_if_reached() -> None:
+    """The same for `duely web`, which starts also while the database is away."""
+    from django.db import Error
+
+    with suppress(Error):
+        refuse_pooler()
+
+
+def pooler() -> bool | None:
+    """Whether a pooler stands between, and keeps sessions. None without one. Raises OperationalError."""
+    from django.db import connection
+
+    parameters = connection.server_parameters()  # type: ignore[attr-defined]
+    with connection.wrap_database_errors:
+        return _keeps_sessions(parameters)
+
+
+def _keeps_sessions(parameters: dict[str, Any]) -> bool | None:
+    """A session that is kept has the same process of the server all the time, and no other session has that one."""
+    from duely.core.postgresql.deadlines import Connection
+
+    with ExitStack() as stack:
+        one, other = (stack.enter_context(Connection.connect(**parameters, autocommit=True)) for _ in range(2))
+        process = _process(one)
+        if one.info.backend_pid == process:
+            return None  # the number that it got while connecting is a process's: a pooler makes one up
+        for _ in range(ROUNDS):
+            try:
+                with other.transaction():
+                    if _process(other) == process:
+                        return False
+            except psycopg.errors.ProtocolViolation:
+                return False  # pool_mode = statement has no transactions
+            if _process(one) != process:
+                return False
+        return True
+
+
+def _process(connection: "psycopg.Connection[Any]") -> int:
+    [number] = connection.execute("SELECT pg_backend_pid()").fetchone() or [0]
+    return int(number)
