@@ -1,5 +1,6 @@
 """What goes out comes in again without a difference, and a second time without an effect."""
 
+import codecs
 import csv
 import io
 import json
@@ -85,13 +86,41 @@ def test_the_table_has_a_row_for_each_task_and_no_cell_that_a_spreadsheet_would_
     evil = ["=1+1", "+1", "-1", "@A1", "'=1", "'", "''-", '="a",b', "plain, with comma"]
     for title in evil:
         me.post("tasks/", {"title": title, "description": f"\t{title}", "tags": [title.replace(",", "")]})
-    rows = list(csv.reader(io.StringIO(export(me, "csv").decode(), newline="")))
+    rows = list(csv.reader(io.StringIO(export(me, "csv").decode("utf-8-sig"), newline="")))
     assert rows[0] == [*exports.COLUMNS]
     assert len(rows) == 1 + 4 + len(evil)
     cells = [cell for row in rows for cell in row if cell]
     assert not [cell for cell in cells if cell[0] in "=+-@\t\r\n"]
-    assert [row[1] for row in rows[4:-1]] == ["'=1+1", "'+1", "'-1", "'@A1", "''=1", "'", "'''-", '\'="a",b', evil[-1]]
+    # Two that were made within a millisecond stand in any order.
+    titles = ["'=1+1", "'+1", "'-1", "'@A1", "''=1", "'", "'''-", '\'="a",b', evil[-1]]
+    assert sorted(row[1] for row in rows[4:-1]) == sorted(titles)
     assert [row[6] for row in rows[1:4]] == ["Home", "", ""]
+
+
+def test_a_table_says_that_it_is_utf8() -> None:
+    me = Api(alice())
+    me.post("tasks/", {"title": "é"})
+    file = export(me, "csv")
+    assert file.startswith(codecs.BOM_UTF8)
+    assert not file.removeprefix(codecs.BOM_UTF8).startswith(codecs.BOM_UTF8)
+    assert not export(me, "json").startswith(codecs.BOM_UTF8)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_no_spreadsheet_finds_a_formula_in_a_table(delimiter: str) -> None:
+    me = Api(alice())
+    for sign in ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"):
+        run = f"{sign}cmd|' /C calc'!A0"
+        for text in (run, f" {run}", f"a;{run}", f"a; {run}", f'a;"{run}"', f"a\t{run}", f"a\n{run}", f"\n {run}"):
+            title = " ".join(text.split())
+            assert me.post("tasks/", {"title": title, "description": text, "tags": [run]}).status_code == 201
+    file = export(me, "csv").decode("utf-8-sig")
+    rows = [
+        *csv.reader(io.StringIO(file, newline=""), delimiter=delimiter),
+        *(line.split(delimiter) for line in file.splitlines() if delimiter != ","),
+    ]
+    cells = [cell.strip().lstrip('"').strip() for row in rows for cell in row]
+    assert not [cell for cell in cells if cell.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))]
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
@@ -217,8 +246,13 @@ def test_several_batches_come_in_as_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 # Anything that a task can be
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=60)
-TITLE = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=60)
+TRICKY = "'\"=+-@\uff1d\uff0b\uff0d\uff20;, \u00a0\u3000\ufeff\u200ba"
+TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=60) | st.text(
+    f"{TRICKY}\t\r\n", max_size=12
+)
+TITLE = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=60) | st.text(
+    TRICKY, min_size=1, max_size=12
+)
 DUE = st.dates(date(1970, 1, 1), date(9998, 12, 31)).map(date.isoformat) | st.datetimes(
     datetime.fromisoformat("1970-01-02"), datetime.fromisoformat("9998-12-31")
 ).map(lambda at: f"{at.isoformat(timespec='milliseconds')}Z")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -638,13 +639,62 @@ def test_what_has_changed_here_since_stays(api: Api) -> None:
 # Formulas, and our own tables
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(max_size=20) | st.text("'=+-@\t\r\na ", max_size=6))
+TRICKY = st.text("'\"=+-@\uff1d\uff0b\uff0d\uff20;,\t\r\n\u2028\u00a0\u3000\ufeff\u200b a", max_size=12)
+STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.text(max_size=20) | TRICKY)
 def test_an_escaped_cell_is_no_formula_and_comes_back(text: str) -> None:
     safe = escaped(text)
     assert unescaped(safe) == text
-    assert not safe.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    assert safe in (text, "'" + text)
+    assert not safe.startswith(("\t", "\r", "\n"))
+    # As spreadsheets see it that take other signs for separators.
+    for cell in re.split(r"[;\t\r\n\u2028]", safe):
+        assert not cell.strip().strip('" \u00a0\u3000\ufeff\u200b').startswith(STARTS)
+
+
+@pytest.mark.parametrize(
+    "text, safe",
+    [
+        ("=1+1", "'=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("  =1", "'  =1"),
+        ("\u00a0\u3000@a", "'\u00a0\u3000@a"),
+        ("'=1", "''=1"),
+        ("a;=1", "a;'=1"),
+        ("a; =1", "a;' =1"),
+        ('a;"=1"', 'a;\'"=1"'),
+        ("a\t=1", "a\t'=1"),
+        ("a\n\n-1", "a\n'\n'-1"),
+        ("\tx", "'\tx"),
+        ("\t=x", "'\t'=x"),
+        ("a = b; c - d", "a = b; c - d"),
+        ("bob@example.org;'quoted'", "bob@example.org;'quoted'"),
+        ("- [ ] milk", "'- [ ] milk"),
+        ("", ""),
+        ("'", "'"),
+        (" ", " "),
+    ],
+)
+def test_only_what_may_begin_a_formula_is_escaped(text: str, safe: str) -> None:
+    assert escaped(text) == safe
+    assert unescaped(safe) == text
+
+
+@pytest.mark.parametrize(
+    "text, kept", [("'=1", "=1"), ("''=1", "'=1"), ("'\tx", "\tx"), ("'-PT30M", "-PT30M"), ("'tis", "'tis")]
+)
+def test_tables_of_the_release_before_are_read_as_they_were(text: str, kept: str) -> None:
+    assert unescaped(text) == kept
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("piece", ["\n", " ", "'", ";", "; ", "\n'", "=", ";=", "\n=", '"', "\ufeff"])
+def test_a_long_cell_is_read_once(piece: str) -> None:
+    # With the square of the length, a million characters would take an hour.
+    text = (piece * 1_000_000)[:1_000_000]
+    assert unescaped(escaped(text)) == text
 
 
 def test_a_table_that_is_not_ours_keeps_what_it_begins_with(api: Api) -> None:
@@ -658,7 +708,7 @@ def test_a_table_that_is_not_ours_keeps_what_it_begins_with(api: Api) -> None:
 
 def ours(api: Api) -> list[list[str]]:
     """The rows of our own table, as a spreadsheet has them."""
-    return list(csv.reader(io.StringIO(export(api, "csv").decode(), newline="")))
+    return list(csv.reader(io.StringIO(export(api, "csv").decode("utf-8-sig"), newline="")))
 
 
 def saved(found: list[list[str]], sign: str = ",") -> str:

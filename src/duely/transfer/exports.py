@@ -1,5 +1,6 @@
 """Writing everything that is someone's to a file, row by row."""
 
+import codecs
 import csv
 import io
 from collections.abc import Iterable, Iterator
@@ -86,6 +87,8 @@ def _task(row: tuple[Any, ...]) -> dict[str, Any]:
 
 def write_csv(actor: Actor, file: BinaryIO) -> None:
     """The tasks as a table (RFC 4180) that a spreadsheet opens without running anything in it."""
+    # Without this mark Excel takes the file for one in the code page of the machine: Ã© for é.
+    file.write(codecs.BOM_UTF8)
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
     with queries.snapshot():

@@ -41,18 +41,58 @@ def faulty(place: str, refused: ValidationFailed) -> Faulty:
 Incoming = IncomingCategory | IncomingTask | Faulty
 Rows = Iterator[Incoming]
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-_ESCAPED = re.compile(r"'+[=+\-@\t\r\n]")
+_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+"""Signs with which a formula begins, also those of full width."""
+_BREAKS = "\t\n\r\x0b\x0c\x85\u2028\u2029"
+_BLANKS = r"[\s'\"\u200b-\u200d\u2060\ufeff]"
+# Each run of blanks is read once (`*+`, `++`): a pattern that looks ahead from each blank would read it many times.
+_STARTS = re.compile(
+    rf"(?P<start>\A|;)(?P<first>{_BLANKS}*+)(?P<sign>[{_SIGNS}]?)|(?P<run>{_BLANKS}++)(?P<next>[{_SIGNS}]?)"
+)
+_BREAK = re.compile(rf"(?<=[{_BREAKS}])")
+_ESCAPED_BREAK = re.compile(rf"(?<=[{_BREAKS}])'")
+_FIRST_BREAK = re.compile(r"'*[\t\r\n]")
 
 
 def escaped(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection). `unescaped` gives back the same text."""
-    return "'" + cell if _FORMULA.match(cell) else cell
+    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection). `unescaped` gives back the same text.
+
+    An apostrophe goes before blanks and a sign such as `=` wherever a spreadsheet may begin a cell: at the beginning
+    and after `;`, a tab or the end of a line, as some take these for separators, whatever the file says.
+    """
+    return _STARTS.sub(_escape, cell)
+
+
+def _escape(match: re.Match[str]) -> str:
+    start, blanks, sign = _parts(match)
+    if sign:
+        return start + ("" if match["start"] is None else "'") + _BREAK.sub("'", blanks) + sign
+    if match["start"] == "" and _FIRST_BREAK.match(blanks):
+        return "'" + match[0]
+    return match[0]
 
 
 def unescaped(cell: str) -> str:
     """The text of a cell that may have been escaped."""
-    return cell[1:] if _ESCAPED.match(cell) else cell
+    return _STARTS.sub(_unescape, cell)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    start, blanks, sign = _parts(match)
+    is_start = match["start"] is not None
+    if sign:
+        rest = _ESCAPED_BREAK.sub("", blanks)
+        return start + (rest[1:] if is_start and rest.startswith("'") else rest) + sign
+    if match["start"] == "" and blanks.startswith("'") and _FIRST_BREAK.match(blanks):
+        return blanks[1:]
+    return match[0]
+
+
+def _parts(match: re.Match[str]) -> tuple[str, str, str]:
+    """What separates cells, if anything, the blanks after it, and the sign after these."""
+    if match["start"] is None:
+        return "", match["run"], match["next"]
+    return match["start"], match["first"], match["sign"]
 
 
 TRUE = frozenset({"true", "yes", "y", "1", "x", "done", "completed", "complete", "checked"})
