@@ -1,6 +1,8 @@
 """The index, the OpenAPI document and the page to try it."""
 
+import gzip
 import re
+from threading import Thread
 
 import pytest
 import yaml
@@ -8,6 +10,7 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 
 import duely
+from duely.api.documents import Document, takes_gzip
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +45,53 @@ def test_the_document_is_the_same_as_json_and_as_yaml() -> None:
     assert yaml.safe_load(by_parameter.content) == as_json.json()
     for form in ("/api/v1/schema", "/api/schema/", "/api/schema"):
         assert client.get(form).content == as_json.content
+
+
+@pytest.mark.parametrize("path", ["/api/v1/schema/", "/api/v1/schema/?format=yaml", "/api/v1/docs/"])
+def test_a_document_is_compressed_and_not_sent_again(path: str) -> None:
+    client = Client()
+    plain, packed = client.get(path), client.get(path, headers={"Accept-Encoding": "br, gzip"})
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.content) == plain.content
+    assert len(packed.content) < len(plain.content) / 4
+    assert packed.headers["ETag"] == plain.headers["ETag"]
+    assert packed.headers["Vary"] == "Accept, Accept-Encoding"
+    for tag in (plain.headers["ETag"], plain.headers["ETag"].removeprefix("W/")):
+        again = client.get(path, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", plain.headers["ETag"])
+    assert client.get(path, headers={"If-None-Match": '"another"'}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header, taken",
+    [
+        ("", False),
+        ("br", False),
+        ("gzip", True),
+        ("br;q=1.0, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+    ],
+)
+def test_gzip_is_sent_to_those_who_take_it(header: str, taken: bool) -> None:
+    assert takes_gzip(header) is taken
+
+
+def test_a_document_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.api import openapi
+    from duely.config import urls
+
+    made = []
+    build = openapi.build
+    monkeypatch.setattr(openapi, "build", lambda *arguments: made.append(1) or build(*arguments))
+    document = Document(urls.router, urls.ALIASES)
+    threads = [Thread(target=document._page, args=(name,)) for name in ("as_json", "as_page", "as_yaml") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [1]
 
 
 def test_the_document_holds_every_route_and_method_and_nothing_else() -> None:

@@ -273,10 +273,19 @@ def test_a_place_becomes_free_when_the_window_has_passed(rates: dict[str, Rate |
         assert time.monotonic() < end
 
 
-def test_documents_and_health_are_not_limited(rates: dict[str, Rate | None]) -> None:
+@pytest.mark.parametrize("path", ["schema/", "docs/", "schema/?format=yaml"])
+def test_the_documents_are_limited_like_other_calls_of_strangers(rates: dict[str, Rate | None], path: str) -> None:
+    rates["anonymous"] = Rate(2, 60)
+    first = Client().get(V1 + path)
+    assert [Client().get(V1 + path).status_code for _ in range(2)] == [200, 429]
+    # Who has it already costs next to nothing.
+    assert Client().get(V1 + path, headers={"If-None-Match": first["ETag"]}).status_code == 304
+
+
+def test_pages_and_health_are_not_limited(rates: dict[str, Rate | None]) -> None:
     rates["anonymous"] = Rate(1, 60)
     for _ in range(3):
-        for path in (V1, f"{V1}schema/", f"{V1}docs/", "/healthz", "/"):
+        for path in (V1, "/healthz", "/readyz", "/"):
             answer = Client().get(path)
             assert answer.status_code == 200
             assert "RateLimit" not in answer

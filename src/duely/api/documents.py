@@ -1,16 +1,23 @@
 """The documents of the API: its index, the OpenAPI document, the page to try it."""
 
+import gzip
+import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, wraps
+from threading import Lock
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from dmr.routing import Router
 
 import duely
 from duely.api import openapi
+from duely.api.resource import limit_public
+from duely.api.versions import has_already
 from duely.core.errors import MethodNotAllowed
 
 V1 = "/api/v1/"
@@ -47,12 +54,58 @@ def index(request: HttpRequest) -> HttpResponse:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A document that is made once in each process, with what is sent for it."""
+
+    content: bytes
+    compressed: bytes
+    tag: str
+    media: str
+
+    @classmethod
+    def of(cls, content: bytes, media: str) -> "Page":
+        """Compressed once, and not for each who asks."""
+        tag = hashlib.sha256(content).hexdigest()[:32]
+        return cls(content, gzip.compress(content, mtime=0), f'"{tag}"', media)
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        """The page, or 304 for who has it. Counted like other calls without a sign-in. Raises RateLimited (429)."""
+        # A weak tag: the same for both codings.
+        headers = {"ETag": f"W/{self.tag}", "Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
+        if has_already(request, self.tag):
+            return HttpResponse(status=304, headers=headers)
+        limit_public()(request, ANONYMOUS)
+        if takes_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
+            return HttpResponse(
+                self.compressed, content_type=self.media, headers={**headers, "Content-Encoding": "gzip"}
+            )
+        return HttpResponse(self.content, content_type=self.media, headers=headers)
+
+
+ANONYMOUS = "anonymous"
+"""The scope of limits for calls without a sign-in."""
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip (RFC 9110 section 12.5.3)."""
+    for item in accepted.lower().split(","):
+        coding, _, weight = item.partition(";")
+        if coding.strip() == "gzip":
+            return not _NO_WEIGHT.fullmatch(weight.strip())
+    return False
+
+
+_NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
+
+
 class Document:
-    """The OpenAPI document of a router, built at its first request and kept."""
+    """The OpenAPI document of a router and its page, each made at its first request and kept."""
 
     def __init__(self, router: Router, aliases: Sequence[tuple[str, str]]) -> None:
         self._router = router
         self._aliases = aliases
+        self._making = Lock()
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -63,25 +116,35 @@ class Document:
         return openapi.build(self._router, further)
 
     @cached_property
-    def as_json(self) -> bytes:
-        """The document as it is sent."""
-        return json.dumps(self.content).encode()
+    def as_json(self) -> Page:
+        """The document as JSON."""
+        return Page.of(json.dumps(self.content).encode(), "application/json")
 
     @cached_property
-    def as_yaml(self) -> bytes:
-        """The document as it is sent, which takes a second to make."""
+    def as_yaml(self) -> Page:
+        """The document as YAML, which takes a second to make."""
         import yaml  # needed by the few who ask for it, and a fiftieth of the start
 
-        return yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True).encode()
+        return Page.of(yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True).encode(), "application/yaml")
+
+    @cached_property
+    def as_page(self) -> Page:
+        """Swagger UI, from this server's own files."""
+        html = render_to_string("duely/swagger.html", {"document": self.content})
+        return Page.of(html.encode(), "text/html; charset=utf-8")
 
     @_read_only
     def schema(self, request: HttpRequest) -> HttpResponse:
         """The document as JSON; as YAML with `?format=yaml` or an Accept header that names YAML."""
-        if request.GET.get("format", "").lower() == "yaml" or "yaml" in request.headers.get("Accept", ""):
-            return HttpResponse(self.as_yaml, content_type="application/yaml")
-        return HttpResponse(self.as_json, content_type="application/json")
+        is_yaml = request.GET.get("format", "").lower() == "yaml" or "yaml" in request.headers.get("Accept", "")
+        return self._page("as_yaml" if is_yaml else "as_json").answer(request)
 
     @_read_only
     def swagger(self, request: HttpRequest) -> HttpResponse:
         """Swagger UI, from this server's own files."""
-        return render(request, "duely/swagger.html", {"document": self.content})
+        return self._page("as_page").answer(request)
+
+    def _page(self, name: str) -> Page:
+        with self._making:  # many who ask for it at once would each make it
+            page: Page = getattr(self, name)
+        return page

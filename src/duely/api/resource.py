@@ -269,7 +269,8 @@ class Bearer(SyncAuth):
 
 
 @cache
-def _limit_public() -> Callable[[HttpRequest, str], None]:
+def limit_public() -> Callable[[HttpRequest, str], None]:
+    """What counts a request without a sign-in within a scope (`settings.LIMIT_PUBLIC`). It raises RateLimited (429)."""
     return cast("Callable[[HttpRequest, str], None]", import_string(settings.LIMIT_PUBLIC))
 
 
@@ -284,7 +285,7 @@ class Open(SyncAuth):
 
     def __call__(self, endpoint: Endpoint, controller: Controller[Any]) -> "Open":
         request = cast("ApiRequest", controller.request)
-        _limit_public()(request, self.scope)
+        limit_public()(request, self.scope)
         request.actor = anonymous(request.origin)
         return self
 
