@@ -104,6 +104,7 @@ GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      
 GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner=none
 GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner__ne=alice
 GET    tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | query owner__ne=none
+DELETE tasks/trash/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
 POST   tasks/quick/                        |    401 |  401 |   401 | 401 |      201 |    201 |   201 |   201 | -
 GET    tasks/stats/                        |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | -
 POST   tasks/<id:task_id>/restore/         |    401 |  401 |   401 | 401 |      200 |    200 |   200 |   200 | path=own

@@ -580,12 +580,22 @@ def provoke_large_page(request: Request) -> None:
     request.query = "?page=1&page_size=100"
 
 
+def provoke_full_store(request: Request) -> None:
+    from duely.accounts.models import User
+    from duely.activity.models import Counter
+
+    full = {"tasks": F("tasks_limit"), "categories": F("categories_limit")}
+    Counter.objects.filter(owner_id=User.objects.get(username="alice").pk).update(**full)
+    request.caller = MEMBER
+
+
 PROVOKE: dict[str, Callable[[Request], None]] = {
     "not_authenticated": provoke_not_authenticated,
     "malformed_request": lambda request: setattr(request, "host", "elsewhere.example"),
     "validation_failed": provoke_validation,
     "invalid_cursor": lambda request: setattr(request, "query", "?cursor=nonsense"),
     "page_too_large": provoke_large_page,
+    "quota_exceeded": provoke_full_store,
     "body_too_large": lambda request: setattr(request, "length", 1024**3),
     "unsupported_media_type": lambda request: setattr(request, "media", "text/html"),
     "not_found": lambda request: setattr(request, "ids", dict.fromkeys(request.world.ids[ADMIN], NOTHING)),

@@ -771,6 +771,7 @@ WORST: dict[str, Sequence[Input]] = {
     ),
     "createTask": (*full("new", 201), Input("for another", 403, {**FULL, "owner": str(TASKS[0])})),
     "deleteAllTasks": (Input("three hundred", 200, query="confirm=true"),),
+    "emptyTrash": (Input("a full one", 200, query="confirm=true"),),
     "changeTasks": tuple(many_changes()),
     "createQuickTask": (
         *(Input(f"{sign!r}", body={"text": filled(sign, 1000), "preview": True}) for sign in QUICK),

@@ -10,14 +10,16 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from duely.activity.models import Change
 from duely.activity.models import Counter as OwnerCounter
 from duely.core import prepared
 from duely.core.actor import Actor
+from duely.core.errors import QuotaExceeded
 from duely.core.ids import new_id
+from duely.core.quotas import COUNTED, LIMITS, Stored
 from duely.core.records import RowChanged, Statement, all_stored, run_all, this_connection
 
 SYSTEM_LOG = UUID(int=0)
@@ -90,7 +92,7 @@ def record(
     transaction, so the caller has opened none; on PostgreSQL the one statement is a transaction by itself.
     Else it runs in the caller's transaction; the owner's counter stays locked until it ends, which is
     what makes `seq` free of gaps and rise in commit order. Returns that `seq`.
-    On PostgreSQL all these writes are one statement, so one round trip.
+    On PostgreSQL all these writes are one statement, so one round trip. Raises QuotaExceeded (403).
     """
     entry = Entry(action, target, changes or {})
     database = this_connection()
@@ -105,8 +107,13 @@ def record(
     writes = (write, *also) if write else tuple(also)
     if database.vendor == "postgresql":
         values = itertools.chain.from_iterable([each.params for each in writes])
-        sql = _one_statement(tuple([each.sql for each in writes]), bool(write and write.is_conditional))
-        numbered = prepared.fetched(database, sql, (*values, row[OWNER], *row))
+        sql = _one_statement(
+            tuple([each.sql for each in writes]), bool(write and write.is_conditional), COUNTED.get(action)
+        )
+        try:
+            numbered = prepared.fetched(database, sql, (*values, row[OWNER], *row))
+        except IntegrityError as fault:
+            raise _quota_or(fault) from fault
         if not numbered:
             raise RowChanged
         return int(numbered[0][0])
@@ -114,7 +121,10 @@ def record(
         sql = f"{each.sql} RETURNING 1" if each.is_conditional else each.sql
         if not prepared.fetched(database, sql, each.params) and each.is_conditional:
             raise RowChanged
-    [(_, seq)] = prepared.fetched(database, _counting("VALUES (%s, 1)"), (row[OWNER],))
+    try:
+        [(_, seq)] = prepared.fetched(database, _counting("VALUES (%s, 1{more})", COUNTED.get(action)), (row[OWNER],))
+    except IntegrityError as fault:
+        raise _quota_or(fault) from fault
     prepared.fetched(database, _insert_sql(1), (*row, seq))
     return int(seq)
 
@@ -126,7 +136,7 @@ def record_many(
 
     Runs in the caller's transaction. Counters are locked in the order of their owners, also from one batch to the
     next: two who record for the same owners wait for each other, never both at once. Each batch costs two statements.
-    Writes that are alike but for their values, and side by side, cost one.
+    Writes that are alike but for their values, and side by side, cost one. Raises QuotaExceeded (403).
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record_many() needs a transaction")
@@ -139,16 +149,32 @@ def record_many(
         for start in range(0, len(by_owner), BATCH):
             batch = by_owner[start : start + BATCH]
             rows = [_row(shared, entry) for entry in batch]
-            numbers = _numbers(cursor, [row[OWNER] for row in rows])
+            numbers = _numbers(cursor, [row[OWNER] for row in rows], [entry.action for entry in batch])
             params = [value for row, seq in zip(rows, numbers, strict=True) for value in (*row, seq)]
             cursor.execute(_insert_sql(len(batch)), params)
 
 
-def _numbers(cursor: CursorWrapper, owners: Sequence[Any]) -> Iterator[int]:
-    """The next numbers in the logs of these owners, one for each time that an owner is named."""
+def _numbers(cursor: CursorWrapper, owners: Sequence[Any], actions: Sequence[str]) -> Iterator[int]:
+    """The next numbers in the logs of these owners, one for each time that an owner is named with an action."""
     counted = Counter(owners)
-    marks = ", ".join(["(%s, %s)"] * len(counted))
-    cursor.execute(_counting(f"VALUES {marks}"), [value for pair in counted.items() for value in pair])
+    if COUNTED.keys().isdisjoint(actions):
+        marks = ", ".join(["(%s, %s)"] * len(counted))
+        cursor.execute(_counting(f"VALUES {marks}"), [value for pair in counted.items() for value in pair])
+    else:
+        stored: Counter[tuple[Any, str]] = Counter()
+        for owner, action in zip(owners, actions, strict=True):
+            if action in COUNTED:
+                stored[owner, COUNTED[action].kind] += COUNTED[action].by
+        marks = ", ".join([f"(%s, %s{', %s' * len(LIMITS)})"] * len(counted))
+        params = [
+            value
+            for owner, number in counted.items()
+            for value in (owner, number, *(stored[owner, kind] for kind in LIMITS))
+        ]
+        try:
+            cursor.execute(_counting_all(marks), params)
+        except IntegrityError as fault:
+            raise _quota_or(fault) from fault
     free = {owner: itertools.count(last - counted[owner] + 1) for owner, last in cursor.fetchall()}
     return (next(free[owner]) for owner in owners)
 
@@ -172,12 +198,45 @@ BATCH = 500
 """Entries in one statement. With 14 values each that is far below the 32,766 that SQLite takes."""
 
 
-def _counting(owners: str) -> str:
-    """The statement that raises counters. owners: SQL that gives each owner once, with by how much."""
+def _counting(owners: str, stored: Stored | None = None) -> str:
+    """The statement that raises counters. owners: SQL that gives each owner once, with by how much.
+
+    stored: what is stored with it; its number takes the place of `{more}` in `owners`. The limit is set with what is
+    added, so that a constraint refuses what is too many.
+    """
+    column = value = change = ""
+    if stored is not None:
+        kind = stored.kind
+        column, value = f", {kind}", f", {stored.by}"
+        change = f", {kind} = activity_counter.{kind} + excluded.{kind}"
+        change += f", {kind}_limit = {LIMITS[kind]}" if stored.by > 0 else ""
     return (
-        f"INSERT INTO activity_counter (owner_id, seq) {owners}"
-        " ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + excluded.seq RETURNING owner_id, seq"
+        f"INSERT INTO activity_counter (owner_id, seq{column}) {owners.replace('{more}', value)}"
+        f" ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + excluded.seq{change}"
+        " RETURNING owner_id, seq"
     )
+
+
+def _counting_all(marks: str) -> str:
+    """As `_counting`, with every kind of stored things. marks: those of the values of each owner."""
+    changes = "".join(
+        f", {kind} = activity_counter.{kind} + excluded.{kind}"
+        f", {kind}_limit = CASE WHEN excluded.{kind} > 0 THEN {limit} ELSE activity_counter.{kind}_limit END"
+        for kind, limit in LIMITS.items()
+    )
+    return (
+        f"INSERT INTO activity_counter (owner_id, seq, {', '.join(LIMITS)}) VALUES {marks}"  # noqa: S608
+        f" ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + excluded.seq{changes}"
+        " RETURNING owner_id, seq"
+    )
+
+
+def _quota_or(fault: IntegrityError) -> Exception:
+    """The refusal, when a counter has reached its limit; else the fault itself."""
+    for kind, limit in LIMITS.items():
+        if f"activity_counter_{kind}" in str(fault):
+            return QuotaExceeded(kind, limit)
+    return fault
 
 
 def _tell(entry: Entry) -> None:
@@ -202,7 +261,7 @@ def _names() -> str:
 
 
 @lru_cache(maxsize=256)
-def _one_statement(writes: tuple[str, ...], is_conditional: bool) -> str:
+def _one_statement(writes: tuple[str, ...], is_conditional: bool, stored: Stored | None) -> str:
     """The row's own statement and its followers, the counter and the log row as one statement (PostgreSQL).
 
     The counter looks at what was written, so as to be locked last: what nobody looks at PostgreSQL executes at the end.
@@ -211,11 +270,11 @@ def _one_statement(writes: tuple[str, ...], is_conditional: bool) -> str:
     written = "".join(f"written{number} AS ({sql} RETURNING 1), " for number, sql in enumerate(writes))
     values = ", ".join(f"%s::{column.db_type(connection)}" for column in _columns()[:-1])
     if is_conditional:
-        owner = "SELECT %s::uuid, 1 FROM written0"
+        owner = "SELECT %s::uuid, 1{more} FROM written0"
     else:
         after = [f"(SELECT count(*) FROM written{number}) >= 0" for number in range(len(writes))]  # noqa: S608
-        owner = f"SELECT %s::uuid, 1 WHERE {' AND '.join(after) or 'true'}"
-    counted = _counting(owner)
+        owner = f"SELECT %s::uuid, 1{{more}} WHERE {' AND '.join(after) or 'true'}"
+    counted = _counting(owner, stored)
     return (
         f"WITH {written}counted AS ({counted})"  # noqa: S608
         f" INSERT INTO activity_change ({_names()}) SELECT {values}, counted.seq FROM counted RETURNING seq"

@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 import msgspec
 from django.db import models
 
+from duely.core import quotas
+
 
 class JSONTextField(models.JSONField):
     """JSON that is stored, and may be passed on, as text: no query looks into it."""
@@ -27,14 +29,28 @@ class Counter(models.Model):
     """The number of the last change in one owner's log.
 
     background: how many jobs change things of the owner at the moment, with one entry in the log at their end.
+    tasks, categories: how many the owner has stored. The limits are those of the last one that was added: a quota that
+    was lowered since keeps nobody from changing or deleting what is there.
     """
 
     owner_id = models.UUIDField(primary_key=True)
     seq = models.BigIntegerField()
     background = models.SmallIntegerField(default=0, db_default=0)
+    tasks = models.IntegerField(default=0, db_default=0)
+    tasks_limit = models.IntegerField(default=quotas.TASKS, db_default=quotas.TASKS)
+    categories = models.IntegerField(default=0, db_default=0)
+    categories_limit = models.IntegerField(default=quotas.CATEGORIES, db_default=quotas.CATEGORIES)
 
     class Meta:
         db_table = "activity_counter"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(tasks__lte=models.F("tasks_limit")), name="activity_counter_tasks"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(categories__lte=models.F("categories_limit")), name="activity_counter_categories"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.owner_id}: {self.seq}"

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from django.db.models import Max, QuerySet
 
-from duely.activity.models import Change
+from duely.activity.models import Change, Counter
 from duely.core.actor import Actor
 from duely.core.prepared import Seen
+from duely.core.quotas import LIMITS
 
 
 def all_changes() -> QuerySet[Change]:
@@ -40,3 +41,17 @@ def last_changes_by_people(owner_id: UUID, targets: Collection[UUID]) -> dict[UU
     entries = Change.objects.filter(owner_id=owner_id, seq__in=list(last))
     rows = entries.values_list("target_id", "action", "changes")
     return {target_id: (action, changes) for target_id, action, changes in rows if target_id is not None}
+
+
+def owners_counted(after: UUID | None, limit: int) -> list[UUID]:
+    """The first so many owners with a log behind this one, by their ids."""
+    counters = Counter.objects.order_by("owner_id")
+    if after is not None:
+        counters = counters.filter(owner_id__gt=after)
+    return list(counters.values_list("owner_id", flat=True)[:limit])
+
+
+def counted_for(owner_id: UUID) -> dict[str, int]:
+    """How much of each kind an owner has stored, as counted with each change."""
+    counter = Counter.objects.filter(owner_id=owner_id).first()
+    return {kind: getattr(counter, kind, 0) for kind in LIMITS}

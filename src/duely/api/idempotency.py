@@ -20,7 +20,7 @@ from duely.api.models import KeptAnswer
 from duely.api.problems import problem
 from duely.api.request import ApiRequest
 from duely.core import clock, keys
-from duely.core.errors import BodyTooLarge, FieldError, RateLimited, Refused, ValidationFailed
+from duely.core.errors import BodyTooLarge, FieldError, QuotaExceeded, RateLimited, Refused, ValidationFailed
 from duely.core.records import insertions
 
 HEADER = "Idempotency-Key"
@@ -142,7 +142,7 @@ def _first(request: ApiRequest, answer: Callable[[Any], HttpResponse], prepared:
             raise prepared
         return answer(prepared)
     except Refused as refused:
-        if refused.status >= 500:
+        if refused.status >= 500 or isinstance(refused, QuotaExceeded):
             raise
         return problem(refused, request)
 

@@ -277,9 +277,10 @@ def _options(model: type[msgspec.Struct]) -> Iterator[dict[str, Any]]:
     """The fields of a struct as query parameters."""
     schema = inline_schema(model)
     for name, described in schema["properties"].items():
-        about = described.pop("description", "")
+        about = described.get("description", "")
         is_required = name in schema.get("required", ())
-        yield {"name": name, "in": "query", "description": about, "required": is_required, "schema": described}
+        plain = {key: value for key, value in described.items() if key != "description"}
+        yield {"name": name, "in": "query", "description": about, "required": is_required, "schema": plain}
 
 
 def _add_choices(document: dict[str, Any], resource: type[Resource], method: str) -> None:

@@ -31,7 +31,7 @@ class Problem(msgspec.Struct, frozen=True):
     """An error, in the form of RFC 9457. `code` is stable: programs may rely on it.
 
     `current` is the thing as it is, where a write was refused because that has changed. `results` are those of many
-    operations that were refused together.
+    operations that were refused together. `quota` and `limit` name a quota that is reached.
     """
 
     type: str
@@ -43,6 +43,8 @@ class Problem(msgspec.Struct, frozen=True):
     errors: list[FieldProblem] = []
     current: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     results: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    quota: str | msgspec.UnsetType = msgspec.UNSET
+    limit: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def problem(refused: Refused, request: HttpRequest) -> HttpResponse:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from duely.core.quotas import ADVICE
+
 MAX_REPORTED = 100
 """How many faults one answer names. Nobody reads more, and a body can hold a hundred thousand."""
 
@@ -115,6 +117,18 @@ class Forbidden(Refused):
     code = "forbidden"
     status = 403
     title = "You may not do this."
+
+
+class QuotaExceeded(Refused):
+    """The user stores as much as they may. `quota` names it, `limit` is the number."""
+
+    code = "quota_exceeded"
+    status = 403
+    title = "You have reached a quota."
+
+    def __init__(self, quota: str, limit: int) -> None:
+        about = f"At most {limit} {quota.replace('_', ' ')} for each user. {ADVICE[quota]}"
+        super().__init__(about, extra={"quota": quota, "limit": limit})
 
 
 class NotFound(Refused):

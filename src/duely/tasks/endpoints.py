@@ -15,7 +15,7 @@ from duely.api.resource import Body, Listed, Options, Path, Resource, operation
 from duely.api.types import given
 from duely.api.versions import LISTED, EditConflict, Expected, VersionConflict, etag, expected
 from duely.core.clock import now
-from duely.core.errors import AlreadyExists, Forbidden, NotFound, PageTooLarge, Refused, ValidationFailed
+from duely.core.errors import AlreadyExists, Forbidden, NotFound, PageTooLarge, QuotaExceeded, Refused, ValidationFailed
 from duely.tasks import actions, models, schemas
 from duely.tasks.access import category_for, task_for
 from duely.tasks.queries import own_stats, seen_categories, seen_tasks, seen_trash, understood
@@ -90,7 +90,9 @@ class Tasks(Resource):
         """List tasks, without those in the trash."""
         return self.listed(schemas.TASKS, seen_tasks(self.actor), parsed_query)
 
-    @operation(schemas.Task, name="createTask", status=201, refuses=(Forbidden, AlreadyExists), headers=CREATED)
+    @operation(
+        schemas.Task, name="createTask", status=201, refuses=(Forbidden, AlreadyExists, QuotaExceeded), headers=CREATED
+    )
     def post(self, parsed_body: Body[schemas.TaskIn]) -> HttpResponse:
         """Make a task."""
         return made(self, actions.create_task(actor=self.actor, fields=given(parsed_body), now=now()))
@@ -106,7 +108,7 @@ class BulkTasks(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.BulkResults, name="changeTasks", refuses=(actions.BulkRefused,))
+    @operation(schemas.BulkResults, name="changeTasks", refuses=(actions.BulkRefused, QuotaExceeded))
     def post(self, parsed_body: Body[schemas.Bulk]) -> HttpResponse:
         """Make, change and delete up to 100 tasks: each answered by itself, or all of them or none."""
         asked = [operation_of(each) for each in parsed_body.operations.value]
@@ -124,7 +126,14 @@ class QuickTasks(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.Task, name="createQuickTask", status=201, headers=CREATED, also={200: schemas.QuickPreview})
+    @operation(
+        schemas.Task,
+        name="createQuickTask",
+        status=201,
+        refuses=(QuotaExceeded,),
+        headers=CREATED,
+        also={200: schemas.QuickPreview},
+    )
     def post(self, parsed_body: Body[schemas.QuickTask]) -> HttpResponse:
         """Make a task of one line of text.
 
@@ -147,6 +156,11 @@ class Trash(Resource):
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TRASH)]) -> HttpResponse:
         """List the tasks in the trash, the newest there first."""
         return self.listed(schemas.TRASH, seen_trash(self.actor), parsed_query)
+
+    @operation(schemas.Purged, name="emptyTrash")
+    def delete(self, parsed_options: Options[schemas.Confirmation]) -> HttpResponse:
+        """Remove for good what is in my trash: what is my own, for an admin too."""
+        return self.show(schemas.Purged(*actions.empty_trash(actor=self.actor, now=now())))
 
 
 class TaskStats(Resource):
@@ -219,7 +233,9 @@ class Categories(Resource):
         """List categories with their task counts."""
         return self.listed(schemas.CATEGORIES, seen_categories(self.actor), parsed_query)
 
-    @operation(schemas.Category, name="createCategory", status=201, refuses=(AlreadyExists,), headers=CREATED)
+    @operation(
+        schemas.Category, name="createCategory", status=201, refuses=(AlreadyExists, QuotaExceeded), headers=CREATED
+    )
     def post(self, parsed_body: Body[schemas.NewCategory]) -> HttpResponse:
         """Make a category."""
         category = actions.create_category(actor=self.actor, fields=given(parsed_body), now=now())

@@ -48,6 +48,15 @@ def empty_category(running: Running, *, category_id: str, emptied: int = 0) -> N
         emptied += done
 
 
+@job("tasks.count_stored", every=timedelta(days=1), timeout_seconds=3600)
+def count_stored(running: Running) -> None:
+    """Put right the numbers that quotas go by, a hundred owners at a time."""
+    after = actions.count_stored(after=None, limit=100)
+    while after is not None:
+        running.confirm()
+        after = actions.count_stored(after=after, limit=100)
+
+
 @job("tasks.index_words", every=timedelta(seconds=15), timeout_seconds=600)
 def index_words(running: Running) -> None:
     """Have a search find what older code wrote, and make words of an older format anew, in batches.

@@ -138,6 +138,22 @@ def own_tasks(actor: Actor, made_by: datetime, limit: int) -> QuerySet[Task]:
     return for_the_log(mine.filter(pk__in=oldest)).order_by("id").select_for_update(no_key=True)
 
 
+def own_trash(actor: Actor, deleted_by: datetime, limit: int) -> QuerySet[Task]:
+    """The first so many of the actor's own tasks that went to the trash by then, locked."""
+    _need_transaction()
+    mine = Task.objects.filter(IN_TRASH, owner_id=actor.user_id, deleted_at__lte=deleted_by)
+    oldest = mine.order_by("deleted_at", "id").values("pk")[:limit]
+    return for_the_log(mine.filter(pk__in=oldest)).order_by("id").select_for_update()
+
+
+def stored_by(owner_id: UUID) -> dict[str, int]:
+    """How many tasks and categories an owner has, counted one by one, by their names among the quotas."""
+    return {
+        "tasks": Task.objects.filter(owner_id=owner_id).count(),
+        "categories": Category.objects.filter(owner_id=owner_id).count(),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Stats:
     """Counts of someone's tasks. `days` are the last days with what was completed on each, the oldest first."""

@@ -324,18 +324,18 @@ class BulkResults(msgspec.Struct, frozen=True):
 class Meant(Parsed[bool]):
     """Only `true` will do."""
 
-    schema = {"type": "boolean", "const": True, "description": "Whoever means it says so."}
+    schema = {"type": "boolean", "const": True, "description": "Confirms that all of it is meant. Must be `true`."}
 
     @classmethod
     def read(cls, raw: Any) -> bool:
         """Check it."""
         if not isinstance(raw, str) or raw.lower() != "true":
-            raise Invalid("invalid_choice", "Say confirm=true: all your tasks go to the trash.")
+            raise Invalid("invalid_choice", "Say confirm=true: this is about all of your tasks, or all of your trash.")
         return True
 
 
 class Confirmation(msgspec.Struct):
-    """Who means it says so."""
+    """Confirms a deletion of everything."""
 
     confirm: Meant
 
@@ -344,6 +344,13 @@ class Deleted(msgspec.Struct, frozen=True):
     """How many tasks went to the trash, and whether there are more: then ask again."""
 
     deleted: int
+    has_more: bool
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """How many tasks are gone for good, and whether there are more in the trash: then ask again."""
+
+    purged: int
     has_more: bool
 
 

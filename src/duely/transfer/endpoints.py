@@ -8,6 +8,7 @@ from duely.accounts.access import require
 from duely.accounts.rules import Permission
 from duely.api.resource import JSON, Options, Resource, Upload, operation
 from duely.core.clock import now
+from duely.core.errors import QuotaExceeded
 from duely.guard.turns import Few, aside, give_back
 from duely.transfer import exports, schemas
 from duely.transfer.budget import ImportTooCostly
@@ -52,7 +53,9 @@ class Imports(Resource):
 
     tags = ("export and import",)
 
-    @operation(schemas.ImportResult, name="importFile", keyed=False, refuses=(UnknownFormat, ImportTooCostly))
+    @operation(
+        schemas.ImportResult, name="importFile", keyed=False, refuses=(UnknownFormat, ImportTooCostly, QuotaExceeded)
+    )
     def post(
         self,
         parsed_options: Options[schemas.ImportOptions],

@@ -9,8 +9,11 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
+from duely.activity.queries import counted_for
 from duely.core.actor import Actor
-from duely.core.errors import MAX_REPORTED, FieldError, Unavailable, ValidationFailed
+from duely.core.errors import MAX_REPORTED, FieldError, QuotaExceeded, Unavailable, ValidationFailed
+from duely.core.ids import new_id
+from duely.core.quotas import TASKS
 from duely.guard.turns import let_others
 from duely.tasks import actions
 from duely.tasks.models import Task
@@ -41,9 +44,10 @@ class Result:
 
 @dataclass(slots=True)
 class _Checked:
-    """What a file names: its categories by their keys, and where it names one that it does not have."""
+    """What a file names: its categories by their keys, how many tasks, and where it names a category of elsewhere."""
 
     categories: dict[str, IncomingCategory] = field(default_factory=dict)
+    tasks: int = 0
     elsewhere: dict[str, str] = field(default_factory=dict)
 
 
@@ -61,6 +65,8 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
         result = Result(source.format, reading)
         checked = _check(source.rows(reading), budget)
         ids = _ids_elsewhere(actor, checked)
+        if not preview:
+            _refuse_too_many(actor, checked, source.rows, now)
         found, result.categories = _until_nobody_was_faster(
             lambda: actions.import_categories(
                 actor=actor, rows=list(checked.categories.values()), preview=preview, now=now
@@ -82,6 +88,25 @@ def _size(file: BinaryIO) -> int:
     size = file.seek(0, 2)
     file.seek(0)
     return size
+
+
+def _refuse_too_many(actor: Actor, checked: _Checked, rows: Callable[[Reading], Rows], now: datetime) -> None:
+    """Raises QuotaExceeded (403) before anything is written, when the file has more new tasks than there is room for.
+
+    What is new is only looked for when all rows together are too many.
+    """
+    room = TASKS - counted_for(actor.user_id)["tasks"]
+    if checked.tasks <= room:
+        return
+    new = 0
+    keys = {key: new_id() for key in checked.categories}
+    for batch in _batches(rows):
+        places = {row.category: new_id() for row in batch if row.category is not None}
+        _, counts = actions.import_tasks(actor=actor, rows=batch, categories={**places, **keys}, preview=True, now=now)
+        new += counts["created"]
+        let_others()
+    if new > room:
+        raise QuotaExceeded("tasks", TASKS)
 
 
 def _until_nobody_was_faster(action: Callable[[], T]) -> T:
@@ -123,6 +148,7 @@ def _check(rows: Rows, budget: Budget) -> _Checked:
             break
     if faults:
         raise ValidationFailed(*faults)
+    checked.tasks = len(seen)
     checked.elsewhere = {key: place for key, place in named.items() if key not in checked.categories}
     return checked
 

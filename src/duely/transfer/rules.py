@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from duely.core import quotas
 from duely.core.clock import parse_instant
 from duely.core.errors import FieldError, ValidationFailed
 from duely.tasks.rules import EARLIEST, LATEST, IncomingCategory, IncomingTask, parse_due, parse_offset
 
 MAX_TASKS = 500_000
-MAX_CATEGORIES = 10_000
+MAX_CATEGORIES = quotas.CATEGORIES
 MAX_UNPACKED = 256 * 1024 * 1024
 """Bytes of what is read from an archive, as many as a file may have (`settings.LARGE_BODIES`)."""
 UNPACKED_BASE, UNPACKED_PER_BYTE = 16 * 1024 * 1024, 50

@@ -18,6 +18,8 @@ from duely.tasks.actions.many import (
 )
 from duely.tasks.actions.sweeps import (
     SWEEP,
+    count_stored,
+    empty_trash,
     index_stale_words,
     mark_overdue,
     pass_reminders,
@@ -43,11 +45,13 @@ __all__ = [
     "Outcome",
     "Progress",
     "change_tasks",
+    "count_stored",
     "create_category",
     "create_task",
     "delete_all_tasks",
     "delete_category",
     "delete_task",
+    "empty_trash",
     "import_categories",
     "import_tasks",
     "index_stale_words",

@@ -3,14 +3,22 @@
 Of many tasks at once, each with its entry in the change log.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
+from duely.accounts.access import require
+from duely.accounts.rules import Permission
 from duely.activity.actions import Entry, record_many
+from duely.activity.models import Counter
+from duely.activity.queries import counted_for, owners_counted
+from duely.core.actor import Actor
+from duely.core.quotas import LIMITS
 from duely.core.records import Statement
+from duely.guard.turns import pause
+from duely.jobs.pace import Pace
 from duely.tasks import steps
 from duely.tasks.actions.zones import BEGIN_LATENESS
 from duely.tasks.models import UNPASSED, Reminder, StaleWords, Task
@@ -18,6 +26,8 @@ from duely.tasks.queries import (
     late_tasks,
     locked_texts,
     old_trash,
+    own_trash,
+    stored_by,
     tasks_with_stale_words,
 )
 from duely.tasks.rules import Status
@@ -53,16 +63,65 @@ def purge_trash(*, now: datetime, limit: int = SWEEP) -> int:
     At most `limit`, as in `mark_overdue`. Records task.purged, by the system.
     """
     old = list(old_trash(now, limit))
-    if old:
-        entries = [Entry("task.purged", task, {"title": [task.title, None]}) for task in old]
-        marks, ids = steps.listed([task.id for task in old])
-        writes = [
-            Statement(f"DELETE FROM tasks_reminder WHERE task_id IN ({marks})", ids),  # noqa: S608
-            Statement(f"DELETE FROM tasks_words WHERE task_id IN ({marks})", ids),  # noqa: S608
-            Statement(f"DELETE FROM tasks_task WHERE id IN ({marks})", ids),  # noqa: S608
-        ]
-        record_many(None, entries, at=now, writes=writes)
+    _purge(None, old, now)
     return len(old)
+
+
+def empty_trash(*, actor: Actor, now: datetime) -> tuple[int, bool]:
+    """Remove the actor's own tasks for good that went to the trash by now, MOST of them at once.
+
+    In short transactions. Returns how many, and whether there are more. Raises Forbidden (403). Records task.purged.
+    """
+    require(actor, Permission.TASK_EDIT)
+    purged, pace = 0, Pace(pause)
+    while purged < MOST:
+        with pace.step() as limit:
+            wanted = min(limit, MOST - purged)
+            tasks = list(own_trash(actor, now, wanted))
+            _purge(actor, tasks, now)
+        purged += len(tasks)
+        if len(tasks) < wanted:
+            return purged, False
+    return purged, True
+
+
+MOST = 2_000
+"""Tasks that one request removes. Each has an entry of some 350 bytes in the log."""
+
+
+def _purge(actor: Actor | None, tasks: Sequence[Task], now: datetime) -> None:
+    if not tasks:
+        return
+    entries = [Entry("task.purged", task, {"title": [task.title, None]}) for task in tasks]
+    marks, ids = steps.listed([task.id for task in tasks])
+    writes = [
+        Statement(f"DELETE FROM tasks_reminder WHERE task_id IN ({marks})", ids),  # noqa: S608
+        Statement(f"DELETE FROM tasks_words WHERE task_id IN ({marks})", ids),  # noqa: S608
+        Statement(f"DELETE FROM tasks_task WHERE id IN ({marks})", ids),  # noqa: S608
+    ]
+    record_many(actor, entries, at=now, writes=writes)
+
+
+def count_stored(  # allow: silent_action because the numbers of quotas are nobody's data
+    *, after: UUID | None, limit: int
+) -> UUID | None:
+    """Put right how many tasks and categories some owners are counted with; returns the last owner, None at the end.
+
+    The counts are exact but for what code of an earlier release, or SQL, has written. after: the last owner before.
+    """
+    owners = owners_counted(after, limit)
+    for owner_id in owners:
+        if stored_by(owner_id) != counted_for(owner_id):
+            with transaction.atomic():
+                # Whoever stores something comes to this row before they commit: what is counted now is all there is.
+                counter = Counter.objects.select_for_update().get(owner_id=owner_id)
+                for kind, number in stored_by(owner_id).items():
+                    setattr(counter, kind, number)
+                    setattr(counter, f"{kind}_limit", max(number, LIMITS[kind]))
+                Counter.objects.filter(owner_id=owner_id).update(
+                    **{name: getattr(counter, name) for kind in LIMITS for name in (kind, f"{kind}_limit")}
+                )
+    return owners[-1] if owners else None
 
 
 def index_stale_words(  # allow: silent_action because the text itself stays as it is

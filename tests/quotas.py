@@ -1,0 +1,42 @@
+"""Users near their quotas, for the tests of these."""
+
+from typing import Any
+
+from django.test import Client
+
+from cast import Api
+from duely.activity.models import Counter
+from duely.core.quotas import CATEGORIES, TASKS
+
+
+def leave_room(user: Any, *, tasks: int = TASKS, categories: int = CATEGORIES) -> None:
+    """As if the user had stored all but so many."""
+    Counter.objects.update_or_create(
+        owner_id=user.id,
+        defaults={"tasks": TASKS - tasks, "categories": CATEGORIES - categories},
+        create_defaults={"seq": 0, "tasks": TASKS - tasks, "categories": CATEGORIES - categories},
+    )
+
+
+def stored(user: Any) -> tuple[int, int]:
+    counter = Counter.objects.get(owner_id=user.id)
+    return counter.tasks, counter.categories
+
+
+def assert_refused(answer: Any, quota: str, limit: int) -> None:
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (403, "quota_exceeded"), problem
+    assert (problem["quota"], problem["limit"]) == (quota, limit)
+    assert str(limit) in problem["detail"]
+
+
+def operations(number: int) -> dict[str, Any]:
+    return {"operations": [{"op": "create", "title": f"{index}"} for index in range(number)]}
+
+
+def csv(number: int) -> bytes:
+    return ("title\r\n" + "".join(f"row {index}\r\n" for index in range(number))).encode()
+
+
+def bring_in(api: Api, number: int, query: str = "") -> Any:
+    return Client().post(f"/api/v1/import/{query}", csv(number), content_type="text/csv", headers=api.headers)
