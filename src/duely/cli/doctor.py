@@ -175,6 +175,7 @@ def _database() -> Iterator[Finding]:
     pending = _migrations()
     yield pending
     if pending.verdict is not Verdict.WRONG:
+        yield _key()
         yield _admin()
         yield from _jobs()
 
@@ -274,6 +275,26 @@ def _migrations() -> Finding:
         names = ", ".join(f"{app}.{name}" for app, name in unknown)
         return Finding("Migrations", Verdict.WARNING, f"the database is newer: {names}", "Upgrade this program.")
     return Finding("Migrations", Verdict.OK, "all applied")
+
+
+def _key() -> Finding:
+    """Whether the database belongs to this secret key. Changes nothing, as a start would."""
+    from duely.core.keys import fingerprints
+    from duely.guard.queries import installed_key
+
+    own, *fallbacks = fingerprints()
+    installed = installed_key()
+    if installed is None or installed == own:
+        return Finding("Fingerprint", Verdict.OK, f"of the secret key: {own}")
+    if installed in fallbacks:
+        seen = f"of the secret key: {own}; the database has that of a fallback, {installed}"
+        return Finding("Fingerprint", Verdict.OK, seen)
+    return Finding(
+        "Fingerprint",
+        Verdict.WRONG,
+        f"the database belongs to another secret key: {installed}, here {own}",
+        "Use the SECRET_KEY of the other nodes. If it is lost: duely migrate --adopt-key",
+    )
 
 
 def _admin() -> Finding:

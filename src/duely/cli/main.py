@@ -103,11 +103,16 @@ def health(
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    adopt_key: Annotated[
+        bool,
+        typer.Option("--adopt-key", help="Make this SECRET_KEY the database's, when the one it had is lost."),
+    ] = False,
+) -> None:
     """Bring the database up to date; of several nodes that start at once, one does it."""
     from duely.cli.migrate import migrate
 
-    for line in migrate():
+    for line in migrate(adopt=adopt_key):
         print(line)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from duely.cli.exits import Exit, Failure
+from duely.cli.keys import adopt_key, refuse_other_key
 
 log = structlog.get_logger("duely.migrate")
 
@@ -22,11 +23,19 @@ LOCK_TIMEOUT = "10s"
 LOOK_SECONDS = 0.2
 
 
-def migrate() -> list[str]:
-    """Apply what is missing; returns lines that say what was done."""
+def migrate(*, adopt: bool = False) -> list[str]:
+    """Apply what is missing; returns lines that say what was done.
+
+    adopt: make the secret key of this process the database's. Without that another key is refused.
+    """
     setup()
     with only_one_at_a_time():
-        return apply()
+        if adopt:
+            return [*apply(), *adopt_key()]
+        refuse_other_key()
+        lines = apply()
+        refuse_other_key()
+        return lines
 
 
 def setup() -> None:

@@ -59,6 +59,7 @@ CHANGES: Mapping[str, str] = {
     "category.updated": "A category's name, colour or position changed.",
     "security.ban_changed": "An admin changed the reason or the end of a ban.",
     "security.ban_lifted": "An admin lifted a ban.",
+    "security.key_changed": "The secret key was changed, or taken over with `duely migrate --adopt-key`.",
     "security.ip_banned": "An address or a network was banned, by an admin or, with `actor` null, automatically.",
     "security.rate_limited": (
         "A user or an address reached a limit: once for each window and web process, however often they came. "

@@ -6,6 +6,7 @@ import sys
 
 from duely.cli.address import answers, refuse_taken
 from duely.cli.exits import Failure
+from duely.cli.keys import refuse_other_key
 from duely.cli.lifeline import apart
 from duely.cli.migrate import apply, only_one_at_a_time, setup
 from duely.cli.screen import NewAdmin, Start, show_start
@@ -62,7 +63,9 @@ def prepare() -> NewAdmin | None:
 
     setup()
     with only_one_at_a_time():
+        refuse_other_key()  # before anything changes
         apply()
+        refuse_other_key()
         admin = make_first_admin()
     connection.close()
     return admin

@@ -17,6 +17,7 @@ import structlog
 
 from duely.cli.address import refuse_taken
 from duely.cli.cores import keep_to_one, lay_out
+from duely.cli.keys import refuse_other_key_if_reachable
 from duely.cli.lifeline import PROCESSES, apart, begin_forks_anew, end_with_parent
 from duely.cli.pooler import refuse_pooler_if_reached
 from duely.cli.stopping import stop_in_order
@@ -39,11 +40,19 @@ MAX_HEAD_BYTES = 16 * 1024
 
 def web() -> None:
     """Serve until SIGTERM or SIGINT; running requests finish first. Raises Failure when the port is not free."""
+    import django
     from django.conf import settings
 
     refuse_taken(settings.HOST, settings.PORT)
-    apart(refuse_pooler_if_reached)
+    django.setup()
+    apart(refuse_foreign_database)
     serve_web(before=start_advice)
+
+
+def refuse_foreign_database() -> None:
+    """Refuse a pooler that loses statements, and a database that belongs to another secret key."""
+    refuse_pooler_if_reached()
+    refuse_other_key_if_reachable()
 
 
 def start_advice() -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from duely.cli.exits import Exit, Failure
+from duely.cli.keys import refuse_other_key
 from duely.cli.lifeline import end_with_parent
 from duely.cli.serve import duely_command
 
@@ -104,4 +105,5 @@ def refuse_old_database() -> None:
 
     if pending_migrations():
         raise Failure("The database is not up to date. Run: duely migrate", Exit.DATABASE)
+    refuse_other_key()
     connection.close()

@@ -68,8 +68,8 @@ def refuse_weak_key_file(key: str, path: Path, *, debug: bool) -> None:
     if not debug and _is_weak(key):
         raise SettingError(
             "DATA_DIR",
-            f"{path} holds a weak or known key. Remove the file, and a new key is made at the next start; "
-            "codes and links that the old key signed work no more.",
+            f"{path} holds a weak or known key. Remove the file and run: duely migrate --adopt-key, which makes a new "
+            "key. Codes and links that the old key signed work no more.",
         )
 
 

@@ -12,6 +12,16 @@ def _derive(secret: str, purpose: str) -> bytes:
     return hmac.digest(secret.encode(), b"duely/" + purpose.encode(), hashlib.sha256)
 
 
+def fingerprints() -> tuple[str, ...]:
+    """What tells the secret key from others and says nothing about it; then the same of each fallback."""
+    return tuple(_fingerprint(secret) for secret in (setting("SECRET_KEY"), *setting("SECRET_KEY_FALLBACKS")))
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(secret: str) -> str:
+    return _derive(secret, "fingerprint")[:8].hex()
+
+
 def current_key(purpose: str) -> bytes:
     """The 32-byte key with which new things of this purpose are signed."""
     return _derive(setting("SECRET_KEY"), purpose)

@@ -13,15 +13,16 @@ from django.db import transaction
 from django.db.models import Q
 
 from duely.activity.actions import Nobody, record
+from duely.core import keys
 from duely.core.actor import Actor, anonymous
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, Refused, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import insertion, update
+from duely.core.records import insertion, insertions, update
 from duely.guard import bans, rules
 from duely.guard.access import ban_for, require_management
-from duely.guard.models import Ban
-from duely.guard.queries import earlier_automatic, lock_network, standing_bans
+from duely.guard.models import Ban, InstalledKey
+from duely.guard.queries import earlier_automatic, installed_key, lock_network, standing_bans
 from duely.guard.rules import LimitHit, Network
 
 AUTOMATIC_REASON = (
@@ -117,6 +118,39 @@ def lift_ban(*, actor: Actor, ban_id: UUID, now: datetime) -> None:
     record(actor, "security.ban_lifted", ban, at=now, changes=changes, write=update(ban, {"lifted_at": now}))
     network = rules.parse_network(ban.network)
     transaction.on_commit(lambda: bans.snapshot(is_automatic=ban.automatic).drop(network))
+
+
+def claim_key(*, now: datetime) -> str:
+    """The fingerprint of the key that the database belongs to: the first process makes its own that.
+
+    When that is a fallback of this process, the key was changed, and the new one takes its place. Records
+    security.key_changed.
+    """
+    own, *fallbacks = keys.fingerprints()
+    installed = installed_key()
+    if installed is None:
+        row = InstalledKey(id=1, fingerprint=own, since=now)
+        insertions([row], otherwise="ON CONFLICT DO NOTHING").run()
+        installed = installed_key() or own
+    if installed in fallbacks:
+        _replace_key(installed, own, now)
+        return own
+    return installed
+
+
+def adopt_key(*, now: datetime) -> None:
+    """Make the key of this process the one of the database, whatever it was. Records security.key_changed."""
+    own = keys.fingerprints()[0]
+    installed = claim_key(now=now)
+    if installed != own:
+        _replace_key(installed, own, now)
+
+
+@transaction.atomic
+def _replace_key(old: str, new: str, now: datetime) -> None:
+    # Several nodes may do this at once: one of them finds the old one, and records it.
+    if InstalledKey.objects.filter(fingerprint=old).update(fingerprint=new, since=now):
+        record(None, "security.key_changed", Nobody("secret_key"), at=now, changes={"fingerprint": [old, new]})
 
 
 @transaction.atomic

@@ -20,7 +20,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from duely.api.health import pending_migrations
+from duely.core import clock, keys
 from duely.guard import drain
+from duely.guard.actions import claim_key
 
 Application = Callable[..., Iterable[bytes]]
 Checks = Mapping[str, str]
@@ -33,7 +35,7 @@ RECOVERY_SECONDS = 0.2
 """How long to wait for a new result after a bad one, so that callers do not pile up while the database is away."""
 DISK_BYTES = 64 * 1024
 OK = "ok"
-UNKNOWN = {"database": "unreachable", "migrations": "unknown"}
+UNKNOWN = {"database": "unreachable", "migrations": "unknown", "secret_key": "unknown"}
 
 
 class System:
@@ -44,11 +46,13 @@ class System:
 
     def __init__(self) -> None:
         self._is_migrated = False
+        self._has_key = False
 
     def check(self) -> Checks:
         """The state of each part; OK, or what is wrong with it."""
         try:
-            database = {"database": OK, "migrations": self._migrations()}
+            migrations = self._migrations()
+            database = {"database": OK, "migrations": migrations, "secret_key": self._key(migrations)}
         except Error:
             database = dict(UNKNOWN)
         finally:
@@ -66,6 +70,12 @@ class System:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
         return OK
+
+    def _key(self, migrations: str) -> str:
+        # Commands compare the keys at their start; a process that began without a database does so here.
+        if not self._has_key and migrations == OK:
+            self._has_key = claim_key(now=clock.now()) in keys.fingerprints()
+        return OK if self._has_key else "another" if migrations == OK else "unknown"
 
 
 def refuses_writes(directory: Path) -> bool:

@@ -28,6 +28,23 @@ class Hit(models.Model):
         return self.key
 
 
+class InstalledKey(models.Model):
+    """The fingerprint of the secret key that this database belongs to: one row. Processes with other keys refuse to
+    start, since none of them could read what the others sign.
+    """
+
+    id = models.SmallIntegerField(primary_key=True)
+    fingerprint = models.CharField(max_length=16)
+    since = models.DateTimeField()
+
+    class Meta:
+        db_table = "guard_installed_key"
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="guard_installed_key_one")]
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+
 class Ban(models.Model):
     """Addresses that get no answer but a refusal, until a time or for good. Rows stay when a ban is over."""
 

@@ -10,7 +10,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from duely.activity.actions import SYSTEM_LOG
 from duely.activity.models import Change, Counter
 from duely.core.actor import Actor
-from duely.guard.models import Ban
+from duely.guard.models import Ban, InstalledKey
 from duely.guard.rules import REMEMBERED, Network
 
 
@@ -53,6 +53,11 @@ def earlier_automatic(network: str, now: datetime) -> int:
     """How often it was banned automatically of late, without an admin who thought better of it."""
     recent = Ban.objects.filter(network=network, created_at__gt=now - REMEMBERED)
     return recent.filter(automatic=True, lifted_at__isnull=True).count()
+
+
+def installed_key() -> str | None:
+    """The fingerprint of the key that the database belongs to."""
+    return InstalledKey.objects.values_list("fingerprint", flat=True).first()
 
 
 def last_change() -> int:

@@ -1,0 +1,55 @@
+"""One secret key for all processes of a database."""
+
+from duely.cli.exits import Exit, Failure
+
+
+def refuse_other_key() -> None:
+    """Raise Failure while the database belongs to a key that this process does not have.
+
+    The first process makes its key the database's. Before the first migration there is nothing to compare.
+    """
+    from django.db import connection
+
+    from duely.core.clock import now
+    from duely.core.keys import fingerprints
+    from duely.guard.actions import claim_key
+    from duely.guard.models import InstalledKey
+
+    if InstalledKey._meta.db_table not in connection.introspection.table_names():
+        return
+    installed = claim_key(now=now())
+    if installed not in fingerprints():
+        raise Failure(
+            f"SECRET_KEY: the database belongs to another key (fingerprint {installed}, here {fingerprints()[0]}). "
+            "Give every node the same SECRET_KEY: the one of the node that ran first, from its settings or its "
+            "DATA_DIR/secret_key. To change the key, put the old one into SECRET_KEY_FALLBACKS. If it is lost, run: "
+            "duely migrate --adopt-key",
+            Exit.WRONG_USE,
+        )
+
+
+def refuse_other_key_if_reachable() -> None:
+    """As `refuse_other_key`; without a database a web process starts too, and `/readyz` compares the keys later."""
+    import structlog
+    from django.db import InterfaceError, OperationalError, connection
+
+    try:
+        refuse_other_key()
+    except (OperationalError, InterfaceError) as error:
+        log = structlog.get_logger("duely.web")
+        log.warning("no database: the secret key is compared later", error=str(error).strip())
+    finally:
+        connection.close()
+
+
+def adopt_key() -> list[str]:
+    """Make the key of this process the database's; returns lines that say so."""
+    from duely.core.clock import now
+    from duely.core.keys import fingerprints
+    from duely.guard import actions
+
+    actions.adopt_key(now=now())
+    return [
+        f"The database belongs to this secret key now (fingerprint {fingerprints()[0]}).",
+        "Codes and links that were sent, and open pages of the admin, work no more. Apps renew their tokens.",
+    ]
