@@ -2,9 +2,10 @@ PYTHON ?= python3
 PYTEST_FLAGS ?= -n auto --dist worksteal
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --group build
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+LOCK := $(COMPILE) pyproject.toml --group build
 
-.PHONY: run test lint types bench bench-growth docs clean lock audit
+.PHONY: run test test-clients lint types bench bench-growth docs clean lock audit
 
 run: .venv/.base
 	$(BIN)/duely serve
@@ -12,6 +13,9 @@ run: .venv/.base
 test: .venv/.dev
 	DUELY_TEST_DATABASE=sqlite $(BIN)/pytest $(PYTEST_FLAGS)
 	DUELY_TEST_DATABASE=postgres $(BIN)/pytest $(PYTEST_FLAGS)
+
+test-clients: .venv/.base
+	$(BIN)/python tests/clients/run.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
@@ -32,10 +36,12 @@ docs: .venv/.base
 	$(BIN)/python -m duely.cli.reference
 
 clean:
-	rm -rf .venv build dist .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist tests/clients/node_modules tests/clients/out tests/clients/venv .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 lock: .venv/.dev
 	$(LOCK) --output-file requirements/base.txt && $(LOCK) --group dev --extra celery --constraint requirements/base.txt --output-file requirements/dev.txt && $(LOCK) --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
+	$(COMPILE) tests/clients/requirements.in --output-file tests/clients/requirements.txt
+	cd tests/clients && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Duely needs Python 3.11 or newer; name it with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }

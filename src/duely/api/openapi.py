@@ -292,7 +292,10 @@ def _add_choices(document: dict[str, Any], resource: type[Resource], method: str
 def _choices_of(listing: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
     """The enumerations that a list's parameters take, by name."""
     names = [sign + name for name in listing.orderings for sign in ("", "-")]
-    yield f"{listing.name.capitalize()}Ordering", {"type": "string", "enum": names}
+    # Else a name would be made of "-title", such as VALUE_11.
+    variables = [name.upper() + end for name in listing.orderings for end in ("", "_DESCENDING")]
+    orderings = {"type": "string", "enum": names, "x-enum-varnames": variables}
+    yield f"{listing.name.capitalize()}Ordering", orderings
     yield f"{listing.item.__name__}FieldName", {"type": "string", "enum": [*listing.field_names]}
 
 
