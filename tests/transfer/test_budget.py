@@ -10,12 +10,14 @@ import pytest
 from cast import Api
 from duely.core.clock import now
 from duely.tasks.models import Category, Task
-from duely.transfer import budget
+from duely.tasks.quick import read_due
+from duely.transfer import budget, rules
 from duely.transfer.budget import Budget, ImportTooCostly
 from duely.transfer.files import opened
-from duely.transfer.formats import document, sheet
+from duely.transfer.formats import document, sheet, todoist
 from duely.transfer.formats.document import CHUNK, MAX_VALUE, Document
 from duely.transfer.reading import Reading
+from duely.transfer.rules import MAX_WORD
 from transfer.helpers import bring
 from transfer.samples import SAMPLES, archived, encoded
 
@@ -30,7 +32,7 @@ def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_time")
 @pytest.mark.parametrize("preview", [False, True])
 @pytest.mark.parametrize("name", [*SAMPLES, "archive"])
-def test_a_file_that_costs_too_much_is_refused_and_nothing_written(api: Api, name: str, preview: bool) -> None:
+def test_a_file_that_costs_too_much_is_refused_whole(api: Api, name: str, preview: bool) -> None:
     content = archived("a.csv", SAMPLES["todoist"]) if name == "archive" else encoded(SAMPLES[name])
     if content[:1] not in b"[{":
         content = encoded(SAMPLES["csv"] + "Milk,,,\n" * sheet.CHECKED_ROWS)
@@ -131,7 +133,7 @@ def test_a_long_value_is_decoded_in_proportion_to_its_length(decoder: Counted, l
 
 
 @pytest.mark.parametrize("item", [b"1", b'"a"', b"null", b"[]", b"-1.5e3", b"{}"])
-def test_a_list_that_is_skipped_is_not_decoded_item_by_item(decoder: Counted, item: bytes) -> None:
+def test_a_skipped_list_is_not_decoded_item_by_item(decoder: Counted, item: bytes) -> None:
     items = 300_000
     source = Document(io.BytesIO(b"[" + (item + b",") * items + item + b"]"))
     source.skip()
@@ -154,9 +156,32 @@ def test_a_deep_document_is_refused_and_not_followed(api: Api) -> None:
         assert (response.status_code, response.json()["code"]) == (400, "malformed_request")
 
 
-@pytest.mark.timeout(60, method="signal")
-@pytest.mark.parametrize("cell", ["1" * 130_000, "1/1/" * 30_000, "Jan " * 30_000, " " * 130_000 + "1"])
-def test_a_cell_that_is_no_date_is_not_looked_through(api: Api, cell: str) -> None:
-    """What ends it is the time limit of the test."""
-    text = "title,due,priority,status,done,start\n" + f"Milk,{','.join([cell] * 5)}\n" * 20
-    assert bring(api, text, "text/csv", preview=True).status_code == 200
+PADDED = " " * MAX_WORD
+
+
+@pytest.mark.parametrize("cell", ["2098-12-31", "31.12.2098", "January 31, 2098", "31 Jan 2098 9:00"])
+def test_no_more_of_a_date_is_looked_at_than_one_has(cell: str) -> None:
+    assert rules.moment(cell, "day") is not None
+    assert rules.moment(cell + PADDED, "day") is None
+    assert rules.order_of([f"31/12/2098{PADDED}"]) is None
+
+
+def test_no_more_of_a_word_is_looked_at_than_one_has() -> None:
+    assert (rules.word("Done"), rules.word(f"Done{PADDED}")) == ("done", "")
+    assert (rules.share("50%"), rules.share(f"50%{PADDED}")) == (0.5, None)
+    assert (rules.offset_text("-PT30M"), rules.offset_text("-PT" + "0" * MAX_WORD + "30M")) == ("-PT30M", None)
+
+
+def test_a_spoken_date_is_read_once_and_only_if_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+
+    def counted(text: str, *more: Any) -> Any:
+        lengths.append(len(text))
+        return read_due(text, *more)
+
+    monkeypatch.setattr(todoist, "read_due", counted)
+    dates = ["tomorrow", "every day", "on by due " * 99, "x" * 130_000, "2098-12-31"]
+    text = "TYPE,CONTENT,INDENT,DATE\n" + "".join(f"task,Milk,1,{date}\n" for date in dates)
+    with opened(io.BytesIO(text.encode()), "UTC", now()) as source:
+        assert len(list(source.rows(Reading()))) == len(dates)
+    assert lengths == [len("tomorrow"), len("every day")]

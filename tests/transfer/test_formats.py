@@ -131,7 +131,7 @@ UNKNOWN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_json_of_no_known_program_is_refused_with_what_is_known(api: Api, name: str) -> None:
+def test_json_of_no_known_program_is_refused(api: Api, name: str) -> None:
     response = bring(api, encoded(UNKNOWN[name]))
     assert (response.status_code, response.json()["code"]) == (400, "unknown_format")
     detail = response.json()["detail"]
@@ -259,7 +259,7 @@ def test_a_newer_export_changes_what_nobody_changed_here(api: Api, name: str) ->
     assert "Milk" not in made(api)
 
 
-def test_what_makes_a_row_the_same_does_not_change_with_releases() -> None:
+def test_the_identity_of_a_row_does_not_change_with_releases() -> None:
     """Else a file that came in before an upgrade would come in anew."""
     cells = next(csv.reader([SAMPLES["csv"].split("\n")[1]]))
     digest = hashlib.sha256("\x1f".join(cells).encode()).hexdigest()
@@ -371,7 +371,7 @@ def test_every_value_that_does_not_fit_is_noted(api: Api, name: str) -> None:
     assert reasons & {"cut", "moved", "not_understood", "left_out"}
 
 
-def test_a_large_member_of_a_container_is_noted_and_not_held(api: Api) -> None:
+def test_a_large_member_of_a_container_is_noted(api: Api) -> None:
     sample = copy.deepcopy(SAMPLES["trello"])
     sample["x_log"] = [{"text": "a" * 1000, "number": number} for number in range(2000)]
     (note,) = [note for note in answered(api, sample)["notes"] if note["field"] == "board.x_log"]
@@ -379,7 +379,7 @@ def test_a_large_member_of_a_container_is_noted_and_not_held(api: Api) -> None:
     assert note["example"].startswith('[{"text": "aaa')
 
 
-def test_as_many_notes_are_kept_as_anyone_reads_and_all_are_counted() -> None:
+def test_a_limited_number_of_notes_counts_all_values() -> None:
     sample = copy.deepcopy(SAMPLES["vikunja"])
     sample[0]["tasks"][0].update({f"x_{number}": 1 for number in range(MAX_NOTES + 50)})
     _, usual = read(encoded(SAMPLES["vikunja"]))

@@ -208,7 +208,7 @@ def test_a_blank_line_before_the_header_does_not_hide_what_parts_the_cells(api: 
     assert made(api)["Milk"]["priority"] == "high"
 
 
-def test_short_rows_lack_their_last_cells_and_those_of_long_ones_are_noted(api: Api) -> None:
+def test_short_rows_lack_cells_and_further_cells_are_noted(api: Api) -> None:
     answer = answered(api, "title,priority,tags\nMilk\nBread,high\nWine,low,a,b,c,d\n")
     tasks = made(api)
     assert (tasks["Milk"]["priority"], tasks["Bread"]["priority"], tasks["Wine"]["tags"]) == ("medium", "high", ["a"])
@@ -501,7 +501,7 @@ def test_a_date_of_completion_completes_where_no_column_says_it(api: Api) -> Non
     assert notes_of(answer) == {("Parent task", "moved"): 1, ("Assignee", "left_out"): 1}
 
 
-def test_a_row_with_an_id_of_another_program_follows_a_newer_table(api: Api) -> None:
+def test_a_row_with_a_task_id_follows_a_newer_table(api: Api) -> None:
     text = "Task ID,Name,Last Modified,Created At\n1,{},2026-01-0{},2026-01-01\n"
     answered(api, text.format("Milk", 2))
     assert answered(api, text.format("Bread", 3))["tasks"]["updated"] == 1
@@ -527,7 +527,7 @@ def test_a_table_in_utf16_is_read(api: Api, encoding: str) -> None:
     assert made(api)["Mílk"]["due_date"] == "2027-01-31"
 
 
-def test_every_value_of_a_column_that_is_left_out_is_counted(api: Api) -> None:
+def test_every_value_of_an_unknown_column_is_counted(api: Api) -> None:
     answer = answered(api, "Title,Color,Color,\nA,red,blue,x\nB,green,,\nC,,,\n", preview=True)
     notes = {note["field"]: (note["count"], note["place"], note["example"]) for note in answer["notes"]}
     assert notes == {

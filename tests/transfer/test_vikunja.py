@@ -361,7 +361,7 @@ def test_texts_that_do_not_fit_are_not_lost(api: Api) -> None:
         *({"created": {"a": 1}}, {"created": "soon"}, {"updated": 5}),
     ],
 )
-def test_a_value_of_a_wrong_type_is_noted_with_its_place(api: Api, fields: dict[str, Any]) -> None:
+def test_a_value_of_a_wrong_type_is_noted(api: Api, fields: dict[str, Any]) -> None:
     (name,) = fields
     answer = answered(api, project(task(1), task(2, **fields)))
     notes = [note for note in answer["notes"] if note["reason"] == "not_understood"]

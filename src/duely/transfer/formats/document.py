@@ -56,7 +56,7 @@ ITEM, MEMBER = "[]", "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Entry:
     """A record of a document.
 
     path: as the format asked for it. keys: the numbers and names that `ITEM` and `MEMBER` stand for.
@@ -183,7 +183,7 @@ class Document:
             if self._take(",", "]") == "]":
                 return
 
-    def records(self, kinds: Mapping[Path, Kind], reading: Reading, root: str = "") -> Iterator[Found | Faulty]:
+    def records(self, kinds: Mapping[Path, Kind], reading: Reading, root: str = "") -> Iterator[Entry | Faulty]:
         """The records of the whole document at the paths of `kinds`, in the order of the file.
 
         A path whose values hold other paths gives a record of its other members, after all that is in it. Every value
@@ -194,7 +194,7 @@ class Document:
         yield from self._records((), (), root, _Plan(kinds, inner, reading))
         self.end()
 
-    def _records(self, path: Path, keys: tuple[str, ...], place: str, plan: "_Plan") -> Iterator[Found | Faulty]:
+    def _records(self, path: Path, keys: tuple[str, ...], place: str, plan: "_Plan") -> Iterator[Entry | Faulty]:
         if path in plan.inner:
             yield from self._container(path, keys, place, plan)
             return
@@ -202,9 +202,9 @@ class Document:
         if not isinstance(values, dict):
             yield Faulty((FieldError(place, "invalid_type", "Use an object."),))
             return
-        yield from plan.found(path, keys, values, place)
+        yield from plan.record_at(path, keys, values, place)
 
-    def _container(self, path: Path, keys: tuple[str, ...], place: str, plan: "_Plan") -> Iterator[Found | Faulty]:
+    def _container(self, path: Path, keys: tuple[str, ...], place: str, plan: "_Plan") -> Iterator[Entry | Faulty]:
         if plan.has((*path, ITEM)):
             for number in self.items():
                 yield from self._records((*path, ITEM), (*keys, str(number)), f"{place}[{number}]", plan)
@@ -221,7 +221,7 @@ class Document:
                 yield from self._records((*path, MEMBER), (*keys, name), inside, plan)
             else:
                 room -= self._member(path, name, members, min(room, MAX_MEMBER), inside, plan)
-        yield from plan.found(path, keys, members, place)
+        yield from plan.record_at(path, keys, members, place)
 
     def _member(self, path: Path, name: str, members: dict[str, Any], most: int, place: str, plan: "_Plan") -> int:
         """Read a member that is no record and holds none; returns its length. A long one is skipped and noted."""
@@ -303,10 +303,10 @@ class _Plan:
         """Whether there are records at a path, or below it."""
         return path in self.kinds or path in self.inner
 
-    def found(self, path: Path, keys: tuple[str, ...], values: Mapping[str, Any], place: str) -> Iterator[Found]:
+    def record_at(self, path: Path, keys: tuple[str, ...], values: Mapping[str, Any], place: str) -> Iterator[Entry]:
         """A record for the reader, and then the notes on what the reader has left of it."""
         kind = self.kinds.get(path, Kind())
         record = Record(values, place, self.reading, self.label(path), kind.defaults, kind.internal)
         if path in self.kinds:
-            yield Found(path, keys, record)
+            yield Entry(path, keys, record)
         record.finish()

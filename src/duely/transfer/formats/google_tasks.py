@@ -6,7 +6,7 @@ The fields are those of Google's Tasks API.
 from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer.formats import foreign
 from duely.transfer.formats.base import Format, Outline, Source
-from duely.transfer.formats.document import ITEM, Document, Found, Kind
+from duely.transfer.formats.document import ITEM, Document, Entry, Kind
 from duely.transfer.reading import Reading, Record
 from duely.transfer.rules import Faulty, Rows
 
@@ -34,18 +34,18 @@ def read(source: Source, reading: Reading) -> Rows:
     with source.only() as file:
         titles: dict[str, str] = {}
         room = foreign.Room()
-        for found in Document(file, reading.check).records(KINDS, Reading(reading.check)):
-            if isinstance(found, Found) and found.path == TASK:
-                title = foreign.plain(found.record.text("title"))[: foreign.MAX_PARENT]
-                titles[found.record.text("id")] = room.take(title)
-        for found in Document(file, reading.check).records(KINDS, reading):
-            if isinstance(found, Faulty):
-                yield found
-            elif found.path == TASK:
-                yield from _task(found.record, found.keys[0], titles, source.zone, reading)
-            elif found.path == LIST:
-                name = foreign.category_name(found.record, found.record.text("title"), "title")
-                yield IncomingCategory(found.keys[0], {"name": name or foreign.NAMELESS})
+        for entry in Document(file, reading.check).records(KINDS, Reading(reading.check)):
+            if isinstance(entry, Entry) and entry.path == TASK:
+                title = foreign.plain(entry.record.text("title"))[: foreign.MAX_PARENT]
+                titles[entry.record.text("id")] = room.take(title)
+        for entry in Document(file, reading.check).records(KINDS, reading):
+            if isinstance(entry, Faulty):
+                yield entry
+            elif entry.path == TASK:
+                yield from _task(entry.record, entry.keys[0], titles, source.zone, reading)
+            elif entry.path == LIST:
+                name = foreign.category_name(entry.record, entry.record.text("title"), "title")
+                yield IncomingCategory(entry.keys[0], {"name": name or foreign.NAMELESS})
 
 
 def _task(record: Record, category: str, titles: dict[str, str], zone: str, reading: Reading) -> Rows:

@@ -60,14 +60,14 @@ def read(source: Source, reading: Reading) -> Rows:
     with source.only() as file:
         document = Document(file, reading.check)
         kinds = AS_LIST if document.peek() == "[" else AS_ANSWER
-        for found in document.records(kinds, reading, "lists" if kinds is AS_LIST else ""):
-            if isinstance(found, Faulty):
-                yield found
-            elif found.path[-2:] == ("tasks", ITEM):
-                yield _task(found.record, found.keys[0], source.zone, reading)
-            elif found.path:
-                name = foreign.category_name(found.record, found.record.text("displayName"), "displayName")
-                yield IncomingCategory(found.keys[0], {"name": name or foreign.NAMELESS})
+        for entry in document.records(kinds, reading, "lists" if kinds is AS_LIST else ""):
+            if isinstance(entry, Faulty):
+                yield entry
+            elif entry.path[-2:] == ("tasks", ITEM):
+                yield _task(entry.record, entry.keys[0], source.zone, reading)
+            elif entry.path:
+                name = foreign.category_name(entry.record, entry.record.text("displayName"), "displayName")
+                yield IncomingCategory(entry.keys[0], {"name": name or foreign.NAMELESS})
 
 
 def _task(record: Record, category: str, zone: str, reading: Reading) -> IncomingTask | Faulty:

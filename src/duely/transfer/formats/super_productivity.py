@@ -10,7 +10,7 @@ from duely.core.clock import rfc3339
 from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer.formats import foreign
 from duely.transfer.formats.base import Format, Outline, Source
-from duely.transfer.formats.document import MEMBER, Document, Found, Kind, Path
+from duely.transfer.formats.document import MEMBER, Document, Entry, Kind, Path
 from duely.transfer.reading import Reading, Record
 from duely.transfer.rules import Faulty, Rows
 
@@ -139,10 +139,10 @@ class _Index:
         self.titles: dict[str, str] = {}
         self._room = foreign.Room()
 
-    def add(self, found: Found) -> None:
+    def add(self, entry: Entry) -> None:
         """Take what one record says."""
-        record, key = found.record, found.keys[-1] if found.keys else ""
-        kind = self._kinds[found.path]
+        record, key = entry.record, entry.keys[-1] if entry.keys else ""
+        kind = self._kinds[entry.path]
         if kind is OF_TASK:
             self.titles[key] = self._room.take(foreign.plain(record.text("title"))[: foreign.MAX_PARENT])
         elif kind is OF_PROJECT:
@@ -164,23 +164,23 @@ def read(source: Source, reading: Reading) -> Rows:
     kinds = NEW if source.outline.has("data.task") else OLD
     with source.only() as file:
         index = _Index(kinds)
-        for found in Document(file, reading.check).records(kinds, Reading(reading.check)):
-            if isinstance(found, Found):
-                index.add(found)
+        for entry in Document(file, reading.check).records(kinds, Reading(reading.check)):
+            if isinstance(entry, Entry):
+                index.add(entry)
         again, categories = _Index(kinds), foreign.Categories()
-        for found in Document(file, reading.check).records(kinds, reading):
-            if isinstance(found, Faulty):
-                yield found
-            elif kinds[found.path] is OF_TASK:
-                yield from _task(found, index, categories, source.zone, reading)
+        for entry in Document(file, reading.check).records(kinds, reading):
+            if isinstance(entry, Faulty):
+                yield entry
+            elif kinds[entry.path] is OF_TASK:
+                yield from _task(entry, index, categories, source.zone, reading)
             else:
-                again.add(found)
+                again.add(entry)
 
 
 def _task(
-    found: Found, index: _Index, categories: foreign.Categories, zone: str, reading: Reading
+    entry: Entry, index: _Index, categories: foreign.Categories, zone: str, reading: Reading
 ) -> Iterator[IncomingCategory | IncomingTask | Faulty]:
-    record, key = found.record, found.keys[-1]
+    record, key = entry.record, entry.keys[-1]
     record.take("id")
     task = foreign.Draft(record, reading, record.text("title"), "title")
     task.describe(record.text("notes"))

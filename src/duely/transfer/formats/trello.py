@@ -10,7 +10,7 @@ from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer import rules
 from duely.transfer.formats import foreign
 from duely.transfer.formats.base import Format, Outline, Source
-from duely.transfer.formats.document import ITEM, Document, Found, Kind
+from duely.transfer.formats.document import ITEM, Document, Entry, Kind
 from duely.transfer.reading import Reading, Record
 from duely.transfer.rules import Faulty, Rows
 
@@ -107,23 +107,23 @@ class _Board:
         self._room = foreign.Room()
         self._reading = reading
 
-    def add(self, found: Found) -> None:
+    def add(self, entry: Entry) -> None:
         """Take what one record says."""
-        record = found.record
-        if found.path == LIST:
+        record = entry.record
+        if entry.path == LIST:
             identifier = record.text("id")
             self.lists[identifier] = self._room.take(foreign.plain(record.text("name")))
             if record.flag("closed"):
                 self.closed.add(identifier)
                 record.note("closed", "internal", self.lists[identifier])
-        elif found.path == LABEL:
+        elif entry.path == LABEL:
             self.labels[record.text("id")] = self._room.take(record.text("name") or record.text("color"))
-        elif found.path == CHECK_LIST:
+        elif entry.path == CHECK_LIST:
             rows = foreign.check_list(record, "checkItems", "name", "state", OF_ITEM)
             name = foreign.plain(record.text("name"))
             text = f"{name}:\n{rows}" if name else rows
             self.check_lists.setdefault(record.text("idCard"), []).append(self._room.take(text))
-        elif found.path == ACTION:
+        elif entry.path == ACTION:
             self._action(record)
 
     def _action(self, record: Record) -> None:
@@ -144,19 +144,19 @@ def read(source: Source, reading: Reading) -> Rows:
     """The rows of a board: it becomes a category, its lists and labels tags."""
     with source.only() as file:
         board = _Board(reading)
-        for found in Document(file, reading.check).records(KINDS, Reading(reading.check)):
-            if isinstance(found, Found):
-                board.add(found)
-        for found in Document(file, reading.check).records(KINDS, reading):
-            if isinstance(found, Faulty):
-                yield found
-            elif found.path == CARD:
-                yield _card(found.record, board, source.zone, reading)
-            elif found.path == BOARD:
-                name = foreign.category_name(found.record, found.record.text("name"), "name") or foreign.NAMELESS
+        for entry in Document(file, reading.check).records(KINDS, Reading(reading.check)):
+            if isinstance(entry, Entry):
+                board.add(entry)
+        for entry in Document(file, reading.check).records(KINDS, reading):
+            if isinstance(entry, Faulty):
+                yield entry
+            elif entry.path == CARD:
+                yield _card(entry.record, board, source.zone, reading)
+            elif entry.path == BOARD:
+                name = foreign.category_name(entry.record, entry.record.text("name"), "name") or foreign.NAMELESS
                 yield IncomingCategory("board", {"name": name})
             else:
-                _Board(reading).add(found)
+                _Board(reading).add(entry)
 
 
 def _card(record: Record, board: _Board, zone: str, reading: Reading) -> IncomingTask | Faulty:

@@ -86,13 +86,13 @@ def recognises(outline: Outline) -> bool:
 def read(source: Source, reading: Reading) -> Rows:
     """The rows of `data.json`. Raises MalformedRequest (400)."""
     with source.only() as file:
-        for found in Document(file, reading.check).records(KINDS, reading, "projects"):
-            if isinstance(found, Faulty):
-                yield found
-            elif found.path == TASK:
-                yield _task(found.record, found.keys[0], source.zone, reading)
+        for entry in Document(file, reading.check).records(KINDS, reading, "projects"):
+            if isinstance(entry, Faulty):
+                yield entry
+            elif entry.path == TASK:
+                yield _task(entry.record, entry.keys[0], source.zone, reading)
             else:
-                yield _project(found.record, found.keys[0])
+                yield _project(entry.record, entry.keys[0])
 
 
 def _project(record: Record, key: str) -> IncomingCategory:
