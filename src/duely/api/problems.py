@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457): the one shape of every error under /api/."""
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -86,6 +87,16 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+DISK_FULL = "The disk of the database is full: nothing was saved. Tell whoever runs this server."
+
+
+def is_of_a_full_disk(fault: Exception) -> bool:
+    """Whether a database refused to write for want of space."""
+    cause = fault.__cause__
+    of_sqlite = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without what an extended code adds
+    return of_sqlite == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100"
+
+
 def refusal(fault: Exception, request: HttpRequest) -> Refused:
     """What to tell the caller of any exception. One that is not expected is logged, and becomes a 500."""
     request_id = _request_id(request)
@@ -94,7 +105,7 @@ def refusal(fault: Exception, request: HttpRequest) -> Refused:
             return fault
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", error=str(fault), request_id=request_id)
-            return errors.Unavailable()
+            return errors.Unavailable(DISK_FULL) if is_of_a_full_disk(fault) else errors.Unavailable()
         case Http404():
             return errors.NotFound()
         case RequestDataTooBig():

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 
 from duely.api.health import pending_migrations
 from duely.core import clock, keys
-from duely.guard import drain
+from duely.guard import drain, space
 from duely.guard.actions import claim_key
 
 Application = Callable[..., Iterable[bytes]]
@@ -60,7 +60,8 @@ class System:
         if connection.vendor == "postgresql":
             return database
         directories = {Path(connection.settings_dict["NAME"]).parent, settings.DATA_DIR}
-        return {**database, "disk": "not writable" if any(map(refuses_writes, directories)) else OK}
+        space.look()
+        return {**database, "disk": "not writable" if space.is_full() or any(map(refuses_writes, directories)) else OK}
 
     def _migrations(self) -> str:
         # What this program needs does not go away: a newer release adds to it (code N works on the schema of N + 1).

@@ -17,7 +17,7 @@ from duely.core import clock, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.core.settings import setting
-from duely.guard import bans, drain, headers, rules
+from duely.guard import bans, drain, headers, rules, space
 from duely.guard.rules import Scope, Standing
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -133,6 +133,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         refuse_incomplete(request)
         path = rules.api_path(request.path_info)
         refuse_body(request.META.get("CONTENT_LENGTH") or "0", setting("LARGE_BODIES").get(path, MAX_BODY_BYTES))
+        space.refuse_when_full(request.method, path)
         view, kwargs = resolved(path)
         response: HttpResponseBase = view(request, **kwargs)
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document

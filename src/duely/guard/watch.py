@@ -14,7 +14,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from duely.core import clock
-from duely.guard import actions, bans, limits, queries
+from duely.guard import actions, bans, limits, queries, space
 from duely.guard.rules import parse_network
 
 log = structlog.get_logger("duely.guard")
@@ -73,6 +73,7 @@ class Watch:
             connection.close()
 
     def _try_turn(self) -> None:
+        space.look()
         try:
             self.turn()
         except (DatabaseError, InterfaceError) as error:
