@@ -4,6 +4,7 @@ A warning of such a program, a wrong type and an answer that a client does not u
 installed here (no Node.js, no package registry) is skipped, and said so.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -28,8 +29,9 @@ OLDEST_NODE = 20
 OUT_OF_REACH = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ENOTCACHED"
     r"|Temporary failure in name resolution|NewConnectionError|ConnectTimeoutError|Network is unreachable"
+    r"|dns error|tcp connect error"
 )
-"""What npm and pip say when there is no registry to be had."""
+"""What npm, pip and uv say when there is no registry to be had."""
 WARNING = re.compile(r"\bwarn(ing)?s?\b|\berror\b|⚠|❌", re.IGNORECASE)
 
 
@@ -60,7 +62,8 @@ def call(*command: str | Path, **environment: str) -> str:
 
 def install(mark: Path, lock: Path, *commands: list[str | Path]) -> None:
     """Install what a lock file names, unless that is done already. Raises Skipped when there is no registry, or Failed."""
-    if mark.exists() and mark.stat().st_mtime >= lock.stat().st_mtime:
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if mark.exists() and mark.read_text() == digest:
         return
     for command in commands:
         done = subprocess.run(
@@ -71,7 +74,7 @@ def install(mark: Path, lock: Path, *commands: list[str | Path]) -> None:
             if found := OUT_OF_REACH.search(said):
                 raise Skipped(f"{command[0]} reaches no package registry ({found[0]})")
             raise Failed(f"{said}\n{' '.join(map(str, command))} failed with {done.returncode}.")
-    mark.touch()
+    mark.write_text(digest)
 
 
 def generate(*command: str | Path, **environment: str) -> None:
@@ -118,14 +121,10 @@ def python(url: str) -> None:
     """openapi-python-client."""
     requirements = HERE / "requirements.txt"
     with step("packages from PyPI"):
-        pip: list[str | Path] = [
-            VENV / "bin" / "python",
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "--quiet",
-            "install",
-        ]
+        target, uv = VENV / "bin" / "python", Path(sys.executable).with_name("uv")
+        pip: list[str | Path] = [target, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+        if uv.exists():  # in less than half the time
+            pip = [uv, "pip", "install", "--quiet", "--python", target]
         install(
             VENV / ".done",
             requirements,
