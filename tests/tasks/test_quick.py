@@ -15,7 +15,7 @@ import contract
 from cast import Api, alice, bob, faults, log_of, person
 from duely.core.clock import rfc3339
 from duely.tasks.models import Task
-from duely.tasks.quick import MAX_TEXT, understand
+from duely.tasks.quick import MAX_TEXT, read_due, understand
 
 NOW = datetime(2026, 11, 25, 14, 30, 15, 250_000, tzinfo=UTC)  # a Wednesday, 15:30 in Berlin
 BERLIN = "Europe/Berlin"
@@ -390,6 +390,24 @@ def test_what_is_not_understood_or_leaves_no_title_stays_as_it_is(text: str) -> 
 )
 def test_categories_tags_and_priorities(text: str, title: str, fields: dict[str, Any]) -> None:
     assert read(text) == {"title": title, **fields}
+
+
+@pytest.mark.parametrize(
+    "text, due",
+    [
+        ("tomorrow", date(2026, 11, 26)),
+        ("Dec 2 3:30", datetime(2026, 12, 2, 2, 30, tzinfo=UTC)),
+        ("tomorrow at 5:15", datetime(2026, 11, 26, 4, 15, tzinfo=UTC)),
+        ("tomorrow at 5", None),
+        ("every monday", None),
+        ("last friday", None),
+        ("monday and friday", None),
+        ("tomorrow or so", None),
+        ("", None),
+    ],
+)
+def test_a_date_by_itself_is_read_as_a_whole(text: str, due: date | None) -> None:
+    assert read_due(text, NOW, BERLIN) == due
 
 
 def test_at_most_twenty_tags_of_fifty_characters() -> None:

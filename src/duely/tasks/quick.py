@@ -344,7 +344,7 @@ def _joined(left: str, right: str) -> str:
 
 def read_due(text: str, now: datetime, zone: str) -> date | None:
     """The day or instant that a text is as a whole, such as `jan 31 at 9:00`; None for anything else."""
-    found = _due(text.strip(), now, zone)
+    found = _due(text.strip(), now, zone, is_date=True)
     is_whole = found and (found[0].start, found[0].end) == (0, len(text.strip()))
     return found[0].value if is_whole else None
 
@@ -378,10 +378,13 @@ def _tags(text: str) -> list[Span]:
     return [*found.values()]
 
 
-def _due(text: str, now: datetime, zone: str) -> list[Span]:
-    """When it is due: the last day with the time beside it, else the last time."""
+def _due(text: str, now: datetime, zone: str, *, is_date: bool = False) -> list[Span]:
+    """When it is due: the last day with the time beside it, else the last time.
+
+    is_date: the text is a date and no sentence, so `3:30` in it can only be half past three at night.
+    """
     local = now.astimezone(ZoneInfo(zone))
-    times = _largest(_times(text))
+    times = _largest(_times(text, is_date))
     days = _largest(_days(text, local, times))
     unsure = _unsure(text, days, times)
     days, times = ([piece for piece in pieces if id(piece) not in unsure] for pieces in (days, times))
@@ -587,7 +590,7 @@ def _ends(text: str, place: int) -> bool:
     return not text[place:].replace(MASK, "").strip(" .!?")
 
 
-def _times(text: str) -> list[_Piece]:
+def _times(text: str, is_date: bool) -> list[_Piece]:
     found = []
     for pattern in (_TIME_WITH_HALF, _TIME, _HOUR):
         for match in pattern.finditer(text):
@@ -599,7 +602,7 @@ def _times(text: str) -> list[_Piece]:
                         match.start(),
                         match.end(),
                         at=at,
-                        alone=Alone.ALWAYS if has_half else _alone(match),
+                        alone=Alone.ALWAYS if has_half or (is_date and match["minute"]) else _alone(match),
                         may_be_later=not has_half and 1 <= at.hour < 12 and not match["hour"].startswith("0"),
                         is_certain=_is_certain(text, match) and not _is_counted(text, match),
                     )
