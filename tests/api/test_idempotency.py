@@ -460,3 +460,79 @@ def test_wherever_a_request_is_killed_the_retry_has_one_effect_and_the_first_ans
         assert (answer.status_code, replayed(answer)) == (201, had_effect), name
         assert answer.json()["id"] == str(Task.objects.get().id)
     assert log_of(api.user) == [("task.created", log_of(api.user)[0][1])] * (len(steps) + 1)
+
+
+# Long texts
+
+LONG = "d" * 60_000
+
+
+def kept_bytes() -> int:
+    return sum(len(bytes(kept.body)) for kept in KeptAnswer.objects.all())
+
+
+@pytest.mark.django_db
+def test_a_long_description_is_not_kept_a_second_time(api: Api) -> None:
+    task = api.post("tasks/", {"title": "x", "description": LONG}).json()
+    first = api.patch(f"tasks/{task['id']}/", {"priority": "low"}, Idempotency_Key=KEY)
+
+    again = api.patch(f"tasks/{task['id']}/", {"priority": "low"}, Idempotency_Key=KEY)
+
+    assert_same(first, again)
+    assert again.json()["description"] == LONG
+    assert kept_bytes() < 2_000
+
+
+@pytest.mark.django_db
+def test_many_long_descriptions_are_not_kept_either(api: Api) -> None:
+    ids = [api.post("tasks/", {"title": "x", "description": LONG}).json()["id"] for _ in range(3)]
+    body = {"operations": [{"op": "update", "id": task_id, "priority": "low"} for task_id in ids]}
+    first = api.post("tasks/bulk/", body, Idempotency_Key=KEY)
+
+    again = api.post("tasks/bulk/", body, Idempotency_Key=KEY)
+
+    assert_same(first, again)
+    assert [result["body"]["description"] for result in again.json()["results"]] == [LONG] * 3
+    assert kept_bytes() < 5_000
+
+
+@pytest.mark.django_db
+def test_a_description_that_was_changed_since_is_answered_as_it_is(api: Api) -> None:
+    body = {"title": "x", "description": LONG}
+    task = api.post("tasks/", body, Idempotency_Key=KEY).json()
+    api.patch(f"tasks/{task['id']}/", {"description": "short"})
+
+    assert api.post("tasks/", body, Idempotency_Key=KEY).json() == {**task, "description": "short"}
+    Task.objects.all().delete()
+    assert api.post("tasks/", body, Idempotency_Key=KEY).json() == {**task, "description": ""}
+
+
+@pytest.mark.django_db
+def test_a_refusal_with_a_long_description_is_repeated_whole(api: Api) -> None:
+    task = api.post("tasks/", {"title": "x", "description": LONG}).json()
+    path, stale = f"tasks/{task['id']}/", {"If_Match": '"7"', "Idempotency_Key": KEY}
+    first = api.patch(path, {"priority": "low"}, **stale)
+
+    again = api.patch(path, {"priority": "low"}, **stale)
+
+    assert (first.status_code, again.json()["current"]["description"]) == (412, LONG)
+    assert kept_bytes() < 2_000
+
+
+@pytest.mark.django_db
+def test_many_short_descriptions_are_kept_as_they_were(api: Api) -> None:
+    body = {"operations": [{"op": "create", "title": "x", "description": "d" * 100} for _ in range(20)]}
+    first = api.post("tasks/bulk/", body, Idempotency_Key=KEY)
+    Task.objects.update(description="changed")
+
+    assert_same(first, api.post("tasks/bulk/", body, Idempotency_Key=KEY))
+
+
+@pytest.mark.django_db
+def test_an_answer_that_is_too_large_even_so_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "MAX_ANSWER_BYTES", 100)
+
+    answer = api.post("tasks/", MILK, Idempotency_Key=KEY)
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert not Task.objects.exists()

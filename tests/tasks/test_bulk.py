@@ -339,14 +339,22 @@ def test_a_retry_with_a_key_changes_nothing(api: Api) -> None:
     assert Task.objects.count() == 1
 
 
-def test_an_answer_that_is_too_large_to_be_kept_is_refused_and_undone(api: Api) -> None:
+def test_an_answer_of_much_stored_text_is_kept_without_it(api: Api) -> None:
+    task = made(api, "Large", description="x" * 65_536)
+    operations = {"operations": [update(task, priority="high" if number % 2 else "low") for number in range(15)]}
+    first = api.post("tasks/bulk/", operations, Idempotency_Key="k")
+    assert first.status_code == 200
+    assert api.post("tasks/bulk/", operations, Idempotency_Key="k").content == first.content
+    assert len(bytes(KeptAnswer.objects.get().body)) < 10_000
+
+
+def test_an_answer_of_too_much_text_is_refused_and_undone(api: Api) -> None:
     task = made(api, "Large", description="x" * 65_536)
     operations = [update(task, priority="high" if number % 2 else "low") for number in range(20)]
-    answer = api.post("tasks/bulk/", {"operations": operations}, Idempotency_Key="k")
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    for headers in ({"Idempotency_Key": "k"}, {}):
+        answer = api.post("tasks/bulk/", {"operations": operations}, **headers)
+        assert (answer.status_code, faults(answer)) == (400, {"operations": "too_long"})
     assert Task.objects.get().version == 1
-    assert not KeptAnswer.objects.exists()
-    assert set(statuses(results(api, *operations))) == {200}
 
 
 # The same as one by one
@@ -493,3 +501,14 @@ def test_no_more_text_is_indexed_at_once_than_a_request_can_bring(api: Api, monk
     assert {task["title"] for task in api.get("tasks/").json()["data"]} == {"Milk"}
     found = results(api, *[update(task, title="New") for task in tasks[:2]], update(tasks[2], priority="low"))
     assert statuses(found) == [200] * 3
+
+
+def test_no_more_text_is_answered_at_once_than_fits(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [made(api, description="x" * 100) for _ in range(3)]
+    monkeypatch.setattr(many, "MOST_SHOWN", 250)
+
+    answer = bulk(api, *[update(task, priority="low") for task in tasks])
+
+    assert (answer.status_code, faults(answer)) == (400, {"operations": "too_long"})
+    assert {task["priority"] for task in api.get("tasks/").json()["data"]} == {"medium"}
+    assert statuses(results(api, *[update(task, priority="low") for task in tasks[:2]])) == [200] * 2

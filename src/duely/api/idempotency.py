@@ -6,7 +6,7 @@ The first answer is kept in the transaction of its effect. Whatever dies in betw
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,24 @@ MAX_ANSWER_BYTES = 1024 * 1024
 _KEY = re.compile(r"[!-~]{1,255}")
 PATTERN = f"^{_KEY.pattern}$"
 _PURPOSE = "idempotency"
+
+
+SMALL_BYTES = 4 * 1024
+"""Answers up to this size are kept as they are."""
+LONG_CHARACTERS = 256
+"""Texts up to this length are kept with their answer."""
+LoadTexts = Callable[[Collection[UUID]], Mapping[UUID, str]]
+_long_texts: dict[str, LoadTexts] = {}
+
+
+def leave_out(name: str, load: LoadTexts) -> None:
+    """Have this field's long texts left out of kept answers, and read again from what has them for a repetition.
+
+    A request of 60 bytes may be answered with 60 kB that are stored already. name: of a field that is never null, of
+    objects with an `id`. load: gives the texts of objects by their ids. A text that was changed since is answered as
+    it is now.
+    """
+    _long_texts[name] = load
 
 
 class KeyReused(Refused):
@@ -70,6 +88,7 @@ def answer_once(
     repetition whose answer is kept already. Refusals are kept like good answers, but for 429 and 5xx, which may
     go otherwise the next time. Raises KeyReused (422), KeyInProgress (409; SQLite waits instead, since one transaction
     at a time writes there), BodyTooLarge (413) for an answer that is too large to be kept, ValidationFailed (400).
+    Long texts that are stored elsewhere are not kept a second time: see `leave_out`.
     """
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
@@ -148,14 +167,15 @@ def _first(request: ApiRequest, answer: Callable[[Any], HttpResponse], prepared:
 
 
 def _keep(row_id: UUID, fingerprint: str, response: HttpResponse) -> None:
-    if len(response.content) > MAX_ANSWER_BYTES:
+    body = _without_long_texts(response.content)
+    if len(body) > MAX_ANSWER_BYTES:
         raise BodyTooLarge("The answer would be too large to be kept for a retry. Ask for less, or without a key.")
     row = KeptAnswer(
         id=row_id,
         fingerprint=fingerprint,
         status=response.status_code,
         headers=dict(response.headers),
-        body=response.content,
+        body=body,
         created_at=clock.now(),
     )
     insertions([row], otherwise=_INSTEAD_OF_AN_OLD_ONE).run()
@@ -170,4 +190,43 @@ _INSTEAD_OF_AN_OLD_ONE = (
 def _again(kept: KeptAnswer, asked: bytes) -> HttpResponse:
     if not any(hmac.compare_digest(kept.fingerprint, _fingerprint(key, asked)) for key in keys.accepted_keys(_PURPOSE)):
         raise KeyReused
-    return Answer(bytes(kept.body), status=kept.status, headers={**kept.headers, REPLAYED: "true"})
+    return Answer(_with_long_texts(bytes(kept.body)), status=kept.status, headers={**kept.headers, REPLAYED: "true"})
+
+
+def _without_long_texts(body: bytes) -> bytes:
+    if len(body) <= SMALL_BYTES:
+        return body
+    content = msgspec.json.decode(body)
+    for item, name in _texts(content):
+        if len(item[name] or "") > LONG_CHARACTERS:
+            item[name] = None
+    return msgspec.json.encode(content)
+
+
+def _with_long_texts(body: bytes) -> bytes:
+    if b":null" not in body:
+        return body
+    content = msgspec.json.decode(body)
+    left_out = [(item, name) for item, name in _texts(content) if item[name] is None]
+    if not left_out:
+        return body
+    for name, load in _long_texts.items():
+        items = [item for item, its_name in left_out if its_name == name]
+        texts = load({UUID(item["id"]) for item in items})
+        for item in items:
+            item[name] = texts.get(UUID(item["id"]), "")
+    return msgspec.json.encode(content)
+
+
+def _texts(content: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """The objects in an answer that have one of the fields of long texts, each with that field."""
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+            for name in _long_texts:
+                if name in value and "id" in value:
+                    yield value, name
+        elif isinstance(value, list):
+            waiting.extend(value)

@@ -11,6 +11,8 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         """Follow the changes of other modules that tasks depend on."""
         from duely.activity.actions import follow
-        from duely.tasks import reactions
+        from duely.api.idempotency import leave_out
+        from duely.tasks import queries, reactions
 
         follow("user.profile_updated", reactions.on_profile_updated)
+        leave_out("description", queries.descriptions)

@@ -88,6 +88,11 @@ def _columns(tasks: QuerySet[Task]) -> QuerySet[Any]:
     return tasks.values_list(*TASK_COLUMNS)  # allow: user_text_in_query because the names are above
 
 
+def descriptions(ids: Collection[UUID]) -> dict[UUID, str]:
+    """The descriptions of these tasks, whoever has them: for answers that their owner was given before."""
+    return dict(Task.objects.filter(pk__in=ids).values_list("pk", "description"))
+
+
 def unlocked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, which others may change meanwhile."""
     found = seen_tasks(actor).select((("pk", task_id),), "unlocked", _all_columns)

@@ -24,6 +24,8 @@ from duely.tasks.steps import Fields
 
 MOST = 2_000
 """Tasks that one request moves to the trash. Each has an entry of some 350 bytes in the log."""
+MOST_SHOWN = 1024 * 1024
+"""Characters of descriptions that one answer has."""
 MOST_TEXT = 1024 * 1024
 """Characters that one request has indexed, as many as a request can bring."""
 
@@ -87,6 +89,7 @@ def change_tasks(*, actor: Actor, asked: Sequence[Asked], atomic: bool, now: dat
         try:
             with transaction.atomic():
                 many = _planned(actor, asked, taken, now)
+                _refuse_much_to_show(many.outcomes)
                 if atomic and any(isinstance(outcome, Refused) for outcome in many.outcomes):
                     raise BulkRefused(many.outcomes)
                 _write(actor, many, now)
@@ -236,6 +239,15 @@ def _write(actor: Actor, many: _Many, now: datetime) -> None:
     searched = steps.with_new_words(changed)
     _refuse_much_text(searched)
     record_many(actor, many.entries, at=now, writes=steps.writes_of(made, changed, searched))
+
+
+def _refuse_much_to_show(outcomes: Sequence[Outcome]) -> None:
+    """A few bytes could else be answered with megabytes."""
+    done = (outcome for outcome in outcomes if isinstance(outcome, Done) and outcome.verb is not Verb.DELETE)
+    length = sum(len(outcome.task.description) for outcome in done)
+    if length > MOST_SHOWN:
+        about = f"The descriptions of the tasks have {length} characters together; {MOST_SHOWN} fit into one answer."
+        raise ValidationFailed(FieldError("operations", "too_long", f"{about} Change fewer of them at once."))
 
 
 def _refuse_much_text(tasks: Sequence[Task]) -> None:
