@@ -192,13 +192,13 @@ def refresh_token_of(session: Any) -> str:
 
 
 def code_for(email: str, purpose: str = "sign_in") -> str:
-    """The six digits that this address was sent last, as its mail will say."""
+    """The code that this address was sent last, as its mail will say."""
     from duely.accounts import codes
     from duely.accounts.models import Code
     from duely.accounts.rules import Purpose, email_key
 
-    row = Code.objects.get(email_key=email_key(email), purpose=purpose, user=None, ended_at=None)
-    return codes.digits(Purpose(purpose), row.id)
+    rows = Code.objects.filter(email_key=email_key(email), purpose=purpose, user=None, ended_at=None)
+    return codes.text(Purpose(purpose), rows.get(replaced_at=None))
 
 
 def new_code(email: str, purpose: str = "sign_in") -> str:

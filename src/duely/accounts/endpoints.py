@@ -157,7 +157,7 @@ class EmailChanges(Auth):
 class ForgottenPasswords(Auth):
     """Codes to set a new password with."""
 
-    @operation(Message, name="forgotPassword", public=True, limit="otp")
+    @operation(Message, name="forgotPassword", public=True, limit="reset")
     def post(self, parsed_body: Body[Address]) -> HttpResponse:
         """Send a code to set a new password with. The answer is the same whether or not there is an account."""
         actions.request_password_reset(actor=self.actor, **given(parsed_body), now=clock.now())

@@ -16,7 +16,7 @@ from duely.mail.messages import Mail
 @job("accounts.send_code", urgent=True)
 def send_code(running: Running, *, code_id: str) -> None:
     """Send a code or a link, as long as it works."""
-    _send(running, mails.of_code(UUID(code_id), running.now))
+    _send(running, mails.of_code(UUID(code_id), running.now, running.id))
 
 
 @job("accounts.send_sign_up", urgent=True)

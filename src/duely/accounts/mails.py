@@ -17,8 +17,12 @@ LINK_PATH: Final = "/verify-email/"
 """The page that a link opens. The token stands behind a `#`: browsers do not send that, so no log has it."""
 
 
-def of_code(code_id: UUID, now: datetime) -> Mail | None:
-    """The mail with this code or link; None when it works no more, or when nobody is to get it."""
+def of_code(code_id: UUID, now: datetime, job_id: UUID | None = None) -> Mail | None:
+    """The mail with this code or link; None when it works no more, or when nobody is to get it.
+
+    job_id: of the job that sends it. A code that is asked for again is mailed again by another job: with the same id
+    the mail would look like a repeat, and mailboxes would hide it.
+    """
     code = queries.usable_code(code_id, now)
     if code is None:
         return None
@@ -27,7 +31,7 @@ def of_code(code_id: UUID, now: datetime) -> Mail | None:
     if user is not None and not user.is_active:
         return None
     if purpose in (Purpose.SIGN_IN, Purpose.RESET):
-        return _digits(code, purpose, user)
+        return _digits(code, purpose, user, job_id)
     if purpose is Purpose.VERIFY_EMAIL and (user is None or user.email_key != code.email_key):
         return None  # the address is not theirs any more
     if purpose is Purpose.CHANGE_EMAIL and queries.user_by_email(code.email_key):
@@ -35,17 +39,18 @@ def of_code(code_id: UUID, now: datetime) -> Mail | None:
     return code_link(code, purpose, user)
 
 
-def _digits(code: Code, purpose: Purpose, user: User | None) -> Mail | None:
+def _digits(code: Code, purpose: Purpose, user: User | None, job_id: UUID | None) -> Mail | None:
     if user is None and (purpose is Purpose.RESET or not settings.SIGNUP_ENABLED):
         return None
-    return code_mail(code, purpose, user)
+    return code_mail(code, purpose, user, job_id)
 
 
-def code_mail(code: Code, purpose: Purpose, user: User | None) -> Mail:
-    """The mail with six digits."""
+def code_mail(code: Code, purpose: Purpose, user: User | None, job_id: UUID | None = None) -> Mail:
+    """The mail with a code."""
     minutes = int((code.expires_at - code.created_at).total_seconds() // 60)
-    context = {"purpose": purpose.value, "digits": codes.digits(purpose, code.id), "minutes": minutes}
-    return _composed("code", code.email, user, context, code.id)
+    context = {"purpose": purpose.value, "digits": codes.text(purpose, code), "minutes": minutes}
+    context["is_long"] = code.is_long
+    return _composed("code", code.email, user, context, f"{code.id}.{job_id}" if job_id else code.id)
 
 
 def code_link(code: Code, purpose: Purpose, user: User | None) -> Mail:

@@ -234,7 +234,9 @@ class Code(models.Model):
     """A code or a token that works once. It is not stored, not even hashed: it follows from the id and a secret key.
 
     With `user` it is theirs; without, it belongs to whoever reads the mail of `email`, with an account or not.
-    `tries` counts wrong guesses. `ended_at`: used, or followed by a newer one.
+    `tries` counts wrong guesses, `guesses` those of each requester, by address. `mails`: how often it was mailed.
+    `is_long`: a code of letters and digits instead of six digits. `ended_at`: used, or followed by a newer one.
+    `replaced_at`: a newer one was mailed since, but this one works until it expires.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -247,7 +249,11 @@ class Code(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     tries = models.SmallIntegerField(default=0)
+    guesses = models.JSONField(null=True)
+    mails = models.SmallIntegerField(default=1, db_default=1)
+    is_long = models.BooleanField(default=False, db_default=False)
     ended_at = models.DateTimeField(null=True)
+    replaced_at = models.DateTimeField(null=True)
 
     user_id: UUID | None
 
@@ -257,7 +263,7 @@ class Code(models.Model):
             models.UniqueConstraint(
                 fields=["email_key", "purpose"],
                 name="accounts_code_of_address",
-                condition=models.Q(ended_at__isnull=True, user__isnull=True),
+                condition=models.Q(ended_at__isnull=True, replaced_at__isnull=True, user__isnull=True),
             ),
             models.UniqueConstraint(
                 fields=["user", "purpose"],
@@ -272,6 +278,14 @@ class Code(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    def is_nearly_over(self, now: datetime) -> bool:
+        """Whether less than a quarter of its life is left: too little for someone who asks for a code now."""
+        return self.expires_at - now < (self.expires_at - self.created_at) / 4
+
+    def tries_of(self, requester: str) -> int:
+        """How often this requester has guessed at it."""
+        return int((self.guesses or {}).get(requester, 0))
 
 
 class SignUp(models.Model):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, ExpressionWrapper, Q, QuerySet, Sum
 
 from duely.accounts.models import Code, KnownAddress, RefreshToken, Session, SignUp, User
 from duely.accounts.rules import (
@@ -163,23 +163,22 @@ DAY = timedelta(days=1)
 
 
 class Sent(NamedTuple):
-    """How many codes an address has been sent within a day, since when, and how often they were guessed wrong."""
+    """How many mails with codes an address was sent within a day, and how often these were guessed wrong."""
 
-    codes: int
-    since: datetime | None
+    mails: int
     wrong: int
 
 
-def sent_today(key: str, now: datetime) -> Sent:
-    """What was sent to this address within a day."""
-    rows = Code.objects.filter(email_key=key, created_at__gt=now - DAY, user__isnull=True)
-    found = rows.aggregate(codes=Count("pk"), since=Min("created_at"), wrong=Sum("tries", default=0))
-    return Sent(found["codes"], found["since"], found["wrong"])
+def sent_today(purpose: Purpose, key: str, now: datetime) -> Sent:
+    """What was sent to this address within a day, of the codes of this purpose."""
+    rows = Code.objects.filter(email_key=key, purpose=purpose.value, created_at__gt=now - DAY, user__isnull=True)
+    return Sent(**rows.aggregate(mails=Sum("mails", default=0), wrong=Sum("tries", default=0)))
 
 
-def live_codes(key: str) -> QuerySet[Code]:
-    """The codes that nobody has used or replaced, of whoever reads the mail of this address."""
-    return Code.objects.filter(email_key=key, user__isnull=True, ended_at__isnull=True)
+def live_codes(purpose: Purpose, key: str) -> QuerySet[Code]:
+    """The codes of this purpose that nobody has used, of whoever reads the mail of this address; oldest first."""
+    rows = Code.objects.filter(email_key=key, purpose=purpose.value, user__isnull=True, ended_at__isnull=True)
+    return rows.order_by("pk")
 
 
 def live_codes_of(user_id: UUID, email_keys: Collection[str], now: datetime) -> QuerySet[Code]:

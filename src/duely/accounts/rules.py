@@ -30,12 +30,20 @@ MAX_LOCALE = 35
 MAX_TIME_ZONE = 64
 
 CODE_DIGITS = 6
+LONG_CODE_LETTERS = 12
+"""Letters and digits of a long code: 60 bits, which nobody guesses, however often they try."""
+LONG_CODE_MINUTES = 30
 MAX_TRIES = 5
-"""How often one code may be guessed at."""
-MAX_WRONG_PER_DAY = 50
-"""How often the codes of one address may be guessed wrong within a day: a chance of 1 in 20,000 to hit one."""
-MAX_CODES_PER_DAY = 20
-"""How many codes one address may be sent within a day: nobody's mail box is for others to fill."""
+"""How often one requester may guess at one code."""
+MAX_WRONG_PER_DAY = 25
+"""Guesses at six digits that are looked at for one address, one purpose and one day. With two purposes the chance to
+hit one is 50 in a million, 0.005 %. Beyond that codes are long (decision 0026)."""
+MAX_REQUESTS_PER_DAY = 20
+"""How many codes one requester may ask for, for one address and one purpose, within a day."""
+MAX_MAILS = 3
+"""How often one code of six digits is mailed."""
+MAX_MAILS_PER_DAY = 20
+"""Mails with codes to one address, of one purpose, within a day. Beyond that codes are long, and mailed once."""
 
 MAX_SESSIONS = 50
 """Where one user may be signed in at once. The session that was not used for longest ends when another begins."""

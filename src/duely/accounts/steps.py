@@ -1,7 +1,7 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,9 @@ from msgspec.structs import replace
 from duely.accounts import codes, queries
 from duely.accounts.models import Code, EndReason, KnownAddress, SignUp, User
 from duely.accounts.rules import (
+    LONG_CODE_MINUTES,
+    MAX_MAILS,
+    MAX_MAILS_PER_DAY,
     MAX_TRIES,
     MAX_WRONG_PER_DAY,
     Purpose,
@@ -105,44 +108,93 @@ def end_codes(user_id: UUID, email_keys: Collection[str], now: datetime) -> None
     Code.objects.filter(pk__in=[code.pk for code in rows]).update(ended_at=now)
 
 
-def check_code(purpose: Purpose, key: str, guess: str, now: datetime) -> Code | None:
+def check_code(purpose: Purpose, key: str, guess: str, requester: str, now: datetime) -> Code | None:
     """The live code of this purpose and address, if `guess` is it.
 
+    requester: the address of whoever guesses. Wrong guesses of one requester leave the code as it is for others.
     The guess counts before it is looked at, in a transaction of its own: nothing that fails later takes it back.
     """
-    code = _count_guess(purpose, key, now)
-    return code if code is not None and codes.are_digits(guess, purpose, code.id) else None
+    right = [code for code in _count_guess(purpose, key, requester, now) if codes.is_text(guess, purpose, code)]
+    return right[0] if right else None
 
 
 @transaction.atomic(durable=True)
-def _count_guess(purpose: Purpose, key: str, now: datetime) -> Code | None:
-    # All codes of the address are locked: guesses at two of them at once may not slip past the day's limit together.
-    live = {code.purpose: code for code in queries.live_codes(key).order_by("pk").select_for_update()}
-    code = live.get(purpose.value)
-    if code is None or code.expires_at <= now or code.tries >= MAX_TRIES:
-        return None
-    if queries.sent_today(key, now).wrong >= MAX_WRONG_PER_DAY:
-        return None
-    update(code, {"tries": code.tries + 1}).run()
-    return code
+def _count_guess(purpose: Purpose, key: str, requester: str, now: datetime) -> list[Code]:
+    """The codes that this guess is compared with. Each comparison with six digits counts for the day."""
+    # All codes are locked: guesses at two of them at once may not slip past the day's limit together.
+    live = [code for code in queries.live_codes(purpose, key).select_for_update() if code.expires_at > now]
+    left = MAX_WRONG_PER_DAY - queries.sent_today(purpose, key, now).wrong
+    compared = []
+    for code in reversed(live):
+        if code.is_long:
+            compared.append(code)
+        elif left > 0 and code.tries_of(requester) < MAX_TRIES:
+            guesses = {**(code.guesses or {}), requester: code.tries_of(requester) + 1}
+            update(code, {"tries": code.tries + 1, "guesses": guesses}).run()
+            compared.append(code)
+            left -= 1
+    return compared
 
 
-def new_code(purpose: Purpose, email: str, now: datetime) -> Code:
+def code_to_mail(purpose: Purpose, email: str, requester: str, now: datetime) -> Code | None:
+    """See to it that whoever reads the mail of this address has a code that works, in the caller's transaction.
+
+    Returns the code to mail now: a new one, or the one that is there. None when that one was mailed often enough, or
+    another request has made one at the same time; then it is in the mailbox already. A code never ends because another
+    one is asked for: strangers could keep its owner out by that (decision 0026).
+    """
+    key = email_key(email)
+    live = list(queries.live_codes(purpose, key).select_for_update())
+    current = next((code for code in live if code.replaced_at is None), None)
+    sent = queries.sent_today(purpose, key, now)
+    if current is not None and _is_of_use(current, live, sent.wrong, requester, now):
+        if current.mails >= (1 if current.is_long else MAX_MAILS):
+            return None
+        update(current, {"mails": current.mails + 1}).run()
+        return current
+    if current is not None:
+        update(current, {"ended_at" if current.expires_at <= now else "replaced_at": now}).run()
+    is_long = sent.wrong >= MAX_WRONG_PER_DAY or sent.mails >= MAX_MAILS_PER_DAY
+    code = new_code(purpose, email, now, is_long=is_long)
+    return code if insertions([code], otherwise="ON CONFLICT DO NOTHING").run() else None
+
+
+def _is_of_use(current: Code, live: list[Code], wrong: int, requester: str, now: datetime) -> bool:
+    """Whether someone who asks for a code now can use the one that is there."""
+    if current.is_nearly_over(now):
+        return False
+    if current.is_long:
+        return True
+    # A requester who has mistyped this code too often gets another one, as long as there are no two yet.
+    has_other = any(code.replaced_at is not None and code.expires_at > now for code in live)
+    return wrong < MAX_WRONG_PER_DAY and (has_other or current.tries_of(requester) < MAX_TRIES)
+
+
+def new_code(purpose: Purpose, email: str, now: datetime, *, is_long: bool = False) -> Code:
     """The row, not yet stored, of a new code for whoever reads the mail of this address."""
+    lifetime = timedelta(minutes=LONG_CODE_MINUTES) if is_long else codes.lifetime(purpose)
     return Code(
         id=new_id(),
         purpose=purpose.value,
         email=clean_email(email),
         email_key=email_key(email),
         created_at=now,
-        expires_at=now + codes.lifetime(purpose),
+        expires_at=now + lifetime,
+        is_long=is_long,
     )
 
 
 def use_code(code: Code, now: datetime) -> bool:
-    """Use up a code that was right, which gives back the guess that it cost. False when someone was quicker."""
-    rows = Code.objects.filter(pk=code.pk, ended_at__isnull=True)
-    return bool(rows.update(ended_at=now, tries=F("tries") - 1))
+    """Use up a code that was right, which gives back the guess that it cost. False when someone was quicker.
+
+    Another one that would have worked too ends with it.
+    """
+    mine = Code.objects.filter(pk=code.pk, ended_at__isnull=True)
+    if not mine.update(ended_at=now, tries=F("tries") - (0 if code.is_long else 1)):
+        return False
+    others = queries.live_codes(Purpose(code.purpose), code.email_key).select_for_update()
+    Code.objects.filter(pk__in=[other.pk for other in others]).update(ended_at=now)
+    return True
 
 
 def use_token(code: Code, now: datetime) -> bool:

@@ -57,6 +57,7 @@ checks.refuse_weak_keys(_secret_key, SECRET_KEY_FALLBACKS, debug=DEBUG)
 
 RATE_LIMITS = {
     "otp": _read.rate("RATE_LIMIT_OTP", "5/min"),
+    "reset": _read.rate("RATE_LIMIT_OTP", "5/min"),
     "login": _read.rate("RATE_LIMIT_LOGIN", "10/min"),
     "anonymous": _read.rate("RATE_LIMIT_ANON", "10/min"),
     "user": _read.rate("RATE_LIMIT_USER", "50/min"),

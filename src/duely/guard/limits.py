@@ -19,7 +19,7 @@ from duely.guard import stores
 from duely.guard.rules import LimitHit, Rate, Scope, Standing, counted_address
 from duely.guard.stores import Database, Memory, Place, Spent, Unreachable
 
-EXACT = frozenset({Scope.OTP, Scope.LOGIN})
+EXACT = frozenset({Scope.OTP, Scope.RESET, Scope.LOGIN})
 """Limits that guard secrets: they hold over all processes and nodes, also without Redis. The database counts then."""
 MOST_BLOCKED = 100_000
 MOST_HITS = 1_000
@@ -50,8 +50,22 @@ def limit_refresh(user_id: UUID, origin: Origin) -> None:
 
 
 def limit_mailbox(key: str, origin: Origin) -> None:
-    """Count a mail that someone asks us to send to this address, whoever asks. Raises RateLimited (429)."""
-    standing = spend(Scope.OTP, f"mailbox:{key}", origin=origin)
+    """Count a link that someone asks us to mail to this address. Raises RateLimited (429).
+
+    Each requester has a count of their own: what a stranger asks for is not taken from the owner of the mailbox. How
+    many mails one mailbox gets `duely.mail` limits.
+    """
+    standing = spend(Scope.OTP, f"mailbox:{counted_address(origin.ip)}:{key}", origin=origin)
+    if standing is not None and not standing.is_allowed:
+        raise RateLimited(standing.retry_after)
+
+
+def limit_codes(purpose: str, key: str, origin: Origin, rate: Rate) -> None:
+    """Count a code that a requester asks us to mail to this address. Raises RateLimited (429).
+
+    Each requester has a count of their own, for each address and each purpose.
+    """
+    standing = spend(Scope.OTP, f"codes:{purpose}:{counted_address(origin.ip)}:{key}", origin=origin, rate=rate)
     if standing is not None and not standing.is_allowed:
         raise RateLimited(standing.retry_after)
 
@@ -102,13 +116,16 @@ def _look(places: Sequence[Place]) -> list[Spent]:
     return _database.look(places)
 
 
-def spend(scope: Scope, who: str, *, user_id: UUID | None = None, origin: Origin | None = None) -> Standing | None:
+def spend(
+    scope: Scope, who: str, *, user_id: UUID | None = None, origin: Origin | None = None, rate: Rate | None = None
+) -> Standing | None:
     """Count one of whatever this scope limits; None when nothing is limited. Asks no store once it has said no.
 
     The first time within a window that it says no is put on record, soon, by `duely.guard.watch`: in the log of
     `user_id`, else in the system's, with the address of `origin`. `who` itself may be an e-mail address and is not.
+    rate: one that holds instead of the scope's own.
     """
-    rate: Rate | None = setting("RATE_LIMITS")[scope]
+    rate = rate or setting("RATE_LIMITS")[scope]
     if rate is None:
         return None
     key = hashlib.sha256(f"{scope}:{who}".encode()).hexdigest()

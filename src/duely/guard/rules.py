@@ -123,6 +123,7 @@ class Scope(StrEnum):
     """What is limited together."""
 
     OTP = "otp"
+    RESET = "reset"
     LOGIN = "login"
     ANONYMOUS = "anonymous"
     USER = "user"

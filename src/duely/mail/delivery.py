@@ -33,10 +33,13 @@ def deliver(running: Running, mail: Mail, **about: str) -> Delivery:
     running.confirm()
     told = log.bind(job=running.name, mail=mail.kind, **about)
     kind = kind_of(mail.kind)
-    if not kind.to_unproven and not recipients.is_proven(mail.to):
+    # Asked only where it matters: it costs a query.
+    is_proven = (not kind.to_unproven or kind.spares_proven) and recipients.is_proven(mail.to)
+    if not kind.to_unproven and not is_proven:
         told.info("a mail was not sent: nobody has verified the address")
         return Delivery.UNPROVEN
-    if not limits.spend(mail.to, kind.allowance, running.now):
+    is_counted = not (kind.spares_proven and is_proven)
+    if is_counted and not limits.spend(mail.to, kind.allowance, running.now):
         told.warning("a mail was not sent: the daily limit of the mailbox is reached", allowance=kind.allowance.value)
         if kind.waits:
             raise Postponed(
@@ -46,13 +49,15 @@ def deliver(running: Running, mail: Mail, **about: str) -> Delivery:
     try:
         transport.send(mail)
     except transport.PermanentFailure as failure:
-        limits.give_back(mail.to, kind.allowance, running.now)
+        if is_counted:
+            limits.give_back(mail.to, kind.allowance, running.now)
         told.warning("a mail was refused for good", reason=str(failure))
         return Delivery.REFUSED
     except transport.Unconfirmed as failure:
         # It may have arrived, so it stays counted.
         raise Postponed(str(failure)) from failure
     except transport.TemporaryFailure as failure:
-        limits.give_back(mail.to, kind.allowance, running.now)
+        if is_counted:
+            limits.give_back(mail.to, kind.allowance, running.now)
         raise Postponed(str(failure)) from failure
     return Delivery.SENT

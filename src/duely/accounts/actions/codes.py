@@ -15,16 +15,17 @@ from duely.accounts.actions.emails import prove_address
 from duely.accounts.actions.sessions import Grant, begin_session
 from duely.accounts.actions.users import sign_up_by_mail
 from duely.accounts.models import Code, User
-from duely.accounts.rules import MAX_CODES_PER_DAY, Purpose, email_key
+from duely.accounts.rules import MAX_REQUESTS_PER_DAY, Purpose, email_key
 from duely.activity.actions import Nobody, record
 from duely.core.actor import Actor
-from duely.core.errors import RateLimited, Refused
-from duely.core.records import insertions
-from duely.guard.limits import limit_mailbox
+from duely.core.errors import Refused
+from duely.guard.limits import limit_codes
+from duely.guard.rules import Rate, counted_address
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 
 CODE = "code"
+DAY_SECONDS = 86_400
 
 
 class InvalidCode(Refused):
@@ -40,35 +41,31 @@ class InvalidCode(Refused):
 
 
 def request_sign_in_code(*, actor: Actor, email: str, now: datetime) -> None:
-    """Send a code to sign in with, which makes an account if there is none. Earlier ones work no more.
+    """Send a code to sign in with, which makes an account if there is none. One that works already is sent again.
 
-    Raises RateLimited (429). Records auth.otp_requested.
+    Raises RateLimited (429) when the requester has asked too often. Records auth.otp_requested.
     """
     _request(actor=actor, purpose=Purpose.SIGN_IN, email=email, action="auth.otp_requested", now=now)
 
 
 def request_password_reset(*, actor: Actor, email: str, now: datetime) -> None:
-    """Send a code that lets a new password be set, if there is an account. Earlier ones work no more.
+    """Send a code that lets a new password be set, if there is an account. One that works already is sent again.
 
-    Raises RateLimited (429). Records auth.password_reset_requested.
+    Raises RateLimited (429) when the requester has asked too often. Records auth.password_reset_requested.
     """
     _request(actor=actor, purpose=Purpose.RESET, email=email, action="auth.password_reset_requested", now=now)
 
 
 def _request(*, actor: Actor, purpose: Purpose, email: str, action: str, now: datetime) -> None:
-    key = email_key(email)
-    limit_mailbox(key, actor.origin)
-    sent = queries.sent_today(key, now)
-    if sent.since is not None and sent.codes >= MAX_CODES_PER_DAY:
-        raise RateLimited(int((sent.since + queries.DAY - now).total_seconds()) + 1)
-    code = steps.new_code(purpose, email, now)
+    key, requester = email_key(email), counted_address(actor.origin.ip)
+    limit_codes(purpose.value, key, actor.origin, Rate(MAX_REQUESTS_PER_DAY, DAY_SECONDS))
     user = queries.user_by_email(key)
     with transaction.atomic():
-        queries.live_codes(key).filter(purpose=purpose.value).update(ended_at=now)
-        # Nothing is inserted when another request does the same just now: that one's mail is on its way.
-        if insertions([code], otherwise="ON CONFLICT DO NOTHING").run():
-            enqueue(named("accounts.send_code"), code_id=str(code.id))
-            record(actor, action, user or Nobody("user"), at=now)
+        code = steps.code_to_mail(purpose, email, requester, now)
+        if code is not None:
+            # One mail that waits is enough.
+            enqueue(named("accounts.send_code"), unique=str(code.id), code_id=str(code.id))
+        record(actor, action, user or Nobody("user"), at=now)
 
 
 def sign_in_with_code(*, actor: Actor, email: str, code: str, now: datetime) -> Grant:
@@ -78,7 +75,7 @@ def sign_in_with_code(*, actor: Actor, email: str, code: str, now: datetime) -> 
     user.email_verified the first time.
     """
     key = email_key(email)
-    found = steps.check_code(Purpose.SIGN_IN, key, code, now)
+    found = steps.check_code(Purpose.SIGN_IN, key, code, counted_address(actor.origin.ip), now)
     user = queries.user_by_email(key)
     if found is not None and (user.is_active if user else settings.SIGNUP_ENABLED):
         with suppress(InvalidCode), transaction.atomic():

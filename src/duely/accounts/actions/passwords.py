@@ -14,6 +14,7 @@ from duely.accounts.rules import Purpose, email_key
 from duely.activity.actions import Nobody, record
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
+from duely.guard.rules import counted_address
 
 
 class PasswordReused(Refused):
@@ -95,7 +96,7 @@ def exchange_reset_code(*, actor: Actor, email: str, code: str, now: datetime) -
     auth.password_reset_failed.
     """
     key = email_key(email)
-    found = steps.check_code(Purpose.RESET, key, code, now)
+    found = steps.check_code(Purpose.RESET, key, code, counted_address(actor.origin.ip), now)
     user = queries.user_by_email(key)
     if found is not None and user is not None and user.is_active:
         with transaction.atomic():
