@@ -501,6 +501,65 @@ def test_a_date_of_completion_completes_where_no_column_says_it(api: Api) -> Non
     assert notes_of(answer) == {("Parent task", "moved"): 1, ("Assignee", "left_out"): 1}
 
 
+OUTLOOK = (
+    "Subject,Start Date,Due Date,Reminder On/Off,Reminder Date,Reminder Time,Date Completed,% Complete,Total Work,"
+    "Actual Work,Billing Information,Categories,Companies,Contacts,Mileage,Notes,Priority,Private,Role,"
+    "Schedule+ Priority,Sensitivity,Status\n"
+    "Call,1/31/2099,2/28/2099,False,,,,0,0,0,,Home;Phone,,,,Text,High,False,,,Normal,In Progress\n"
+    "Done,,2/1/2099,False,,,1/31/2026,1,0,0,,,,,,,Normal,False,,,Normal,Completed\n"
+)
+KANBOARD = (
+    "Task Id,Reference,Project,Status,Category,Swimlane,Column,Position,Color,Due date,Creator,Assignee Name,Complexity,"
+    "Title,Creation date,Modification date,Completion date,Start date,Priority,Tags\n"
+    "7,,Work,Open,Bug,Default swimlane,Ready,1,Yellow,12/31/2098 00:00,admin,,0,Call,01/15/2026 10:00,01/16/2026 10:00,,,2,a\n"
+)
+NOTION = 'Name,Assign,Due,Status,Tags\nCall,Bob,"January 31, 2099 9:00 AM (GMT+1)",Not started,"a, b"\n'
+PLANNER = (
+    "Task ID,Task Name,Bucket Name,Progress,Priority,Assigned To,Created Date,Start date,Due date,Completed Date,Labels,Description\n"
+    "Xyz1,Call,Ideas,In progress,Important,Bob,01/31/2026,,02/28/2099,,Red;Blue,Text\n"
+)
+TRELLO = "Card ID,Card Name,Card URL,Card Description,Labels,Due Date,List Name,Board Name\n5f,Call,https://x.example/5f,Text,a,2099-01-31T09:00:00.000Z,Doing,House\n"
+PROGRAMS: dict[str, tuple[str, dict[str, Any], set[tuple[str, str]]]] = {
+    "Outlook": (
+        OUTLOOK,
+        {"status": "in_progress", "due_date": "2099-02-28", "priority": "high", "tags": ["Home", "Phone"], "description": "Text\n\nStart: 1/31/2099"},
+        {("Start Date", "moved")},
+    ),
+    "Kanboard": (
+        KANBOARD,
+        {"status": "pending", "due_date": "2098-12-31T00:00:00.000Z", "category": "Work", "tags": ["a", "Ready"], "description": "Priority: 2"},
+        {("Category", "left_out"), ("Color", "left_out"), ("Swimlane", "left_out"), ("Position", "left_out"),
+         ("Creator", "left_out"), ("Complexity", "left_out"), ("Priority", "moved")},
+    ),
+    "Notion": (NOTION, {"status": "pending", "due_date": "2099-01-31T08:00:00.000Z", "tags": ["a", "b"]}, {("Assign", "left_out")}),
+    "Planner": (
+        PLANNER,
+        {"status": "in_progress", "due_date": "2099-02-28", "priority": "high", "tags": ["Red", "Blue", "Ideas"]},
+        {("Assigned To", "left_out")},
+    ),
+    "Trello": (
+        TRELLO,
+        {"due_date": "2099-01-31T09:00:00.000Z", "category": "Doing", "description": "Text"},
+        {("Card URL", "left_out"), ("Board Name", "left_out")},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_table_of_a_known_program_comes_in_right(api: Api, program: str) -> None:
+    """After the columns that each of them writes."""
+    text, fields, notes = PROGRAMS[program]
+    answer = answered(api, text)
+    task = made(api)["Call"]
+    assert {name: task[name] for name in fields} == fields
+    assert {*notes_of(answer)} == notes
+    if program == "Outlook":
+        assert (made(api)["Done"]["status"], made(api)["Done"]["completed_at"]) == (
+            "completed",
+            "2026-01-31T00:00:00.000Z",
+        )
+
+
 def test_a_row_with_a_task_id_follows_a_newer_table(api: Api) -> None:
     text = "Task ID,Name,Last Modified,Created At\n1,{},2026-01-0{},2026-01-01\n"
     answered(api, text.format("Milk", 2))

@@ -106,8 +106,19 @@ FALSE = frozenset({"", "false", "no", "n", "0", "open", "todo"})
 # How other programs call our fields. Names are compared without case, blanks and signs.
 ALIASES: Mapping[str, Sequence[str]] = {
     "id": ("id", "uuid"),
-    "title": ("title", "task", "taskname", "name", "content", "summary", "subject", "todo", "item", "what"),
-    "description": ("description", "desc", "note", "notes", "details", "body", "comment", "comments", "memo"),
+    "title": ("title", "task", "taskname", "name", "content", "summary", "subject", "todo", "item", "what", "cardname"),
+    "description": (
+        "description",
+        "desc",
+        "note",
+        "notes",
+        "details",
+        "body",
+        "comment",
+        "comments",
+        "memo",
+        "carddescription",
+    ),
     "status": ("status", "state", "progress"),
     "completed": ("completed", "done", "iscompleted", "isdone", "finished", "checked", "complete"),
     "priority": ("priority", "prio", "importance", "urgency"),
@@ -133,9 +144,9 @@ ALIASES: Mapping[str, Sequence[str]] = {
     # What a task of ours has no field for, and its description can say.
     "start_date": ("startdate", "start", "starton", "startdatetime", "begindate"),
     "parent": ("parent", "parenttask", "parentname", "parenttitle", "parentitem"),
-    "column": ("column", "columnname", "sectioncolumn", "bucket", "bucketname", "swimlane", "sectionname"),
+    "column": ("column", "columnname", "sectioncolumn", "bucket", "bucketname", "sectionname"),
     # What the other program calls it, whatever becomes of its fields.
-    "key": ("taskid", "taskkey", "issueid", "issuekey", "gid", "itemid"),
+    "key": ("taskid", "taskkey", "issueid", "issuekey", "gid", "itemid", "cardid"),
 }
 _MEANT = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 

@@ -26,7 +26,14 @@ OURS = {"id", "version", "former_status"}
 """Columns that no other program has together: then cells are as our export writes them."""
 OF_OURS = OURS | {"deleted_at", "reminders"}
 """Columns that are taken from our own tables alone."""
-DEFAULTS = {"Private": "False", "Mileage": "0", "Sensitivity": "Normal"}
+DEFAULTS = {
+    "Private": "False",
+    "Sensitivity": "Normal",
+    "Total Work": "0",
+    "Actual Work": "0",
+    "Reminder On/Off": "False",
+}
+"""What Outlook writes into columns that nobody has filled in."""
 
 
 def recognises(outline: Outline) -> bool:
