@@ -266,6 +266,7 @@ def rows(of: Any = None) -> dict[str, list[tuple[Any, ...]]]:
     mine = {
         "accounts_user": "id = %s",
         "accounts_session": "user_id = %s",
+        "accounts_known_address": "user_id = %s",
         "accounts_code": "user_id = %s",
         "accounts_signup": "id = %s",
         "tasks_words": "task_id IN (SELECT id FROM tasks_task WHERE owner_id = %s)",

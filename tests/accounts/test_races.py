@@ -436,6 +436,7 @@ def test_parallel_right_passwords_are_all_let_in(settings: Any) -> None:
     limits.forget()
 
 
+@at_once
 @pytest.mark.parametrize("as_owner", [False, True])
 def test_a_link_beside_a_new_password_never_comes_after_it(as_owner: bool) -> None:
     """A thief, who has a session and has asked for a change of address, follows the link at the same moment."""
