@@ -432,6 +432,11 @@ def test_each_code_has_a_schema_that_tells_its_status(code: str) -> None:
     assert properties["status"] == {"type": "integer", "enum": [catalogue()[code].status]}
 
 
+def test_every_group_of_operations_is_described() -> None:
+    named = {tag for operation in operations() for tag in operation.spec["tags"]}
+    assert {tag["name"] for tag in document()["tags"] if tag["description"]} == named
+
+
 def test_descriptions_are_not_indented() -> None:
     texts = [part["description"] for _, part in parts(document()) if isinstance(part.get("description"), str)]
     assert texts

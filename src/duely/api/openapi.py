@@ -92,6 +92,17 @@ SEARCH = (
     "they are, one after the other. What follows a `-` must not be there."
 )
 TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
+TAGS = {
+    "auth": "Sign-up, sign-in, sessions, passwords and addresses.",
+    "profile": "One's own profile.",
+    "users": "Accounts, for admins; and oneself.",
+    "tasks": "Tasks, their trash and counts.",
+    "categories": "Categories of tasks.",
+    "activity": "The log of every change.",
+    "export and import": "Everything as a file, and files of other programs.",
+    "bans": "Addresses that are kept out, for admins.",
+}
+"""The groups of operations, in the order of a page of documentation."""
 NEVER_REPLAYED = ("401", "413", "415", "429", "500", "503")
 """What is answered before a key counts, or without being kept."""
 DESCRIPTION = """\
@@ -107,6 +118,7 @@ def build(router: Router, aliases: Mapping[str, list[str]]) -> dict[str, Any]:
     """The document as plain JSON values. aliases: canonical path → further paths of the same operations."""
     config = OpenAPIConfig(title="Duely", version=duely.__version__, description=DESCRIPTION)
     document = build_schema(router, config=config).convert(skip_validation=True)
+    document["tags"] = [{"name": name, "description": about} for name, about in TAGS.items()]
     document["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
     document["components"]["headers"] = dict(COMMON_HEADERS)
     resources = dict(_resources(router))
