@@ -12,9 +12,8 @@ def remind(at: datetime) -> None:
     passed_over: set[UUID] = set()
     while actions.queue_reminders(deliver=jobs.deliver, now=at, passed_over=passed_over):
         pass
-    for owner_id in passed_over:
-        while actions.drop_reminders(owner_id=owner_id, now=at):
-            pass
+    while actions.drop_reminders(owner_ids=passed_over, now=at):
+        pass
 
 
 def subjects(mailbox: SmtpServer) -> list[str]:

@@ -150,8 +150,51 @@ def test_reminders_that_nobody_wants_leave_no_entry(columns: dict[str, Any]) -> 
 def test_nothing_is_dropped_of_a_member_who_gets_mail() -> None:
     user = reader("alice")
     due_reminders_of(user, 2, now())
-    assert actions.drop_reminders(owner_id=user.id, now=now()) == 0
+    assert actions.drop_reminders(owner_ids=[user.id], now=now()) == 0
     assert Reminder.objects.filter(passed_at=None).count() == 2
+
+
+def test_reminders_of_several_members_are_dropped_together() -> None:
+    at = now()
+    users = [person(f"p{number}") for number in range(3)]
+    for user in users:
+        due_reminders_of(user, 2, at)
+    reachable = reader("alice")
+    due_reminders_of(reachable, 2, at)
+    assert actions.drop_reminders(owner_ids=[reachable.id, *(user.id for user in users)], now=at) == 6
+    for user in users:
+        assert dict(log_of(user))["user.reminders_dropped"]["reminders"] == [None, 2]
+    assert Reminder.objects.filter(passed_at=None).count() == 2
+
+
+def test_many_members_without_mail_are_passed_over_in_turns(
+    monkeypatch: pytest.MonkeyPatch, mailbox: SmtpServer, work: Work
+) -> None:
+    from duely.jobs.queue import enqueue
+
+    monkeypatch.setattr(actions, "MOST_PASSED_OVER", 3)
+    monkeypatch.setattr(actions, "BATCH", 2)
+    monkeypatch.setattr(jobs, "AT_ONCE", 2)
+    at = now()
+    for number in range(10):
+        due_reminders_of(person(f"p{number}"), 3, at - timedelta(hours=1))
+    other = reader("bob")
+    due_reminders_of(other, 1, at)
+    most = 0
+    queue = actions.queue_reminders
+
+    def watched(**arguments: Any) -> int:
+        nonlocal most
+        dealt_with = queue(**arguments)
+        most = max(most, len(arguments["passed_over"]))
+        return dealt_with
+
+    monkeypatch.setattr(actions, "queue_reminders", watched)
+    enqueue(jobs.remind)
+    work(at)
+    assert most <= 4
+    assert not Reminder.objects.filter(passed_at=None).exists()
+    assert [mail.recipients for mail in mailbox.received] == [[other.email]]
 
 
 def test_a_run_of_the_job_ends_in_time(monkeypatch: pytest.MonkeyPatch, mailbox: SmtpServer, work: Work) -> None:

@@ -1,7 +1,6 @@
 """Reminders and digests in the background."""
 
 import time
-from collections import deque
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,6 +13,8 @@ from duely.notifications import actions, mails
 from duely.notifications.rules import Outcome
 
 RUN_SECONDS = 10.0
+AT_ONCE = 100
+"""Members whose reminders are dropped together."""
 
 
 @job("notifications.deliver", attempts=40)
@@ -38,16 +39,31 @@ def remind(running: Running) -> None:
     """
     end = time.monotonic() + RUN_SECONDS
     passed_over: set[UUID] = set()
-    while actions.queue_reminders(deliver=deliver, now=running.now, passed_over=passed_over):
-        running.confirm()
-        if time.monotonic() > end:
-            return
-    owners = deque(sorted(passed_over))
-    while owners and time.monotonic() < end:
-        owner_id = owners.popleft()
-        if actions.drop_reminders(owner_id=owner_id, now=running.now):
-            owners.append(owner_id)
-        running.confirm()
+    has_more = True
+    while has_more:
+        while actions.queue_reminders(deliver=deliver, now=running.now, passed_over=passed_over):
+            running.confirm()
+            if time.monotonic() > end:
+                return
+            if len(passed_over) >= actions.MOST_PASSED_OVER:
+                break
+        has_more = _drop(running, passed_over, end)
+
+
+def _drop(running: Running, passed_over: set[UUID], end: float) -> bool:
+    """Drop the reminders of those who are sent none. Returns whether there may be more to queue after that."""
+    dropped, owners = 0, sorted(passed_over)
+    for start in range(0, len(owners), AT_ONCE):
+        owner_ids = owners[start : start + AT_ONCE]
+        while many := actions.drop_reminders(owner_ids=owner_ids, now=running.now):
+            dropped += many
+            running.confirm()
+            if time.monotonic() > end:
+                return False
+    is_full = len(passed_over) >= actions.MOST_PASSED_OVER
+    # Those whose reminders are dropped need not be passed over any more; those with a full share are met again.
+    passed_over.clear()
+    return bool(is_full and dropped)
 
 
 @job("notifications.digest", every=timedelta(seconds=60))

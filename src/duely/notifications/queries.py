@@ -71,6 +71,11 @@ def recipient(user_id: UUID) -> User | None:
     return User.objects.filter(pk=user_id, is_active=True).first()
 
 
+def recipients(user_ids: Collection[UUID]) -> list[User]:
+    """The active ones of these users."""
+    return list(User.objects.filter(pk__in=user_ids, is_active=True).order_by("pk"))
+
+
 def unreachable(user_ids: Collection[UUID], now: datetime) -> dict[UUID, Unreachable]:
     """Those of these users who are sent no reminders now, and why."""
     users = User.objects.in_bulk(list(user_ids))

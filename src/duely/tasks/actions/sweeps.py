@@ -3,6 +3,7 @@
 Of many tasks at once, each with its entry in the change log.
 """
 
+import collections
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -164,12 +165,15 @@ def pass_reminders(  # allow: silent_action because only what is sent is of inte
 
 
 def pass_reminders_of(  # allow: silent_action because the caller records why the reminders come to nothing
-    *, owner_id: UUID, now: datetime, limit: int = SWEEP
-) -> int:
-    """Note that due reminders of one owner came to nothing, in the caller's transaction; returns how many.
+    *, owner_ids: Collection[UUID], now: datetime, limit: int = SWEEP
+) -> collections.Counter[UUID]:
+    """Note that due reminders of these owners came to nothing, in the caller's transaction; returns how many of each.
 
-    At most `limit`, and none that another transaction is busy with.
+    At most `limit` together, and none that another transaction is busy with. In no order: to sort all reminders of an
+    owner with many would take longer than to pass some.
     """
-    due = Reminder.objects.filter(UNPASSED, owner_id=owner_id, remind_at__lte=now).order_by("remind_at")
-    rows = due.select_for_update(skip_locked=True, no_key=True)
-    return pass_reminders(reminders=list(rows.values_list("pk", flat=True)[:limit]), now=now)
+    due = Reminder.objects.filter(UNPASSED, owner_id__in=owner_ids, remind_at__lte=now)
+    rows = due.select_for_update(skip_locked=True, no_key=True).values_list("pk", "owner_id")
+    owners = dict(rows[:limit])
+    pass_reminders(reminders=list(owners), now=now)
+    return collections.Counter(owners.values())
