@@ -142,6 +142,14 @@ def _watched(function: Callable[..., Any], found: list[str]) -> Callable[..., An
 
 
 @pytest.fixture(autouse=True)
+def a_new_hour_of_anonymous_entries() -> None:
+    """A process records so many of them in an hour, and a run of tests is shorter."""
+    from duely.activity import anonymous
+
+    anonymous.window.clear()
+
+
+@pytest.fixture(autouse=True)
 def nothing_slow_in_transactions(slow_work_in_transactions: list[str]) -> Iterator[None]:
     """A transaction keeps other writers waiting, so nobody hashes a password or speaks to a server within one."""
     slow_work_in_transactions.clear()

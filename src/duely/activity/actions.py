@@ -13,6 +13,7 @@ import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from duely.activity import anonymous
 from duely.activity.models import Change
 from duely.activity.models import Counter as OwnerCounter
 from duely.core import prepared
@@ -91,7 +92,8 @@ def record(
     and RowChanged is raised when it finds its row changed. alone: nothing else belongs to the
     transaction, so the caller has opened none; on PostgreSQL the one statement is a transaction by itself.
     Else it runs in the caller's transaction; the owner's counter stays locked until it ends, which is
-    what makes `seq` free of gaps and rise in commit order. Returns that `seq`.
+    what makes `seq` free of gaps and rise in commit order. Returns that `seq`; 0 for an entry that was left out, as
+    `duely.activity.anonymous` says.
     On PostgreSQL all these writes are one statement, so one round trip. Raises QuotaExceeded (403).
     """
     entry = Entry(action, target, changes or {})
@@ -102,6 +104,11 @@ def record(
             return record(actor, action, target, at=at, changes=changes, write=write, also=also)
     if not alone and not database.in_atomic_block:
         raise transaction.TransactionManagementError("record() needs a transaction")
+    if _is_anonymous(entry):
+        admitted = _admitted(entry, at)
+        if admitted is None:
+            return 0
+        entry = admitted
     _tell(entry)
     row = _row(_shared(actor, at), entry)
     writes = (write, *also) if write else tuple(also)
@@ -140,6 +147,9 @@ def record_many(
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record_many() needs a transaction")
+    if any(map(_is_anonymous, entries)):
+        admitted = [_admitted(entry, at) if _is_anonymous(entry) else entry for entry in entries]
+        entries = [entry for entry in admitted if entry is not None]
     for entry in entries:
         _tell(entry)
     shared = _shared(actor, at)
@@ -237,6 +247,23 @@ def _quota_or(fault: IntegrityError) -> Exception:
         if f"activity_counter_{kind}" in str(fault):
             return QuotaExceeded(kind, limit)
     return fault
+
+
+def _is_anonymous(entry: Entry) -> bool:
+    """Whether it is of no row and stands in nobody's log: what people without an account have tried."""
+    target = entry.target
+    return isinstance(target, Nobody) and target.change_owner_id == SYSTEM_LOG and target.change_type in _ANONYMOUS
+
+
+_ANONYMOUS = frozenset({"user", "address"})
+
+
+def _admitted(entry: Entry, at: datetime) -> Entry | None:
+    """The entry, the one that says that some were left out, or nothing."""
+    excess = anonymous.excess(entry.action, at)
+    if excess == 1:
+        return Entry("security.entries_left_out", Nobody("log"), {"limit": [None, anonymous.window.most]})
+    return None if excess else entry
 
 
 def _tell(entry: Entry) -> None:

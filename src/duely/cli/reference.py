@@ -60,6 +60,10 @@ CHANGES: Mapping[str, str] = {
     "security.ban_changed": "An admin changed the reason or the end of a ban.",
     "security.ban_lifted": "An admin lifted a ban.",
     "security.key_changed": "The secret key was changed, or taken over with `duely migrate --adopt-key`.",
+    "security.entries_left_out": (
+        "Entries of people without an account were left out from here to the end of the hour: a web process records"
+        " `limit` of them in an hour. Its own log names each."
+    ),
     "security.ip_banned": "An address or a network was banned, by an admin or, with `actor` null, automatically.",
     "security.rate_limited": (
         "A user or an address reached a limit: once for each window and web process, however often they came. "
@@ -239,9 +243,16 @@ def recorded_actions(source: Path = SOURCE) -> set[str]:
     """The name of every change that the code records. Raises LookupError for one that is not in the source."""
     names: set[str] = set()
     for path in sorted([*source.glob("*/actions.py"), *source.glob("*/actions/*.py")]):
-        if path.parent.name != "activity":
-            names |= set(_actions_in(ast.parse(path.read_text(encoding="utf-8")), path))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names |= set(_own_actions(tree) if path.parent.name == "activity" else _actions_in(tree, path))
     return names
+
+
+def _own_actions(tree: ast.Module) -> Iterator[str]:
+    """Those that the log itself adds: of all others it is only told the names."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and _name(call) == "Entry" and isinstance(call.args[0], ast.Constant):
+            yield str(call.args[0].value)
 
 
 def _actions_in(tree: ast.Module, path: Path) -> Iterator[str]:

@@ -13,6 +13,8 @@ KEPT_ANSWERS = 100_000
 """Answers that are kept for retries of one user at a time: more than a day of requests at the default rate."""
 KEPT_BYTES = 64 * 1024 * 1024
 """Size of these answers together."""
+ANONYMOUS_ENTRIES = 1_000
+"""Entries of the log for people who have not signed in and have no account, for each web process and hour."""
 
 
 class Stored(NamedTuple):
