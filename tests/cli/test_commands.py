@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from duely import __version__
-from programs import DUELY, USUAL_LIMITS, Server, environment, free_port, made_up_password, run, until
+from programs import DUELY, USUAL_LIMITS, Server, environment, free_port, made_up_password, run
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 NOWHERE = "postgres://nobody:hunter2@127.0.0.1:1/nothing"
@@ -202,7 +202,8 @@ def test_web_says_what_an_empty_database_lacks(tmp_path: Path, fresh_database_ur
     for hint in ("run: duely migrate", "duely createadmin"):
         server = Server(tmp_path, "web", database_url=fresh_database_url)
         try:
-            until(lambda hint=hint, server=server: hint in server.out.read_text())  # type: ignore[misc]
+            server.wait_until_it_answers()
+            assert hint in server.out.read_text()
             assert server.stop() == 0
         finally:
             server.clean_up()

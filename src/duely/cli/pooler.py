@@ -6,11 +6,12 @@ belongs to a session of the server. A pooler that hands each transaction to anot
 """
 
 from contextlib import ExitStack, suppress
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 from duely.cli.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    import psycopg
 
 ROUNDS = 5
 REFUSED = (
@@ -46,6 +47,8 @@ def pooler() -> bool | None:
 
 def _keeps_sessions(parameters: dict[str, Any]) -> bool | None:
     """A session that is kept has the same process of the server all the time, and no other session has that one."""
+    import psycopg
+
     from duely.core.postgresql.deadlines import Connection
 
     with ExitStack() as stack:

@@ -18,7 +18,7 @@ import structlog
 from duely.cli.address import refuse_taken
 from duely.cli.cores import keep_to_one, lay_out
 from duely.cli.keys import refuse_other_key_if_reachable
-from duely.cli.lifeline import PROCESSES, apart, begin_forks_anew, end_with_parent
+from duely.cli.lifeline import apart, begin_forks_anew, end_with_parent
 from duely.cli.pooler import refuse_pooler_if_reached
 from duely.cli.stopping import stop_in_order
 from duely.guard import drain
@@ -45,45 +45,33 @@ def web() -> None:
 
     refuse_taken(settings.HOST, settings.PORT)
     django.setup()
-    apart(refuse_foreign_database)
-    serve_web(before=start_advice)
+    for sentence in apart(look_at_database):
+        log.warning(sentence)
+    serve_web()
 
 
-def refuse_foreign_database() -> None:
-    """Refuse a pooler that loses statements, and a database that belongs to another secret key."""
-    refuse_pooler_if_reached()
-    refuse_other_key_if_reachable()
+def look_at_database() -> list[str]:
+    """Refuse a pooler that loses statements, and a database that belongs to another secret key.
 
-
-def start_advice() -> None:
-    """Look at the database in a process of its own, which the server does not wait for, and log what is missing."""
-    PROCESSES.Process(target=advise, args=(os.getpid(),), daemon=True).start()
-
-
-def advise(parent: int) -> None:
-    """Log what an operator has yet to do before people can sign in."""
-    import django
-
-    django.setup()
-    from django.db import DatabaseError, InterfaceError, connection
+    Returns what an operator has yet to do before people can sign in.
+    """
+    from django.db import DatabaseError, InterfaceError
 
     from duely.accounts.queries import has_admin
     from duely.api.health import pending_migrations
 
-    end_with_parent(parent)
+    refuse_pooler_if_reached()
+    refuse_other_key_if_reachable()
     with suppress(DatabaseError, InterfaceError):  # /readyz tells
         if pending_migrations():
-            log.warning("the database is not up to date; run: duely migrate")
-        elif not has_admin():
-            log.warning("there is no administrator; make the first one: duely createadmin")
-        connection.close()
+            return ["the database is not up to date; run: duely migrate"]
+        if not has_admin():
+            return ["there is no administrator; make the first one: duely createadmin"]
+    return []
 
 
-def serve_web(before: Callable[[], None] = lambda: None) -> None:
-    """As `web`, on a port that is known to be free.
-
-    before: called when everything is loaded, and nothing is served yet.
-    """
+def serve_web() -> None:
+    """As `web`, on a port that is known to be free."""
     from django.conf import settings
     from django.utils.module_loading import import_string
     from granian.constants import HTTPModes, Interfaces
@@ -132,7 +120,6 @@ def serve_web(before: Callable[[], None] = lambda: None) -> None:
     gc.enable()
     # A worker would be killed in the midst of requests for a SIGTERM that came before it had handlers of its own.
     begin_forks_anew()
-    before()
     if sys.platform == "linux":
         # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
         multiprocessing.set_start_method("fork", force=True)
