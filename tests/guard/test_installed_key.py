@@ -93,6 +93,8 @@ def test_there_is_one_key(key: Any) -> None:
 def test_a_process_with_another_key_is_not_ready(key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It began when the database was away."""
     monkeypatch.setattr(connection, "close", lambda: None)  # the transaction of this test goes on
+    assert health.System().check()["secret_key"] == "ok"
+    assert not InstalledKey.objects.exists()
     actions.claim_key(now=now())
     assert health.System().check()["secret_key"] == "ok"
     key.SECRET_KEY = NEW

@@ -20,9 +20,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from duely.api.health import pending_migrations
-from duely.core import clock, keys
+from duely.core import keys
 from duely.guard import drain, space
-from duely.guard.actions import claim_key
+from duely.guard.queries import installed_key
 
 Application = Callable[..., Iterable[bytes]]
 Checks = Mapping[str, str]
@@ -75,7 +75,10 @@ class System:
     def _key(self, migrations: str) -> str:
         # Commands compare the keys at their start; a process that began without a database does so here.
         if not self._has_key and migrations == OK:
-            self._has_key = claim_key(now=clock.now()) in keys.fingerprints()
+            installed = installed_key()
+            if installed is None:
+                return OK  # a check writes nothing: whoever migrates makes their key the database's
+            self._has_key = installed in keys.fingerprints()
         return OK if self._has_key else "another" if migrations == OK else "unknown"
 
 
