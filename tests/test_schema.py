@@ -454,8 +454,9 @@ BODIES = {
     *("changeTasks", "createQuickTask", "importFile"),
 }
 ELSEWHERE = {"internal_error", "rate_limited", "address_banned", "unavailable", "idempotency_in_progress"}
-"""A fault of ours, too many requests, a banned address, a database that is away, and two at once: these have tests of
-their own."""
+ELSEWHERE |= {"import_too_costly"}
+"""A fault of ours, too many requests, a banned address, a database that is away, two at once, and a file that takes too
+much time: these have tests of their own."""
 
 PROMISED = [
     (operation, code)
@@ -621,6 +622,7 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
         request, "body", {"operations": [{"op": "delete", "id": NOTHING}], "atomic": True}
     ),
     "idempotency_key_reused": provoke_another_use_of_a_key,
+    "unknown_format": lambda request: setattr(request, "raw", b'[{"colour": "red"}]'),
     "password_reused": lambda request: setattr(request, "body", {"new_password": PASSWORD}),
 }
 
