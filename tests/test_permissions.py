@@ -54,7 +54,7 @@ BODIES: dict[str, Any] = {
 }
 
 
-QUERIES = {"DELETE tasks/": "?confirm=true"}
+QUERIES = dict.fromkeys(["DELETE tasks/", "DELETE tasks/trash/"], "?confirm=true")
 
 
 @dataclass

@@ -512,3 +512,15 @@ def test_no_more_text_is_answered_at_once_than_fits(api: Api, monkeypatch: pytes
     assert (answer.status_code, faults(answer)) == (400, {"operations": "too_long"})
     assert {task["priority"] for task in api.get("tasks/").json()["data"]} == {"medium"}
     assert statuses(results(api, *[update(task, priority="low") for task in tasks[:2]])) == [200] * 2
+
+
+def test_no_more_text_goes_to_the_log_at_once_than_a_request_can_bring(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [made(api, description="x" * 100) for _ in range(3)]
+    monkeypatch.setattr(many, "MOST_TEXT", 250)
+
+    answer = bulk(api, *[update(task, description="") for task in tasks])
+
+    assert (answer.status_code, faults(answer)) == (400, {"operations": "too_long"})
+    assert statuses(results(api, *[update(task, description="") for task in tasks[:2]])) == [200] * 2

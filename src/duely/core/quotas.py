@@ -9,10 +9,6 @@ TASKS = 100_000
 """Tasks of one user, those in the trash too."""
 CATEGORIES = 1_000
 """Categories of one user."""
-KEPT_ANSWERS = 100_000
-"""Answers that are kept for retries of one user at a time: more than a day of requests at the default rate."""
-KEPT_BYTES = 64 * 1024 * 1024
-"""Size of these answers together."""
 ANONYMOUS_ENTRIES = 1_000
 """Entries of the log for people who have not signed in and have no account, for each web process and hour."""
 
@@ -34,7 +30,5 @@ COUNTED = {
 ADVICE = {
     "tasks": "Tasks in the trash count too: empty it with DELETE /api/v1/tasks/trash/?confirm=true.",
     "categories": "Delete some that you no longer use.",
-    "kept_answers": "Send the request without an Idempotency-Key, or wait until older answers are a day old.",
-    "kept_bytes": "Send the request without an Idempotency-Key, or wait until older answers are a day old.",
 }
 """What someone who has reached a quota can do."""

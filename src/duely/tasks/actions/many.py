@@ -238,6 +238,7 @@ def _write(actor: Actor, many: _Many, now: datetime) -> None:
     steps.place_reminders([*((task, many.zone_of(task), ()) for task in made), *moved], now)
     searched = steps.with_new_words(changed)
     _refuse_much_text(searched)
+    _refuse_much_text([former for former, task in changed if former.description != task.description])
     record_many(actor, many.entries, at=now, writes=steps.writes_of(made, changed, searched))
 
 
@@ -251,10 +252,10 @@ def _refuse_much_to_show(outcomes: Sequence[Outcome]) -> None:
 
 
 def _refuse_much_text(tasks: Sequence[Task]) -> None:
-    """A few bytes could else have megabytes indexed anew."""
+    """A few bytes could else have megabytes indexed anew, or copied into the log as what was there before."""
     length = sum(len(task.description) for task in tasks)
     if length > MOST_TEXT:
-        about = f"The descriptions of the tasks have {length} characters together; {MOST_TEXT} can be indexed at once."
+        about = f"The descriptions of the tasks have {length} characters together; {MOST_TEXT} can be changed at once."
         raise ValidationFailed(FieldError("operations", "too_long", f"{about} Change fewer of them at once."))
 
 
