@@ -151,6 +151,24 @@ def test_while_the_server_hangs_others_fail_at_once(database: Any, server: str) 
     others.close()
 
 
+def test_a_server_counts_as_hanging_before_a_statement_is_cut(
+    database: Any, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the request whose statement it was would wait for another connection, too."""
+    seen: list[bool] = []
+    cut = deadlines.Statement.cut
+
+    def seen_and_cut(statement: deadlines.Statement, started_at: float) -> bool:
+        seen.append(watch.is_hanging)
+        return cut(statement, started_at)
+
+    monkeypatch.setattr(deadlines.Statement, "cut", seen_and_cut)
+    database.inc_thread_sharing()
+    with hanging(server), pytest.raises(OperationalError):
+        in_time(lambda: execute(database))
+    assert seen == [True]
+
+
 def test_a_server_that_hangs_is_noticed_while_connecting(database: Any, server: str) -> None:
     with hanging(server):
         assert not deadlines.answers(watch._parameters)

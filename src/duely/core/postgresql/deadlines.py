@@ -118,12 +118,11 @@ class Watch:
 
     def _cut(self, statement: Statement, all_statements: Collection[Statement]) -> None:
         started_at = statement.started_at
-        if not statement.cut(started_at):
-            return
         # One alone may hang for itself: a pooler that has no connection left lets it wait for one, and answers others.
         later = started_at + MOMENT_SECONDS
         if not any(other.has_started_and_ended_since(later) for other in all_statements):
-            self._note_hanging()
+            self._note_hanging()  # first: whoever waited for the statement would else try another connection
+        statement.cut(started_at)
 
     def _note_hanging(self) -> None:
         if not self.is_hanging and self._parameters:
