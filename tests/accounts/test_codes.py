@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
@@ -32,6 +32,7 @@ from duely.guard import limits
 from duely.guard.rules import Rate
 from duely.jobs.models import Job
 from duely.mail.rules import DAILY_LIMITS, Allowance
+from smtp_server import SmtpServer, Step
 
 pytestmark = pytest.mark.django_db
 
@@ -402,10 +403,23 @@ def test_a_code_that_works_is_mailed_again_when_another_is_asked_for(path: str, 
     assert [job.args for job in Job.objects.all()] == [{"code_id": str(row.id)}] * 2
 
 
-def test_a_mail_that_waits_is_not_queued_twice() -> None:
-    ask()
-    ask()
-    assert Job.objects.count() == 1
+@pytest.mark.parametrize("path", ["auth/request-otp/", "auth/forgot-password/"])
+def test_asking_again_says_and_does_the_same_with_and_without_an_account(
+    path: str, mailbox: SmtpServer, work: Callable[[datetime], None]
+) -> None:
+    """While the mail server is away: then the job of an account waits, and the other one has ended."""
+    mailbox.faults = {Step.MAIL: "451 4.3.0 Try again later"}
+    person("alice", email_verified=True)
+    emails = (ALICE, "nobody@example.org")
+    for email in emails:
+        ask(email, path)
+    work(clock.now())
+    statements = []
+    for email in emails:
+        with CaptureQueriesContext(connection) as captured:
+            ask(email, path)
+        statements.append(shapes(captured))
+    assert statements[0] == statements[1]
 
 
 def test_a_code_is_mailed_three_times_and_then_lies_in_the_mailbox() -> None:
