@@ -3,9 +3,11 @@
 `DUELY_TEST_EXAMPLES` multiplies the number of examples.
 """
 
+import io
 import json
 import os
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -501,6 +503,14 @@ def provoke_not_authenticated(request: Request) -> None:
         request.headers = {"Authorization": "Bearer of-nobody"}
 
 
+def provoke_costly_import(request: Request) -> None:
+    """A small archive with very many rows."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", "title\n" + "a\n" * 200_000)
+    request.raw = content.getvalue()
+
+
 def provoke_validation(request: Request) -> None:
     if request.operation.name in BODIES - {"importFile"}:
         request.body = {"nonsense": 1}
@@ -618,6 +628,8 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "version_conflict": lambda request: setattr(request, "headers", {"If-Match": '"999"'}),
     "edit_conflict": provoke_edit_conflict,
     "not_in_trash": lambda request: setattr(request, "ids", request.world.ids[MEMBER]),
+    "unknown_format": lambda request: setattr(request, "raw", b'{"kind": "unknown"}'),
+    "import_too_costly": provoke_costly_import,
     "bulk_refused": lambda request: setattr(
         request, "body", {"operations": [{"op": "delete", "id": NOTHING}], "atomic": True}
     ),
