@@ -221,3 +221,34 @@ def test_redis_says_whether_it_can_be_used(redis: Redis) -> None:
     assert store.answers() is True
     redis.stop()
     assert store.answers() is False
+
+
+@pytest.mark.parametrize("kind", ["database", "redis"])
+def test_a_look_sees_what_was_spent_and_spends_nothing(kind: str, redis: Redis, committed_db: None) -> None:
+    store = Database() if kind == "database" else stores.Redis(redis.url)
+    two, one = Rate(2, 60), Rate(1, 600)
+    store.spend("a", two)
+    store.spend("b", one)
+
+    for _ in range(3):
+        free, full, fresh = store.look([("a", two), ("b", one), ("c", two)])
+
+        assert (free.is_allowed, free.remaining, full.is_allowed, full.remaining) == (True, 1, False, 0)
+        assert 50 < free.wait <= 60
+        assert 590 < full.wait <= 600
+        assert fresh == (True, 2, 0.0)
+
+
+def test_wrong_guesses_are_counted_in_redis(redis: Redis, committed_db: None, settings: Any) -> None:
+    settings.REDIS_URL = redis.url
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(10, 60)}
+    places = [("alice here", Rate(2, 60)), ("alice", Rate(5, 600))]
+
+    waits = []
+    for _ in range(3):
+        waits.append(limits.guess_wait(places))
+        limits.note_wrong_guess(places)
+
+    assert waits[:2] == [0, 0]
+    assert 50 < waits[2] <= 60
+    assert not Hit.objects.exists()

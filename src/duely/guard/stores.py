@@ -1,8 +1,8 @@
 """Where requests are counted: a sliding log of those that were let through, exact however many come at once.
 
-Each store has two functions. `spend(key, rate)` lets a request through, and notes it, when fewer than `rate.limit` were
-let through within the last `rate.seconds`. It returns (let through, remaining, seconds to wait). `look` returns the
-same for several keys without noting anything.
+`spend(key, rate)` of each store lets a request through, and notes it, when fewer than `rate.limit` were
+let through within the last `rate.seconds`. It returns (let through, remaining, seconds to wait). `look`, which the
+stores of exact limits have, returns the same for several keys without noting anything.
 """
 
 import threading
@@ -77,17 +77,6 @@ class Memory:
             if len(self._hits) > (self._most_keys or MOST_KEYS):
                 self._hits.popitem(last=False)
             return Spent(is_allowed, rate.limit - len(hits), hits[0] + rate.seconds - now)
-
-    def look(self, places: Sequence[Place]) -> list[Spent]:
-        """As the module says."""
-        now = time.monotonic()
-        seen = []
-        with self._lock:
-            for key, rate in places:
-                recent = [hit for hit in self._hits.get(key, ()) if hit > now - rate.seconds]
-                wait = recent[0] + rate.seconds - now if recent else 0.0
-                seen.append(Spent(len(recent) < rate.limit, rate.limit - len(recent), wait))
-        return seen
 
 
 class Database:
