@@ -628,7 +628,6 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
     "version_conflict": lambda request: setattr(request, "headers", {"If-Match": '"999"'}),
     "edit_conflict": provoke_edit_conflict,
     "not_in_trash": lambda request: setattr(request, "ids", request.world.ids[MEMBER]),
-    "unknown_format": lambda request: setattr(request, "raw", b'{"kind": "unknown"}'),
     "import_too_costly": provoke_costly_import,
     "bulk_refused": lambda request: setattr(
         request, "body", {"operations": [{"op": "delete", "id": NOTHING}], "atomic": True}
