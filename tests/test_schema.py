@@ -469,9 +469,8 @@ BODIES = {
     *("changeTasks", "createQuickTask", "importFile"),
 }
 ELSEWHERE = {"internal_error", "rate_limited", "address_banned", "unavailable", "idempotency_in_progress"}
-ELSEWHERE |= {"import_too_costly"}
-"""A fault of ours, too many requests, a banned address, a database that is away, two at once, and a file that takes too
-much time: these have tests of their own."""
+"""A fault of ours, too many requests, a banned address, a database that is away, and two at once: these have tests of
+their own."""
 
 PROMISED = [
     (operation, code)
