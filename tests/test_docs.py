@@ -155,3 +155,9 @@ def test_links_between_the_pages_lead_somewhere() -> None:
             if "://" not in target and not target.startswith("mailto:") and not (document.parent / target).exists():
                 broken.append(f"{document.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_the_testing_page_names_files_that_exist() -> None:
+    named = set(re.findall(r"`((?:tests|bench)/[\w/]+\.py)`", page("testing.md")))
+    assert len(named) > 30
+    assert not [name for name in sorted(named) if not (ROOT / name).is_file()]
