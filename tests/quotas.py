@@ -1,11 +1,14 @@
 """Users near their quotas, for the tests of these."""
 
 from typing import Any
+from uuid import uuid4
 
 from django.test import Client
 
 from cast import Api
 from duely.activity.models import Counter
+from duely.api.models import KeptAnswer
+from duely.core import clock
 from duely.core.quotas import CATEGORIES, TASKS
 
 
@@ -15,6 +18,23 @@ def leave_room(user: Any, *, tasks: int = TASKS, categories: int = CATEGORIES) -
         owner_id=user.id,
         defaults={"tasks": TASKS - tasks, "categories": CATEGORIES - categories},
         create_defaults={"seq": 0, "tasks": TASKS - tasks, "categories": CATEGORIES - categories},
+    )
+
+
+def keep_answers(user: Any, number: int, *, size: int = 100) -> None:
+    """Answers that are kept for this user, of other keys than the tests use."""
+    KeptAnswer.objects.bulk_create(
+        KeptAnswer(
+            id=uuid4(),
+            fingerprint="",
+            status=200,
+            headers={},
+            body=b"",
+            created_at=clock.now(),
+            user_id=user.id,
+            size=size,
+        )
+        for _ in range(number)
     )
 
 

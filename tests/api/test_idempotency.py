@@ -29,9 +29,11 @@ from duely.api.models import KeptAnswer
 from duely.core import clock
 from duely.core.actor import Actor, Origin
 from duely.core.errors import Unavailable
+from duely.core.quotas import KEPT_ANSWER_BYTES, KEPT_ANSWERS
 from duely.guard import limits
 from duely.guard.rules import Rate
 from duely.tasks.models import Category, Task
+from quotas import assert_refused, keep_answers
 from races import together
 
 on_postgresql = pytest.mark.skipif("sqlite" in project.DATABASES["default"]["ENGINE"], reason="on SQLite writers queue")
@@ -536,3 +538,98 @@ def test_an_answer_that_is_too_large_even_so_is_refused(api: Api, monkeypatch: p
 
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert not Task.objects.exists()
+
+
+# Quotas
+
+
+@pytest.mark.django_db
+def test_a_user_has_at_most_so_many_kept_answers(api: Api) -> None:
+    keep_answers(api.user, KEPT_ANSWERS - 1)
+    first = api.post("tasks/", MILK, Idempotency_Key=KEY)
+
+    assert_refused(api.post("tasks/", MILK, Idempotency_Key="more"), "kept_answers", KEPT_ANSWERS)
+
+    assert Task.objects.count() == 1
+    assert KeptAnswer.objects.count() == KEPT_ANSWERS
+    assert_same(first, api.post("tasks/", MILK, Idempotency_Key=KEY))
+    assert api.post("tasks/", MILK, Idempotency_Key=KEY, If_Match='"1"').json()["code"] == "idempotency_key_reused"
+    assert api.post("tasks/", MILK).status_code == 201
+    assert Api(bob()).post("tasks/", MILK, Idempotency_Key="more").status_code == 201
+
+
+@pytest.mark.django_db
+def test_kept_answers_have_a_quota_of_bytes(api: Api) -> None:
+    first = api.post("tasks/", MILK, Idempotency_Key=KEY)
+    assert KeptAnswer.objects.get().size == len(first.content)
+    keep_answers(api.user, 1, size=KEPT_ANSWER_BYTES - len(first.content) - 1)
+    assert api.post("tasks/", MILK, Idempotency_Key="last").status_code == 201
+
+    answer = api.post("tasks/", MILK, Idempotency_Key="more")
+
+    assert_refused(answer, "kept_answer_bytes", KEPT_ANSWER_BYTES)
+    assert "without the key" in answer.json()["detail"]
+    assert Task.objects.count() == 2
+    assert_same(first, api.post("tasks/", MILK, Idempotency_Key=KEY))
+
+
+@pytest.mark.django_db
+def test_answers_leave_the_quota_by_the_clock_alone(api: Api) -> None:
+    api.post("tasks/", MILK, Idempotency_Key=KEY)
+    keep_answers(api.user, KEPT_ANSWERS - 1)
+    with time_machine.travel(clock.now() + timedelta(hours=24, seconds=1)):
+        later = Api(api.user)
+        assert later.post("tasks/", MILK, Idempotency_Key="more").status_code == 201
+        assert later.post("tasks/", MILK, Idempotency_Key=KEY).status_code == 201
+        keep_answers(api.user, KEPT_ANSWERS - 2)
+        assert later.post("tasks/", MILK, Idempotency_Key="last").status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_refused_key_is_free_for_its_request(api: Api) -> None:
+    keep_answers(api.user, KEPT_ANSWERS)
+    assert api.post("tasks/", MILK, Idempotency_Key=KEY).status_code == 403
+    KeptAnswer.objects.all().delete()
+    answer = api.post("tasks/", MILK, Idempotency_Key=KEY)
+    assert (answer.status_code, replayed(answer)) == (201, False)
+
+
+@pytest.mark.django_db
+def test_a_password_is_not_tried_beyond_the_quota(api: Api) -> None:
+    keep_answers(api.user, KEPT_ANSWERS)
+    for password in (PASSWORD, "not-the-password"):
+        body = {"current_password": password, "new_password": "another-long-1"}
+        answer = api.post("auth/change-password/", body, Idempotency_Key=password.replace(" ", "-"))
+        assert_refused(answer, "kept_answers", KEPT_ANSWERS)
+    assert log_of(api.user) == []
+
+
+def test_requests_at_once_pass_the_quota_by_their_number_at_most(committed_db: None) -> None:
+    api = Api(alice())
+    keep_answers(api.user, KEPT_ANSWERS - 1)
+    answers = together(*[lambda key=key: api.post("tasks/", MILK, Idempotency_Key=f"{key}") for key in range(6)])
+    created = [answer for answer in answers if answer.status_code == 201]
+    assert {answer.json()["code"] for answer in answers if answer.status_code != 201} <= {"quota_exceeded"}
+    assert KeptAnswer.objects.count() == KEPT_ANSWERS - 1 + len(created)
+    assert Task.objects.count() == len(created) >= 1
+    if connection.vendor == "sqlite":
+        assert len(created) == 1
+    assert_refused(api.post("tasks/", MILK, Idempotency_Key="later"), "kept_answers", KEPT_ANSWERS)
+
+
+@pytest.mark.django_db
+def test_an_answer_of_the_release_before_is_repeated(api: Api) -> None:
+    """It was written without its user and its size."""
+    first = api.post("tasks/", MILK, Idempotency_Key=KEY)
+    kept = KeptAnswer.objects.values("id", "fingerprint", "status", "headers", "body", "created_at").get()
+    KeptAnswer.objects.all().delete()
+    columns = {**kept, "headers": json.dumps(kept["headers"])}
+    with connection.cursor() as cursor:
+        fields = [field for field in KeptAnswer._meta.local_concrete_fields if field.name in columns]
+        values = [
+            columns[f.name] if f.name == "headers" else f.get_db_prep_save(columns[f.name], connection) for f in fields
+        ]
+        names, marks = ", ".join(f.column for f in fields), ", ".join(["%s"] * len(fields))
+        cursor.execute(f"INSERT INTO api_kept_answer ({names}) VALUES ({marks})", values)
+
+    assert_same(first, api.post("tasks/", MILK, Idempotency_Key=KEY))

@@ -8,7 +8,7 @@ import hmac
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,8 @@ from duely.api.problems import problem
 from duely.api.request import ApiRequest
 from duely.core import clock, keys
 from duely.core.errors import BodyTooLarge, FieldError, QuotaExceeded, RateLimited, Refused, ValidationFailed
-from duely.core.records import insertions
+from duely.core.quotas import KEPT_ANSWER_BYTES, KEPT_ANSWERS
+from duely.core.records import all_stored, insertions, this_connection
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -72,7 +73,7 @@ class KeyInProgress(Refused):
         super().__init__("Try again in a second.")
 
 
-REFUSES = (KeyReused, KeyInProgress)
+REFUSES = (KeyReused, KeyInProgress, QuotaExceeded)
 
 
 def answer_once(
@@ -88,6 +89,7 @@ def answer_once(
     repetition whose answer is kept already. Refusals are kept like good answers, but for 429 and 5xx, which may
     go otherwise the next time. Raises KeyReused (422), KeyInProgress (409; SQLite waits instead, since one transaction
     at a time writes there), BodyTooLarge (413) for an answer that is too large to be kept, ValidationFailed (400).
+    Raises QuotaExceeded (403) before anything is done, when the user has too many or too large kept answers.
     Long texts that are stored elsewhere are not kept a second time: see `leave_out`.
     """
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
@@ -96,16 +98,16 @@ def answer_once(
     row_id = _row_id(request, key)
     prepared: Any = None
     if prepare is not None:
-        if kept := _kept(row_id):
+        if kept := _kept(request, row_id):
             return _again(kept, _asked(request, target))
         prepared = _prepared(prepare)
     with transaction.atomic():
         _lock(row_id)
-        if kept := _kept(row_id):
+        if kept := _kept(request, row_id):
             return _again(kept, _asked(request, target))
         response = _first(request, answer, prepared)
         if response.status_code != RateLimited.status:
-            _keep(row_id, _fingerprint(keys.current_key(_PURPOSE), _asked(request, target)), response)
+            _keep(request, row_id, _fingerprint(keys.current_key(_PURPOSE), _asked(request, target)), response)
     return response
 
 
@@ -140,8 +142,32 @@ def _fingerprint(key: bytes, asked: bytes) -> str:
     return hmac.digest(key, asked, "sha256").hex()
 
 
-def _kept(row_id: UUID) -> KeptAnswer | None:
-    return KeptAnswer.objects.filter(pk=row_id, created_at__gt=clock.now() - KEPT).first()
+def _kept(request: ApiRequest, row_id: UUID) -> KeptAnswer | None:
+    """The kept answer. Raises QuotaExceeded when there is none and the user may not have another one.
+
+    One statement does both, because each statement is a round trip.
+    """
+    since = (_CREATED_AT, clock.now() - KEPT)
+    params = [(_USER_ID, request.actor.user_id), since, (_ID, row_id), since]
+    values = all_stored(params, this_connection())
+    row: Any
+    [row] = KeptAnswer.objects.raw(_KEPT_AND_USED, values)  # allow: user_text_in_query because the SQL is a constant
+    if row.pk is not None:
+        return cast("KeptAnswer", row)
+    if row.used_answers >= KEPT_ANSWERS:
+        raise QuotaExceeded("kept_answers", KEPT_ANSWERS)
+    if row.used_bytes >= KEPT_ANSWER_BYTES:
+        raise QuotaExceeded("kept_answer_bytes", KEPT_ANSWER_BYTES)
+    return None
+
+
+_ID, _USER_ID, _CREATED_AT = (KeptAnswer._meta.get_field(name) for name in ("id", "user_id", "created_at"))
+_KEPT_AND_USED = (
+    "SELECT kept.id, kept.fingerprint, kept.status, kept.headers, kept.body, used.used_answers, used.used_bytes"
+    " FROM (SELECT COUNT(*) AS used_answers, COALESCE(SUM(size), 0) AS used_bytes"
+    " FROM api_kept_answer WHERE user_id = %s AND created_at > %s) AS used"
+    " LEFT JOIN api_kept_answer AS kept ON kept.id = %s AND kept.created_at > %s"
+)
 
 
 def _prepared(prepare: Callable[[], Any]) -> Any:
@@ -166,7 +192,7 @@ def _first(request: ApiRequest, answer: Callable[[Any], HttpResponse], prepared:
         return problem(refused, request)
 
 
-def _keep(row_id: UUID, fingerprint: str, response: HttpResponse) -> None:
+def _keep(request: ApiRequest, row_id: UUID, fingerprint: str, response: HttpResponse) -> None:
     body = _without_long_texts(response.content)
     if len(body) > MAX_ANSWER_BYTES:
         raise BodyTooLarge("The answer would be too large to be kept for a retry. Ask for less, or without a key.")
@@ -177,13 +203,16 @@ def _keep(row_id: UUID, fingerprint: str, response: HttpResponse) -> None:
         headers=dict(response.headers),
         body=body,
         created_at=clock.now(),
+        user_id=request.actor.user_id,
+        size=len(body),
     )
     insertions([row], otherwise=_INSTEAD_OF_AN_OLD_ONE).run()
 
 
 _INSTEAD_OF_AN_OLD_ONE = (
     "ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,"
-    " headers = excluded.headers, body = excluded.body, created_at = excluded.created_at"
+    " headers = excluded.headers, body = excluded.body, created_at = excluded.created_at,"
+    " user_id = excluded.user_id, size = excluded.size"
 )
 
 

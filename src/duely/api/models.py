@@ -9,7 +9,7 @@ class KeptAnswer(models.Model):
     """The first answer to a request with an `Idempotency-Key`.
 
     `id` is a digest of whose key it is and of the key; `fingerprint` one of what was asked, with a key of ours: bodies
-    may hold passwords.
+    may hold passwords. `size` is the number of bytes of `body`. Rows of the release before have no `user_id`.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -18,10 +18,16 @@ class KeptAnswer(models.Model):
     headers = models.JSONField()
     body = models.BinaryField()
     created_at = models.DateTimeField()
+    user_id = models.UUIDField(null=True)
+    size = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "api_kept_answer"
-        indexes: ClassVar = [models.Index(fields=["created_at"], name="api_kept_answer_created")]
+        indexes: ClassVar = [
+            models.Index(fields=["created_at"], name="api_kept_answer_created"),
+            # The quotas are computed from this index alone (decision 0036).
+            models.Index(fields=["user_id", "created_at", "size"], name="api_kept_answer_user"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)

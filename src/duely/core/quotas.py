@@ -1,6 +1,7 @@
 """Quotas: how much one user may store. All numbers are here; decision 0036 says why.
 
-The change log counts what is stored in the row that it writes anyway, and a constraint of the database holds the limit.
+The change log counts tasks and categories in the row that it writes anyway, and a constraint of the database holds the
+limit. Kept answers are counted by the statement that looks for a kept answer.
 """
 
 from typing import NamedTuple
@@ -9,6 +10,10 @@ TASKS = 100_000
 """Tasks of one user, those in the trash too."""
 CATEGORIES = 1_000
 """Categories of one user."""
+KEPT_ANSWERS = 5_000
+"""Answers of one user that are kept for retries with an `Idempotency-Key`, within their 24 hours."""
+KEPT_ANSWER_BYTES = 32 * 1024 * 1024
+"""Bytes of the bodies of these answers, as they are kept."""
 ANONYMOUS_ENTRIES = 1_000
 """Entries of the log for people who have not signed in and have no account, for each web process and hour."""
 
@@ -27,8 +32,14 @@ COUNTED = {
     "category.created": Stored("categories", 1),
     "category.deleted": Stored("categories", -1),
 }
+_KEPT_FOR_A_DAY = (
+    "Answers to requests with an Idempotency-Key are kept for 24 hours. Nothing of this request was done:"
+    " send it later, or without the key."
+)
 ADVICE = {
     "tasks": "Tasks in the trash count too: empty it with DELETE /api/v1/tasks/trash/?confirm=true.",
     "categories": "Delete some that you no longer use.",
+    "kept_answers": _KEPT_FOR_A_DAY,
+    "kept_answer_bytes": _KEPT_FOR_A_DAY,
 }
 """What someone who has reached a quota can do."""
