@@ -22,6 +22,8 @@ PAUSE_SECONDS = 0.03
 GIVE_UP_SECONDS = 60.0
 LINK_SECONDS = 30.0
 WRITES_BETWEEN_REFRESHES = 40
+MOST_WITH_KEY = 2_000
+"""Requests of a writer with a key. Two writers of one account stay below its quota of 5,000 kept answers."""
 STATUSES = ("pending", "in_progress", "completed", "cancelled")
 PASSWORD = "quiet-orchard-71-meadow"
 
@@ -203,6 +205,7 @@ class Writer:
         self._board = board
         self._random = random.Random(f"{seed}/{number}")
         self._most_writes = most_writes
+        self._keyed = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._known = Known()
@@ -314,7 +317,8 @@ class Writer:
         attempt = Attempt(self._number, str(self._new_id()), write.verb, write.kind, write.target, write.label)
         self.attempts.append(attempt)
         began = time.monotonic()
-        keyed = write.verb is not Verb.DELETE and self._random.random() < 0.5
+        keyed = write.verb is not Verb.DELETE and self._random.random() < 0.5 and self._keyed < MOST_WITH_KEY
+        self._keyed += keyed
         call = self._call_with_key if keyed else self._call
         try:
             answer = call(write, attempt.request_id)
