@@ -185,6 +185,8 @@ def _faults(method: str, path: str, response: HttpResponseBase) -> Iterator[str]
     kept = response.status_code in {200, 304} and headers.get("cache-control") == "private, no-cache"
     if kept and ("etag" not in headers or "Authorization" not in headers.get("vary", "")):
         yield "kept by clients without a tag or without Vary"
+    if path.partition("?")[0] in DOCUMENTS and response.status_code == 200:
+        kept = headers.get("cache-control") == "no-cache" and "etag" in headers
     if not kept and headers.get("cache-control") != "no-store":
         yield f"Cache-Control is {headers.get('cache-control')!r}"
     template = template_of(path)

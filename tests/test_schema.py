@@ -656,6 +656,7 @@ PROVOKE: dict[str, Callable[[Request], None]] = {
         request, "body", {"operations": [{"op": "delete", "id": NOTHING}], "atomic": True}
     ),
     "idempotency_key_reused": provoke_another_use_of_a_key,
+    "unknown_format": lambda request: setattr(request, "raw", b'{"kind": "unknown"}'),
     "password_reused": lambda request: setattr(request, "body", {"new_password": PASSWORD}),
 }
 

@@ -650,9 +650,14 @@ def many_changes() -> Iterator[Input]:
         yield Input(f"new titles: {about}", 200 if about == "short ones" else 400, operations_of(*titles))
         if about == "words":
             yield Input("new titles: as many as go", 200, operations_of(*titles[:16]))
-        yield Input(f"priorities: {about}", 200, operations_of(*[updated(number, priority="low") for number in ids]))
+        priorities = [updated(number, priority="low") for number in ids]
         again = [updated(first, title=f"{number}") for number in range(100)]
-        yield Input(f"one title again and again: {about}", 200, operations_of(*again))
+        for named, edits in (("priorities", priorities), ("one title again and again", again)):
+            # One answer holds sixteen of the longest descriptions.
+            most = 100 if about == "short ones" else 16
+            yield Input(f"{named}: {about}", 200, operations_of(*edits[:most]))
+            if about != "short ones":
+                yield Input(f"{named}: too many {about}", 400, operations_of(*edits))
         stale = [updated(first, title="y"), *[updated(first, title="x", version=1) for _ in range(99)]]
         yield Input(f"stale: {about}", 200, operations_of(*stale))
     dates = [updated(number, due_date="2099-12-31", reminders=["-P8D", *REMINDERS[1:]]) for number in range(200, 300)]
@@ -828,7 +833,7 @@ def answered(world: World, operation: Operation, sent: Input) -> tuple[float, An
 MORE: dict[str, dict[str, int]] = {
     "changeTasks": {
         **dict.fromkeys(("creations at their most", "creations: different words", "new titles: as many as go"), 24),
-        "creations: signs of eighteen letters": 5,
+        "creations: signs of eighteen letters": 8,
         "creations: pictures": 3,
         **dict.fromkeys(("priorities: words", "priorities: escapes", "new dates and reminders"), 2),
         **dict.fromkeys(("one title again and again: words", "one title again and again: escapes"), 2),
@@ -841,6 +846,7 @@ MORE: dict[str, dict[str, int]] = {
         "long headers": 2,
     },
     "listTasks": {
+        "search for what is nowhere": 2,
         "search for what is in all but few": 2,
         "search for what is at the end of many": 2,
         "a numbered page of what is nowhere": 2,

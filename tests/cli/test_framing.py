@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         made.clean_up()
 
 
-LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: the-last-one\r\nConnection: close\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: the-last-one\r\nConnection: close\r\n\r\n"
 
 
 def talk(server: Server, raw: bytes) -> tuple[list[int], bool]:

@@ -50,7 +50,7 @@ def test_an_empty_directory_becomes_a_running_service_that_stops_when_asked(star
     until(lambda: "duely is ready" in server.out.read_text())
     for path in ("/", "/readyz", "/admin/login/", "/static/admin/css/base.css"):
         assert server.get(path) == 200, path
-    assert [line for line in server.log() if "rate limits are off for: otp, login" in line["message"]]
+    assert [line for line in server.log() if "rate limits are off for: otp, reset, login" in line["message"]]
     assert not [line for line in server.log() if "Python threads" in line["message"]]
     (ready,) = [line for line in server.log() if line["message"] == "duely is ready"]
     assert ready["docs"] == f"http://127.0.0.1:{server.port}/api/v1/docs/"

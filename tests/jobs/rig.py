@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
+from django import conf
 from django.db import connection
 
 from duely.jobs.models import Job
@@ -38,6 +39,7 @@ class Program:
                 env=environment(
                     settings.pop("DATABASE_URL", "") or database_url(),
                     DATA_DIR=str(directory),
+                    SECRET_KEY=conf.settings.SECRET_KEY,
                     LOG_FORMAT="json",
                     **settings,
                 ),

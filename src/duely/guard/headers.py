@@ -26,8 +26,8 @@ ONE_YEAR = "max-age=31536000"
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
 EXPOSED = (
-    "Content-Disposition, ETag, Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After,"
-    " WWW-Authenticate, X-Request-ID"
+    "Accept-Encoding, Content-Disposition, ETag, Idempotent-Replayed, Location, RateLimit, RateLimit-Policy,"
+    " Retry-After, WWW-Authenticate, X-Request-ID"
 )
 PREFLIGHT_SECONDS = "600"
 

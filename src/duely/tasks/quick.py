@@ -628,7 +628,7 @@ def _is_counted(text: str, match: re.Match[str]) -> bool:
 
 def _touch(text: str, one: _Piece, other: _Piece) -> bool:
     """Whether two pieces stand side by side."""
-    first, second = sorted((one, other), key=lambda piece: piece.start)
+    first, second = (one, other) if one.start <= other.start else (other, one)
     if not first.end <= second.start <= first.end + MOST_BETWEEN:
         return False
     return _BETWEEN.fullmatch(text[first.end : second.start]) is not None
