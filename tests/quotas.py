@@ -54,9 +54,9 @@ def operations(number: int) -> dict[str, Any]:
     return {"operations": [{"op": "create", "title": f"{index}"} for index in range(number)]}
 
 
-def csv(number: int) -> bytes:
-    return ("title\r\n" + "".join(f"row {index}\r\n" for index in range(number))).encode()
-
-
 def bring_in(api: Api, number: int, query: str = "") -> Any:
-    return Client().post(f"/api/v1/import/{query}", csv(number), content_type="text/csv", headers=api.headers)
+    return bring_in_table(api, "title\r\n" + "".join(f"row {index}\r\n" for index in range(number)), query)
+
+
+def bring_in_table(api: Api, table: str, query: str = "") -> Any:
+    return Client().post(f"/api/v1/import/{query}", table.encode(), content_type="text/csv", headers=api.headers)

@@ -5,7 +5,7 @@ import pytest
 from cast import Api, alice, bob, log_of
 from duely.activity.models import Change, Counter
 from duely.core.errors import QuotaExceeded
-from duely.core.quotas import CATEGORIES, TASKS
+from duely.core.quotas import CATEGORIES, LIMITS, TASKS
 from duely.jobs import pace
 from duely.jobs.models import Job
 from duely.jobs.queue import enqueue
@@ -13,7 +13,7 @@ from duely.jobs.registry import named
 from duely.jobs.runner import run_one
 from duely.tasks.actions import many, sweeps
 from duely.tasks.models import Category, Task
-from quotas import assert_refused, bring_in, leave_room, operations, stored
+from quotas import assert_refused, bring_in, bring_in_table, leave_room, operations, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -38,17 +38,40 @@ def test_many_at_once_are_all_stored_or_none() -> None:
     assert me.post("tasks/bulk/", operations(2)).status_code == 200
 
 
-def test_an_import_that_does_not_fit_writes_nothing() -> None:
+@pytest.mark.parametrize("query", ["", "?preview=true"])
+def test_an_import_that_does_not_fit_writes_nothing(query: str) -> None:
     me = Api(alice())
     assert bring_in(me, 2).status_code == 200
     assert me.post("tasks/bulk/", operations(3)).status_code == 200
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("duely.transfer.imports.TASKS", 7)
-        assert_refused(bring_in(me, 5), "tasks", 7)
-        assert bring_in(me, 5, "?preview=true").status_code == 200
+        patch.setitem(LIMITS, "tasks", 7)
+        assert_refused(bring_in(me, 5, query), "tasks", 7)
         assert Task.objects.count() == 5
-        assert bring_in(me, 4).json()["tasks"]["created"] == 2
+        assert bring_in(me, 4, query).json()["tasks"]["created"] == 2
+
+
+@pytest.mark.parametrize("query", ["", "?preview=true"])
+def test_an_import_with_too_many_categories_writes_nothing(query: str) -> None:
+    me = Api(alice())
+    me.post("categories/", {"name": "home"})
+    leave_room(me.user, categories=1)
+    table = "title,category\na,Home\nb,Work\nc,Garden\n"
+
+    assert_refused(bring_in_table(me, table, query), "categories", CATEGORIES)
+
+    assert (Task.objects.count(), Category.objects.count()) == (0, 1)
+    assert bring_in_table(me, table.replace("Garden", "Work"), query).json()["categories"]["created"] == 1
+
+
+@pytest.mark.parametrize("query", ["?preview=true", ""])
+def test_an_import_that_adds_nothing_always_fits(query: str) -> None:
+    me = Api(alice())
+    assert bring_in(me, 3).status_code == 200
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LIMITS, "tasks", 2)
+        assert bring_in(me, 3, query).json()["tasks"]["unchanged"] == 3
 
 
 def test_a_category_too_many_is_refused() -> None:

@@ -142,6 +142,37 @@ def test_json_of_no_known_program_is_refused(api: Api, name: str) -> None:
     assert not Category.objects.exists()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        "-1.5e3",
+        "1e999999",
+        "9" * 5000,
+        "NaN",
+        "-Infinity",
+        '""',
+        '"text"',
+        '"a,b"',
+        "[]",
+        "{}",
+        " null\n",
+        "true",
+        "false",
+    ],
+)
+def test_a_file_that_is_one_json_value_is_refused(api: Api, text: str, encoding: str) -> None:
+    response = bring(api, text.encode(encoding), "text/csv")
+    assert (response.status_code, response.json()["code"]) == (400, "unknown_format")
+    assert all(f"{format_.program}: {format_.export}" in response.json()["detail"] for format_ in FORMATS)
+
+
+@pytest.mark.parametrize("text", ['"title"\nMilk\n', "title\n1\n", '"title","done"\n"1","true"\n'])
+def test_a_table_that_begins_as_json_does_is_a_table(api: Api, text: str) -> None:
+    assert answered(api, text.encode())["format"] == "csv"
+
+
 def test_google_takeout_is_read_from_its_folder(api: Api) -> None:
     content = archived("Takeout/Tasks/Tasks.json", encoded(SAMPLES["google_tasks"]))
     assert answered(api, content)["format"] == "google_tasks"

@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import sys
+import unicodedata
 from contextlib import suppress
 from typing import Any
 
@@ -106,7 +108,7 @@ def test_an_id_that_is_not_ours_makes_no_difference(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["due,priority\n2099-01-31,low\n", "Milk\nBread\n", ",\nMilk,\n", '""\n', "x;y\n", "t\n"]
+    "text", ["due,priority\n2099-01-31,low\n", "Milk\nBread\n", ",\nMilk,\n", "'\n", "x;y\n", "t\n"]
 )
 def test_without_a_column_for_titles_nothing_comes_in(api: Api, text: str) -> None:
     assert refused(api, text) == {"title": "required"}
@@ -698,8 +700,21 @@ def test_what_has_changed_here_since_stays(api: Api) -> None:
 # Formulas, and our own tables
 
 
-TRICKY = st.text("'\"=+-@\uff1d\uff0b\uff0d\uff20;,\t\r\n\u2028\u00a0\u3000\ufeff\u200b a", max_size=12)
-STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+STARTS = tuple(
+    sign
+    for sign in map(chr, range(sys.maxunicode + 1))
+    if unicodedata.normalize("NFKC", sign).startswith(tuple("=+-@"))
+)
+"""Also those of full width, small, raised, lowered and double ones."""
+TRICKY = st.text(st.sampled_from([*"'\";,\t\r\n\u2028\u00a0\u3000\ufeff\u200b a", *STARTS]), max_size=12)
+
+
+@pytest.mark.parametrize("sign", STARTS)
+def test_every_sign_that_normalises_to_one_is_escaped(sign: str) -> None:
+    for text in (f"{sign}1", f" {sign}1", f"a;{sign}1", f"a\n{sign}1"):
+        safe = escaped(text)
+        assert f"'{sign}1" in safe or safe == f"' {sign}1"
+        assert unescaped(safe) == text
 
 
 @settings(max_examples=1000, deadline=None)

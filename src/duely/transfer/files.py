@@ -1,6 +1,7 @@
 """Files that come in: told apart and opened."""
 
 import codecs
+import json
 import re
 import struct
 import tempfile
@@ -29,7 +30,7 @@ from duely.transfer.rules import (
 CHUNK = 64 * 1024
 IN_MEMORY = 1024 * 1024
 """Larger files are on disk."""
-BEGINNING = 1024
+BEGINNING = 64 * 1024
 """Bytes that tell JSON from a table."""
 SEEN = 12
 """Names that are told of a file of no known kind."""
@@ -98,24 +99,42 @@ def _recognised(member: Member, reading: Reading) -> tuple[Format, Outline]:
     for format_ in FORMATS:
         if format_.recognises(seen):
             return format_, seen
-    known = "; ".join(f"{format_.program}: {format_.export}" for format_ in FORMATS)
     outer = [name.removeprefix("[].") for name in seen.names if "." not in name.removeprefix("[].") and name != "[]"]
     names = ", ".join(name[:40] for name in outer[:SEEN] if "[]" not in name[:40]) or "no names in it"
-    raise UnknownFormat(
-        f"It is JSON: {'an object' if seen.kind == 'object' else 'a list'} with {names}. Known are {known}."
-    )
+    raise _unknown(f"{'an object' if seen.kind == 'object' else 'a list'} with {names}")
+
+
+def _unknown(seen: str) -> UnknownFormat:
+    """The refusal of JSON that is no export. seen: what it is."""
+    known = "; ".join(f"{format_.program}: {format_.export}" for format_ in FORMATS)
+    return UnknownFormat(f"It is JSON: {seen}. Known are {known}.")
 
 
 def _outline(file: BinaryIO, reading: Reading) -> Outline:
     file.seek(0)
     beginning = file.read(BEGINNING)
+    is_whole = not file.read(1)
     file.seek(0)
     is_utf16 = beginning[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     text = beginning.decode("utf-16" if is_utf16 else "utf-8-sig", "ignore")
     sign = text.lstrip(" \t\r\n")[:1]
-    if not sign:
+    if sign in ("{", "["):
+        return outline.of_document(file, reading)
+    if is_whole and not text.strip():
         raise MalformedRequest("The file is empty.")
-    return outline.of_document(file, reading) if sign in "{[" else outline.of_table(file, _is_header, reading)
+    if is_whole and _is_json(text):
+        raise _unknown("a single value, such as a number or a text")
+    return outline.of_table(file, _is_header, reading)
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text that is no object and no list is one JSON value. NaN and Infinity count: programs write them."""
+    try:
+        # As texts: a number may be too large for Python.
+        json.loads(text, parse_int=str, parse_float=str)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_header(cells: Sequence[str]) -> bool:

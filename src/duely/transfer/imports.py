@@ -13,7 +13,7 @@ from duely.activity.queries import counted_for
 from duely.core.actor import Actor
 from duely.core.errors import MAX_REPORTED, FieldError, QuotaExceeded, Unavailable, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.quotas import TASKS
+from duely.core.quotas import LIMITS
 from duely.guard.turns import let_others
 from duely.tasks import actions
 from duely.tasks.models import Task
@@ -56,7 +56,8 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
 
     Each batch of rows is a transaction: whatever breaks off an import, the same file again completes it.
     Raises MalformedRequest (400) for a file that cannot be read, ValidationFailed (400) with the first faulty rows,
-    ImportTooCostly (422) for one that takes too much work to read, before anything is written.
+    QuotaExceeded (403) for more tasks or categories than the actor may have, ImportTooCostly (422) for one that takes
+    too much work to read, before anything is written. A preview raises the same.
     """
     # Only until the first row is written: an import is never broken off halfway. To read the file again costs as much.
     budget = Budget(_size(file))
@@ -65,13 +66,15 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
         result = Result(source.format, reading)
         checked = _check(source.rows(reading), budget)
         ids = _ids_elsewhere(actor, checked)
-        if not preview:
-            _refuse_too_many(actor, checked, source.rows, now)
+        _refuse_too_many(actor, checked, source.rows, now)
         found, result.categories = _until_nobody_was_faster(
             lambda: actions.import_categories(
                 actor=actor, rows=list(checked.categories.values()), preview=preview, now=now
             )
         )
+        if preview:
+            # An import is refused by the database, which a preview does not write to.
+            _refuse_beyond("categories", result.categories["created"], actor)
         for batch in _batches(source.rows):
             shown, counts = _until_nobody_was_faster(
                 lambda batch=batch: actions.import_tasks(  # type: ignore[misc]
@@ -95,8 +98,7 @@ def _refuse_too_many(actor: Actor, checked: _Checked, rows: Callable[[Reading], 
 
     What is new is only looked for when all rows together are too many.
     """
-    room = TASKS - counted_for(actor.user_id)["tasks"]
-    if checked.tasks <= room:
+    if checked.tasks <= _room(actor, "tasks"):
         return
     new = 0
     keys = {key: new_id() for key in checked.categories}
@@ -105,8 +107,18 @@ def _refuse_too_many(actor: Actor, checked: _Checked, rows: Callable[[Reading], 
         _, counts = actions.import_tasks(actor=actor, rows=batch, categories={**places, **keys}, preview=True, now=now)
         new += counts["created"]
         let_others()
-    if new > room:
-        raise QuotaExceeded("tasks", TASKS)
+    _refuse_beyond("tasks", new, actor)
+
+
+def _room(actor: Actor, kind: str) -> int:
+    """How many more tasks or categories the actor may store. Below 0 for someone who has more than the quota."""
+    return LIMITS[kind] - counted_for(actor.user_id)[kind]
+
+
+def _refuse_beyond(kind: str, new: int, actor: Actor) -> None:
+    """Raises QuotaExceeded (403) when there is no room for so many more. None more never are too many."""
+    if new > max(_room(actor, kind), 0):
+        raise QuotaExceeded(kind, LIMITS[kind])
 
 
 def _until_nobody_was_faster(action: Callable[[], T]) -> T:

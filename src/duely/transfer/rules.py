@@ -42,8 +42,8 @@ def faulty(place: str, refused: ValidationFailed) -> Faulty:
 Incoming = IncomingCategory | IncomingTask | Faulty
 Rows = Iterator[Incoming]
 
-_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
-"""Signs with which a formula begins, also those of full width."""
+_SIGNS = r"=+\-@\u207a\u207c\u208a\u208c\u2a75\u2a76\ufb29\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20"
+"""All characters whose NFKC form begins with `=`, `+`, `-` or `@`: spreadsheets may normalise a cell first."""
 _BREAKS = "\t\n\r\x0b\x0c\x85\u2028\u2029"
 _BLANKS = r"[\s'\"\u200b-\u200d\u2060\ufeff]"
 # Each run of blanks is read once (`*+`, `++`): a pattern that looks ahead from each blank would read it many times.
