@@ -28,7 +28,8 @@ LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 _LOOK_ALIKE = str.maketrans("OIL", "011")
 
-_TOKEN = re.compile(r"dlc_[A-Za-z0-9_-]{48}", re.ASCII)
+TOKEN_PATTERN: Final = "dlc_[A-Za-z0-9_-]{48}"  # noqa: S105 - the form of tokens
+_TOKEN = re.compile(TOKEN_PATTERN, re.ASCII)
 
 
 def lifetime(purpose: Purpose) -> timedelta:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
@@ -14,6 +14,7 @@ from duely.core.clock import now
 from duely.notifications import links, queries
 from duely.notifications.rules import Kind
 
+PAGE = "notifications/unsubscribe.html"
 ENDING: Mapping[Kind, Mapping[str, Any]] = {
     Kind.REMINDER: {"reminder_emails": False},
     Kind.DIGEST: {"digest_hour": None},
@@ -23,15 +24,15 @@ ENDING: Mapping[Kind, Mapping[str, Any]] = {
 @csrf_exempt  # the link itself is the proof, and mail programs send no cookies
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
-    """GET asks, POST does it. Programs that look at every link in a mail send GET only."""
+    """GET asks, POST does it. Programs that look at every link in a mail send GET only. 404 for an unknown link."""
     meant = links.read(token)
     user = queries.recipient(meant[1]) if meant else None
     if meant is None or user is None:
-        raise Http404("This link is not one of ours, or its account is closed.")
+        return render(request, PAGE, status=404)
     kind = meant[0]
     if request.method == "POST":
         origin = request.origin  # type: ignore[attr-defined]  # set by the guard
         actor = Actor(user.id, user.username, user.role, None, user.time_zone, origin)
         update_profile(actor=actor, values=ENDING[kind], now=now())
     page = {"kind": kind.value, "done": request.method == "POST", "email": user.email}
-    return render(request, "notifications/unsubscribe.html", page)
+    return render(request, PAGE, page)

@@ -1,10 +1,11 @@
-"""The page at `/`, and the one that links in mails open."""
+"""The page at `/`, and the page that links in mails open."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 import duely
+from duely.accounts.codes import TOKEN_PATTERN
 
 
 @require_safe
@@ -15,5 +16,5 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def verify_email(request: HttpRequest) -> HttpResponse:
-    """Asks whether an address is one's own. What it does then is a call of the API."""
-    return render(request, "duely/verify_email.html")
+    """The page that asks the reader to confirm an address. Its script calls the API."""
+    return render(request, "duely/verify_email.html", {"token_pattern": TOKEN_PATTERN})
