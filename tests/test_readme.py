@@ -84,6 +84,6 @@ def test_the_tour_of_accounts_works_with_the_codes_that_arrive(tmp_path: Path, f
     assert person.returncode == 0, err
     first, pair, second, done, again = answers_in(out)
     assert first["message"] == "OTP sent successfully"
-    assert "code is on its way" in second["message"]
+    assert "code has been sent" in second["message"]
     assert "new password is set" in done["message"]
     assert pair.keys() == again.keys() == {"access", "refresh", "token_type", "expires_in"}

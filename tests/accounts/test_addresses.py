@@ -138,7 +138,7 @@ def test_the_link_of_somebody_elses_sign_up_leaves_nobody_inside() -> None:
     answer = verify(token_of("verify_email"))
 
     assert answer.status_code == 200
-    assert "there is none now" in answer.json()["message"]
+    assert "has no password now" in answer.json()["message"]
     assert inside.get("users/me/").status_code == 401
     assert Api().post("auth/token/refresh/", {"refresh": mallory["refresh"]}).status_code == 401
     assert sign_in().status_code == 401
@@ -248,7 +248,7 @@ def test_the_link_alone_makes_an_account_without_the_password() -> None:
     sign_up()
     answer = verify(codes.token(Purpose.SIGN_UP, SignUp.objects.get().id))
     assert answer.status_code == 200
-    assert "there is none now" in answer.json()["message"]
+    assert "has no password now" in answer.json()["message"]
     assert sign_in().status_code == 401
     assert not User.objects.get().has_usable_password()
 

@@ -356,7 +356,7 @@ def test_an_unverified_admin_is_told_how_to_get_in(settings: Any, mailbox: Any) 
     for _ in range(5):
         page = Client().post("/admin/login/", {"username": "adam", "password": PASSWORD})
         assert page.status_code == 200
-        assert "Follow the link in the mail" in page.content.decode()
+        assert "Follow the link in the e-mail" in page.content.decode()
         answer = Api().post("auth/login/", {"username": "adam", "password": PASSWORD})
         assert (answer.status_code, answer.json()["code"]) == (403, "email_not_verified")
     wrong = Client().post("/admin/login/", {"username": "adam", "password": "wrong"})

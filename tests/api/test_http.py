@@ -313,7 +313,7 @@ def test_a_crash_is_a_problem_that_says_nothing_of_the_inside(crashing: None, wh
     assert response.headers["X-Request-ID"] == "r-500"
     assert response.json() == {
         "type": "https://duely.dev/problems/internal_error",
-        "title": "Something went wrong on our side.",
+        "title": "The server has made an error.",
         "status": 500,
         "detail": response.json()["detail"],
         "instance": f"{V1}{where}#r-500",

@@ -62,15 +62,15 @@ def test_a_ban_is_made_as_in_the_api(browser: Client) -> None:
     [
         ({}, "This field is required."),
         ({"network": "spam"}, "Use an address or a network"),
-        ({"network": "203.0.113.1/24"}, "has bits behind its prefix"),
-        ({"network": "127.0.0.1"}, "You come from 127.0.0.1"),
-        ({"network": "::1"}, "It holds this machine itself"),
+        ({"network": "203.0.113.1/24"}, "has bits set after its prefix"),
+        ({"network": "127.0.0.1"}, "Your own address is 127.0.0.1"),
+        ({"network": "::1"}, "own address, which always has access"),
         ({"network": "8.0.0.0/7"}, "Ban at most a /8 at once."),
         ({"network": "8.8.8.8", "until": "2020-01-01 00:00"}, "Use a time in the future"),
         ({"network": "8.8.8.8", "until": "soon"}, "Enter a valid date/time."),
-        ({"network": "8.8.8.8", "reason": "a\nb"}, "Leave out control characters."),
+        ({"network": "8.8.8.8", "reason": "a\nb"}, "Remove the control characters."),
         ({"network": "8.8.8.8", "reason": "x" * 256}, "at most 255 characters"),
-        ({"network": "203.0.113.9"}, "Change or lift the ban that stands."),
+        ({"network": "203.0.113.9"}, "Change or lift the existing ban."),
     ],
 )
 def test_what_the_api_refuses_the_page_refuses_and_says_so(form: dict[str, str], words: str, browser: Client) -> None:

@@ -59,17 +59,17 @@ class Auth(Resource):
 
 
 class SignUps(Auth):
-    """New accounts."""
+    """Sign-up."""
 
     @operation(User, name="signUp", status=201, refuses=[actions.SignupDisabled, AlreadyExists], public=True)
     def post(self, parsed_body: Body[SignUp]) -> HttpResponse:
-        """Make an account."""
+        """Create an account."""
         user = actions.sign_up(actor=self.actor, **given(parsed_body), now=clock.now())
         return self.show(show_user(user), 201)
 
 
 class LogIns(Auth):
-    """New sessions."""
+    """Sign-in with a password."""
 
     @operation(
         TokenPair,
@@ -87,26 +87,26 @@ class LogIns(Auth):
 
 
 class CodeRequests(Auth):
-    """Codes to sign in with."""
+    """Sign-in codes."""
 
     @operation(Message, name="requestCode", public=True, limit="otp")
     def post(self, parsed_body: Body[Address]) -> HttpResponse:
-        """Send a code to sign in with by e-mail. The answer is the same whether or not there is an account."""
+        """Send a sign-in code by e-mail. The answer does not reveal whether an account exists."""
         actions.request_sign_in_code(actor=self.actor, **given(parsed_body), now=clock.now())
         return self.say("OTP sent successfully")
 
 
 class CodeLogIns(Auth):
-    """New sessions by code."""
+    """Sign-in with a code."""
 
     @operation(TokenPair, name="logInWithCode", refuses=[actions.InvalidCode], public=True, limit="login")
     def post(self, parsed_body: Body[SentCode]) -> HttpResponse:
-        """Sign in with a code that was sent by e-mail. The first time makes the account."""
+        """Sign in with a code from an e-mail. The first sign-in creates the account."""
         return self.show_pair(actions.sign_in_with_code(actor=self.actor, **given(parsed_body), now=clock.now()))
 
 
 class Verifications(Auth):
-    """Addresses that are their users' own."""
+    """Verification of e-mail addresses."""
 
     @operation(
         Message,
@@ -117,29 +117,33 @@ class Verifications(Auth):
         limit="login",
     )
     def post(self, parsed_body: Body[LinkToken]) -> HttpResponse:
-        """Use the token of a link: verify an address, change to it, or finish signing up.
+        """Use the token of a link in an e-mail: verify an address, change an address, or finish sign-up.
 
-        Send the account's `password` too, or an access token of it. Without either, all its sessions end and its
-        password works no more, since someone else may have signed up with the address.
+        Also send the account's `password`, or one of its access tokens. Without either, all its sessions end and its
+        password stops working, because someone else may have signed up with this address.
         """
         user = actions.verify_email(actor=self.actor, **given(parsed_body), now=clock.now())
-        lost = "" if user.has_usable_password() else " Sign in with a code, or set a new password: there is none now."
+        lost = (
+            ""
+            if user.has_usable_password()
+            else " The account has no password now: sign in with a code, or set a new password."
+        )
         return self.say(f"The e-mail address is verified.{lost}")
 
 
 class VerificationRequests(Auth):
-    """Links that verify an address."""
+    """Verification links."""
 
     @operation(Message, name="resendVerification")
     def post(self) -> HttpResponse:
-        """Send the link that verifies my address once more, unless it is verified."""
+        """Send a new verification link to your address, unless it is verified."""
         user = user_for(self.actor, self.actor.user_id)
         actions.request_verification(actor=self.actor, user=user, now=clock.now())
-        return self.say("If your address was not verified yet, a link is on its way.")
+        return self.say("If your address is not verified, a link has been sent to it.")
 
 
 class EmailChanges(Auth):
-    """New addresses."""
+    """Change of the e-mail address."""
 
     def _prepare(self, parsed_body: NewAddress) -> UserRow:
         user = user_for(self.actor, self.actor.user_id)
@@ -148,34 +152,34 @@ class EmailChanges(Auth):
 
     @operation(Message, name="changeEmail", prepare=_prepare)
     def post(self, parsed_body: Body[NewAddress], prepared: UserRow) -> HttpResponse:
-        """Change my e-mail address. It changes when the link that is sent to the new one is followed."""
+        """Change your e-mail address. The change takes effect when the link sent to the new address is followed."""
         email = given(parsed_body)["email"]
         actions.request_email_change(actor=self.actor, confirmed=prepared, email=email, now=clock.now())
-        return self.say("A link is on its way to the new address.")
+        return self.say("A link has been sent to the new address.")
 
 
 class ForgottenPasswords(Auth):
-    """Codes to set a new password with."""
+    """Password reset codes."""
 
     @operation(Message, name="forgotPassword", public=True, limit="reset")
     def post(self, parsed_body: Body[Address]) -> HttpResponse:
-        """Send a code to set a new password with. The answer is the same whether or not there is an account."""
+        """Send a password reset code by e-mail. The answer does not reveal whether an account exists."""
         actions.request_password_reset(actor=self.actor, **given(parsed_body), now=clock.now())
-        return self.say("If there is an account with this address, a code is on its way.")
+        return self.say("If an account with this address exists, a code has been sent.")
 
 
 class ResetCodes(Auth):
-    """Tokens for such codes."""
+    """Password reset tokens."""
 
     @operation(ResetGrant, name="verifyResetCode", refuses=[actions.InvalidCode], public=True, limit="login")
     def post(self, parsed_body: Body[SentCode]) -> HttpResponse:
-        """Exchange a code for a token with which a new password can be set."""
+        """Exchange a password reset code for a token that sets a new password."""
         token = actions.exchange_reset_code(actor=self.actor, **given(parsed_body), now=clock.now())
         return self.show(ResetGrant(token))
 
 
 class PasswordResets(Auth):
-    """Forgotten passwords, set anew."""
+    """Password reset."""
 
     @operation(
         Message,
@@ -185,13 +189,13 @@ class PasswordResets(Auth):
         limit="login",
     )
     def post(self, parsed_body: Body[PasswordReset]) -> HttpResponse:
-        """Set a new password. All my sessions end."""
+        """Set a new password with a reset token. All your sessions end."""
         actions.reset_password(actor=self.actor, **given(parsed_body), now=clock.now())
         return self.say("The new password is set. Sign in with it.")
 
 
 class TokenRefresh(Auth):
-    """The next tokens of a session."""
+    """Token refresh."""
 
     @operation(
         TokenPair,
@@ -201,36 +205,36 @@ class TokenRefresh(Auth):
         limit=BY_REFRESH_TOKEN,
     )
     def post(self, parsed_body: Body[Refresh]) -> HttpResponse:
-        """Exchange a refresh token for a new pair. A used one that comes again ends its session."""
+        """Exchange a refresh token for a new pair of tokens. Sending a used refresh token again ends its session."""
         return self.show_pair(actions.refresh(actor=self.actor, token=parsed_body.refresh, now=clock.now()))
 
 
 class LogOuts(Auth):
-    """Ends of sessions."""
+    """Sign-out."""
 
     @operation(None, name="logOut", status=204, public=True, limit=BY_REFRESH_TOKEN)
     def post(self, parsed_body: Body[Refresh]) -> HttpResponse:
-        """End the session of a refresh token. An unknown token is no error."""
+        """End the session of a refresh token. An unknown token is not an error."""
         actions.sign_out(actor=self.actor, token=parsed_body.refresh, now=clock.now())
         return self.nothing()
 
 
 class LogOutsEverywhere(Auth):
-    """The end of all sessions."""
+    """Sign-out from all sessions."""
 
     @operation(None, name="logOutEverywhere", status=204)
     def post(self) -> HttpResponse:
-        """End all my sessions, this one included."""
+        """End all your sessions, including this one."""
         actions.sign_out_everywhere(actor=self.actor, now=clock.now())
         return self.nothing()
 
 
 class Sessions(Auth):
-    """Where one is signed in."""
+    """Your sessions."""
 
     @operation(SessionPage, name="listSessions")
     def get(self, parsed_query: Annotated[ListQuery, Listed(SESSIONS)]) -> HttpResponse:
-        """List where I am signed in."""
+        """List your sessions."""
         return self.show(SESSIONS.answer(own_sessions(self.actor, clock.now()), parsed_query))
 
 
@@ -239,7 +243,7 @@ class OneSession(Auth):
 
     @operation(None, name="endSession", status=204, refuses=[NotFound])
     def delete(self, parsed_path: Path[SessionPath]) -> HttpResponse:
-        """Sign out there, at once."""
+        """End a session. Its tokens stop working at once."""
         now = clock.now()
         session = session_for(self.actor, parsed_path.session_id, now)
         actions.end_session(actor=self.actor, session=session, now=now)
@@ -247,7 +251,7 @@ class OneSession(Auth):
 
 
 class PasswordChanges(Auth):
-    """New passwords."""
+    """Change of the password."""
 
     def _prepare(self, parsed_body: PasswordChange) -> actions.NewPassword:
         user = user_for(self.actor, self.actor.user_id)
@@ -255,29 +259,29 @@ class PasswordChanges(Auth):
 
     @operation(None, name="changePassword", status=204, refuses=[actions.PasswordReused], prepare=_prepare)
     def post(self, parsed_body: Body[PasswordChange], prepared: actions.NewPassword) -> HttpResponse:
-        """Change my password. All my other sessions end."""
+        """Change your password. All your other sessions end."""
         actions.change_password(actor=self.actor, new=prepared, now=clock.now())
         return self.nothing()
 
 
 class Profiles(Resource):
-    """One's own profile, made with the account."""
+    """Your profile."""
 
     tags = ("profile",)
 
     @operation(Profile, name="getProfile")
     def get(self) -> HttpResponse:
-        """My profile."""
+        """Get your profile."""
         return self.show(show_profile(user_for(self.actor, self.actor.user_id)))
 
     @operation(Profile, name="replaceProfile")
     def put(self, parsed_body: Body[ProfileIn]) -> HttpResponse:
-        """Replace my profile: what is missing takes its default."""
+        """Replace your profile. Missing fields get their defaults."""
         return self._update({**PROFILE_DEFAULTS, **given(parsed_body)})
 
     @operation(Profile, name="updateProfile")
     def patch(self, parsed_body: Body[ProfileIn]) -> HttpResponse:
-        """Change what the body holds."""
+        """Change some fields of your profile."""
         return self._update(given(parsed_body))
 
     def _update(self, values: dict[str, object]) -> HttpResponse:
@@ -287,18 +291,18 @@ class Profiles(Resource):
 
 
 class Me(Resource):
-    """Oneself."""
+    """The signed-in user."""
 
     tags = ("users",)
 
     @operation(User, name="getMe")
     def get(self) -> HttpResponse:
-        """Who I am."""
+        """Get the signed-in user."""
         return self.show(show_user(user_for(self.actor, self.actor.user_id)))
 
 
 class Users(Resource):
-    """Everyone with an account."""
+    """User accounts."""
 
     tags = ("users",)
 
@@ -316,12 +320,12 @@ class OneUser(Resource):
 
     @operation(User, name="getUser", refuses=[NotFound])
     def get(self, parsed_path: Path[UserPath]) -> HttpResponse:
-        """A user. Admins see everyone, others themselves."""
+        """Get a user. Admins see every user, others only themselves."""
         return self.show(show_user(user_for(self.actor, parsed_path.user_id)))
 
     @operation(User, name="updateUser", refuses=[Forbidden, NotFound, actions.LastAdmin])
     def patch(self, parsed_path: Path[UserPath], parsed_body: Body[UserPatch]) -> HttpResponse:
-        """Change a role, let someone in or keep them out. For admins."""
+        """Change a user's role, or deactivate or reactivate the user. For admins."""
         require_management(self.actor, parsed_path.user_id)
         wanted = given(parsed_body)
         changed = actions.change_user(actor=self.actor, user_id=parsed_path.user_id, **wanted, now=clock.now())

@@ -64,7 +64,7 @@ PROFILE_DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 class Role(StrEnum):
-    """What someone is here. Read in any case."""
+    """The role of a user. Case does not matter in requests."""
 
     ADMIN = "admin"
     MEMBER = "member"
@@ -88,7 +88,7 @@ class Purpose(StrEnum):
 
 
 class MailStatus(StrEnum):
-    """Whether reminders and digests reach someone."""
+    """Whether reminders and digests are sent to a user."""
 
     ON = "on"
     UNVERIFIED = "unverified"
@@ -98,12 +98,12 @@ class MailStatus(StrEnum):
 MAIL_HINTS: Final[Mapping[MailStatus, str]] = {
     MailStatus.ON: "",
     MailStatus.UNVERIFIED: (
-        "No reminders and digests are sent, as your e-mail address is not verified."
+        "Reminders and digests are not sent because your e-mail address is not verified."
         " POST auth/resend-verification/ sends a link to it; follow that link."
     ),
     MailStatus.LIMITED: (
         "No more reminders and digests are sent today: your mailbox has reached the daily limit."
-        " They begin anew at 00:00 UTC."
+        " They are sent again from 00:00 UTC."
     ),
 }
 """What the status means for its reader, and what to do about it."""
@@ -185,7 +185,7 @@ _IGNORED = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x
 def username_fault(username: str) -> Fault | None:
     """What is wrong with a cleaned user name. It has no `@`, so it never looks like someone's e-mail address."""
     if not username:
-        return Fault("required", "This may not be empty.")
+        return Fault("required", "This field must not be empty.")
     if len(username) > MAX_USERNAME:
         return Fault("too_long", f"Use at most {MAX_USERNAME} characters.")
     if not _has_letters_only(username):
@@ -236,7 +236,7 @@ def username_from(email: str, suffix: str = "") -> str:
 def email_fault(email: str) -> Fault | None:
     """What is wrong with a cleaned e-mail address."""
     if not email:
-        return Fault("required", "This may not be empty.")
+        return Fault("required", "This field must not be empty.")
     if len(email) > MAX_EMAIL:
         return Fault("too_long", f"Use at most {MAX_EMAIL} characters.")
     if not email.isascii():

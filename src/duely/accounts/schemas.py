@@ -57,7 +57,7 @@ class Email(Parsed[str]):
 
 
 class NewPassword(Parsed[str]):
-    """At least 8 characters, neither common nor digits alone. Taken as it is sent."""
+    """At least 8 characters, not a common password, not only digits. Spaces are kept."""
 
     schema = {
         "type": "string",
@@ -75,7 +75,7 @@ class NewPassword(Parsed[str]):
 
 
 class DisplayName(Parsed[str]):
-    """A name for people to read."""
+    """The name that is shown to people."""
 
     schema = {"type": "string", "maxLength": rules.MAX_DISPLAY_NAME}
 
@@ -86,7 +86,7 @@ class DisplayName(Parsed[str]):
 
 
 class Bio(Parsed[str]):
-    """A few lines about someone."""
+    """A few lines about the user."""
 
     schema = {"type": "string", "maxLength": rules.MAX_BIO}
 
@@ -149,7 +149,7 @@ class SignUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Either a user name or an e-mail address, and the password. An e-mail address works as `username` too."""
+    """The password, and either `username` or `email`. `username` also accepts an e-mail address."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "with_a_user_name": {"username": "grace", "password": PASSWORD_EXAMPLE},
@@ -171,7 +171,7 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to send a code."""
+    """The address that a code is sent to."""
 
     examples: ClassVar[Mapping[str, Any]] = {"address": {"email": "grace@example.org"}}
 
@@ -179,7 +179,7 @@ class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A code, and the address that it was sent to."""
+    """A code and the address that it was sent to."""
 
     examples: ClassVar[Mapping[str, Any]] = {"code": {"email": "grace@example.org", "code": "123456"}}
 
@@ -188,7 +188,7 @@ class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LinkToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The token in a link that was sent by mail: what stands behind the `#`, and the password of the account."""
+    """The token of a link in an e-mail (the part after the `#`), and the password of the account."""
 
     examples: ClassVar[Mapping[str, Any]] = {"token": {"token": "dlc_" + "A" * 48}}
 
@@ -197,7 +197,7 @@ class LinkToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The address to change to."""
+    """The new address, and the current password."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "new_address": {"email": "grace.hopper@example.org", "current_password": PASSWORD_EXAMPLE}
@@ -208,7 +208,7 @@ class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PasswordReset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new password, and the token that lets it be set."""
+    """A new password, and the reset token that allows it."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "new_password": {"reset_token": "dlc_" + "A" * 48, "new_password": "another long sentence"}
@@ -227,7 +227,7 @@ class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The password as it is and as it shall be."""
+    """The current password and the new one."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "new_password": {"current_password": PASSWORD_EXAMPLE, "new_password": "another long sentence"}
@@ -254,7 +254,7 @@ class ProfileIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UserPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an admin changes of a user."""
+    """Changes of a user by an admin."""
 
     examples: ClassVar[Mapping[str, Any]] = {"role": {"role": "intern"}, "keep_out": {"is_active": False}}
 
@@ -263,33 +263,33 @@ class UserPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UserPath(msgspec.Struct, frozen=True):
-    """Names a user."""
+    """The id of the user."""
 
     user_id: UUID
 
 
 class SessionPath(msgspec.Struct, frozen=True):
-    """Names a session."""
+    """The id of the session."""
 
     session_id: UUID
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A sentence for people. It says the same whoever has an account."""
+    """A message for people. It does not reveal whether an account exists."""
 
     message: str
 
 
 class ResetGrant(msgspec.Struct, frozen=True):
-    """The token with which a new password can be set, once, within 10 minutes."""
+    """A token that sets a new password. It can be used once, within 10 minutes."""
 
     reset_token: str
 
 
 class TokenPair(msgspec.Struct, frozen=True):
-    """An access token, to send as `Authorization: Bearer …`, and the refresh token that gets the next pair.
+    """An access token, to be sent as `Authorization: Bearer …`, and a refresh token to get the next pair.
 
-    `expires_in` is the access token's life in seconds.
+    `expires_in` is the lifetime of the access token in seconds.
     """
 
     access: str
@@ -299,7 +299,7 @@ class TokenPair(msgspec.Struct, frozen=True):
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user, as admins and the user see them."""
+    """A user. Visible to the user and to admins."""
 
     id: UUID
     username: str
@@ -319,7 +319,7 @@ class UserPage(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """One's own profile."""
+    """Your profile."""
 
     username: str
     email: str
@@ -336,8 +336,8 @@ class Profile(msgspec.Struct, frozen=True):
         bool,
         msgspec.Meta(
             description=(
-                "`time_zone` is in force, but tasks that are due on whole days are still being moved to it."
-                " Until then some of them are overdue, ordered and filtered by the former time zone."
+                "True while tasks that are due on whole days are being moved to a new `time_zone`."
+                " Until then, some of them become overdue, are sorted and are filtered by the previous time zone."
             )
         ),
     ]
@@ -345,19 +345,20 @@ class Profile(msgspec.Struct, frozen=True):
         MailStatus,
         msgspec.Meta(
             description=(
-                "Whether reminders and digests are sent. `unverified`: not before the address is verified;"
-                " `POST auth/resend-verification/` sends the link. `limited`: not before 00:00 UTC, as the mailbox has"
-                " reached its daily limit."
+                "Whether reminders and digests are sent. `unverified`: not until the address is verified;"
+                " `POST auth/resend-verification/` sends the link. `limited`: not until 00:00 UTC, because the mailbox"
+                " has reached its daily limit."
             )
         ),
     ]
     mail_hint: Annotated[
-        str, msgspec.Meta(description="The same in a sentence for people, with what to do. Empty while mail is sent.")
+        str,
+        msgspec.Meta(description="Explains `mail_status` to people, and says what to do. Empty while mail is sent."),
     ]
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Somewhere that one is signed in. `last_used_at` is when its tokens were last exchanged."""
+    """A session of a user. `last_used_at` is the time of its last token refresh."""
 
     id: UUID
     ip: str | None
@@ -423,14 +424,14 @@ USERS = Listing(
     show=_show_user_row,
     filters=(
         choices("role", "role", Role),
-        flags("is_active", lambda wanted: Q(is_active=wanted), "Only those who may sign in, or who may not."),
+        flags("is_active", lambda wanted: Q(is_active=wanted), "Filters by whether the user may sign in."),
         Filter(
             "search",
             "username_key",
             text,
             {"type": "string", "minLength": 1, "maxLength": 255},
             many=False,
-            description="Part of the user name or of the e-mail address.",
+            description="Filters by a part of the user name or e-mail address.",
             select=_named_like,
         ),
     ),

@@ -79,7 +79,7 @@ def _refuse_nonsense(view: View) -> View:
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         texts = [request.path_info, *_texts(request.GET), *_texts(request.POST)]
         if any("\x00" in text for text in texts):
-            raise BadRequest("NUL is in no text.")
+            raise BadRequest("The request contains a NUL character.")
         try:
             return view(request, *args, **kwargs)
         except (ValidationError, DataError, OverflowError) as fault:

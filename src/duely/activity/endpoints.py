@@ -13,7 +13,7 @@ from duely.core.errors import PageTooLarge
 
 
 class ActivityLogs(Resource):
-    """The log of every change, which nothing can alter."""
+    """The log of all changes. It cannot be altered."""
 
     tags = ("activity",)
 
@@ -21,7 +21,7 @@ class ActivityLogs(Resource):
         ActivityPage, name="listActivityLogs", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True
     )
     def get(self, parsed_query: Annotated[ListQuery, Listed(ACTIVITY)]) -> HttpResponse:
-        """List the changes of what is mine; admins see those of everyone."""
+        """List changes of your objects. Admins see the changes of all users."""
         return self.listed(ACTIVITY, seen_changes(self.actor), parsed_query)
 
 

@@ -16,14 +16,14 @@ OldAndNew = Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {}})]
 
 
 class ActivityActor(msgspec.Struct, frozen=True):
-    """Who made the change, by the name they had then."""
+    """The user who made the change, with the name at that time."""
 
     id: UUID
     name: str
 
 
 class ActivityTarget(msgspec.Struct, frozen=True):
-    """What was changed. `label` is what it was called then."""
+    """The object that was changed. `label` is its name at that time."""
 
     type: str
     id: UUID | None
@@ -31,7 +31,7 @@ class ActivityTarget(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """One change. `changes` holds `[old, new]` for each field; `actor` is null for the system."""
+    """A change. `changes` contains `[old, new]` for each field. `actor` is null for changes by the system."""
 
     id: UUID
     seq: int
@@ -92,7 +92,9 @@ ACTIVITY = Listing(
     show=show_activity,
     filters=(
         Filter("action", "action", word, {"type": "string"}, suffixes=("ne",)),
-        Filter("target", "target_type", word, {"type": "string"}, description="Only changes of this type of thing."),
+        Filter(
+            "target", "target_type", word, {"type": "string"}, description="Filters by the type of the changed object."
+        ),
         Filter("target_id", "target_id", identifier, UUID_TEXT),
         Filter("actor", "actor_id", identifier, UUID_TEXT, suffixes=("isnull",)),
         Filter("seq", "seq", integer, {"type": "integer", "minimum": 0}, suffixes=("gte", "gt", "lte", "lt")),

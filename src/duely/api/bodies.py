@@ -87,9 +87,9 @@ def read_options(params: QueryDict, model: type[T]) -> T:
     for name, values in params.lists():
         try:
             if name not in fields:
-                raise Invalid("unknown_parameter", f"There is no such parameter. Known: {', '.join(fields)}.")
+                raise Invalid("unknown_parameter", f"Unknown parameter. Known parameters: {', '.join(fields)}.")
             if len(values) != 1:
-                raise Invalid("repeated", "Give this parameter once.")
+                raise Invalid("repeated", "Send this parameter once.")
             found[name] = _option(values[0], fields[name].type)
         except Invalid as fault:
             faults.append(FieldError(name, fault.code, fault.message))
@@ -165,7 +165,7 @@ def refuse_lone_surrogates(document: Any) -> None:
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise MalformedRequest("The body holds text that is not Unicode: half of a surrogate pair.") from None
+        raise MalformedRequest("The body contains text that is not valid Unicode: half of a surrogate pair.") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,13 +174,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise MalformedRequest(f"The body names {name!r} twice in one object.")
+                raise MalformedRequest(f"The body contains the key {name!r} twice in one object.")
             seen.add(name)
     return members
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise MalformedRequest(f"The body holds {name}, which is not JSON.")
+    raise MalformedRequest(f"The body contains {name}, which is not JSON.")
 
 
 STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
@@ -216,7 +216,7 @@ def _explain(document: dict[str, Any], model: type[msgspec.Struct], whole: msgsp
     fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
     known = [model.__struct_config__.tag_field, *fields] if model.__struct_config__.tag_field else [*fields]
     faults = [
-        FieldError(name, "unknown_field", f"There is no such field. Known fields: {', '.join(known)}.")
+        FieldError(name, "unknown_field", f"Unknown field. Known fields: {', '.join(known)}.")
         for name in document
         if name not in known
     ]

@@ -42,15 +42,19 @@ class Filter:
 
     def parameters(self) -> Iterable[tuple[str, Mapping[str, Any], str]]:
         """(name, JSON schema, description) of every query parameter."""
-        about = self.description or f"Only those with this `{self.name}`."
+        about = self.description or f"Filters by `{self.name}`: equal to this value."
         listed = {"type": "array", "items": self.schema, "minItems": 1, "maxItems": MAX_CHOICES}
         yield self.name, listed if self.many else self.schema, about
         for suffix in self.suffixes:
             match suffix:
                 case "isnull":
-                    yield f"{self.name}__isnull", {"type": "boolean"}, f"Whether `{self.name}` is null."
+                    yield f"{self.name}__isnull", {"type": "boolean"}, f"Filters by whether `{self.name}` is null."
                 case "ne":
-                    yield f"{self.name}__ne", listed if self.many else self.schema, f"All but this `{self.name}`."
+                    yield (
+                        f"{self.name}__ne",
+                        listed if self.many else self.schema,
+                        f"Filters by `{self.name}`: not equal to this value.",
+                    )
                 case _:
                     yield f"{self.name}__{suffix}", self.schema, f"`{self.name}` {SIGNS[suffix]} this."
 
@@ -62,7 +66,7 @@ class Filter:
             return self._pick(RANGE[suffix], self.parse(raw, actor))
         texts = raw.split(",") if self.many else [raw]
         if len(texts) > MAX_CHOICES:
-            raise Invalid("too_many", f"Give at most {MAX_CHOICES} values.")
+            raise Invalid("too_many", f"Use at most {MAX_CHOICES} values.")
         values = [self.parse(text.strip() if self.many else text, actor) for text in texts]
         chosen = Q()
         if self.select is None and len(values) > 1:
@@ -112,7 +116,7 @@ def identifier(raw: str, _actor: Actor) -> UUID:
 def text(raw: str, _actor: Actor) -> str:
     """Text without control characters."""
     if not 0 < len(raw) <= 255 or not is_plain(raw):
-        raise Invalid("invalid_format", "Use 1 to 255 characters, none of them a control character.")
+        raise Invalid("invalid_format", "Use 1 to 255 characters without control characters.")
     return raw
 
 
@@ -207,7 +211,7 @@ def moments(name: str, column: str, *, nullable: bool = False) -> Filter:
         DATE_OR_INSTANT,
         suffixes=("gte", "gt", "lte", "lt", *(("isnull",) if nullable else ())),
         many=False,
-        description=f"`{name}` on this day (in the caller's time zone) or at this instant.",
+        description=f"Filters by `{name}`: on this day (in your time zone) or at this instant.",
         select=lambda lookup, value: value.condition(column, lookup),
     )
 

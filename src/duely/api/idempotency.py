@@ -52,18 +52,18 @@ def leave_out(name: str, load: LoadTexts) -> None:
 
 
 class KeyReused(Refused):
-    """The key belongs to another request: another operation, body or `If-Match`."""
+    """The key was used before with another operation, body or `If-Match`."""
 
     code = "idempotency_key_reused"
     status = 422
     title = "This Idempotency-Key was used for another request."
 
     def __init__(self) -> None:
-        super().__init__("Make a new key for each new request, and repeat one only with the very same request.")
+        super().__init__("Use a new key for each new request, and the same key only to repeat the same request.")
 
 
 class KeyInProgress(Refused):
-    """The first request with this key has not been answered yet."""
+    """The first request with this key is not finished."""
 
     code = "idempotency_in_progress"
     status = 409
@@ -195,7 +195,9 @@ def _first(request: ApiRequest, answer: Callable[[Any], HttpResponse], prepared:
 def _keep(request: ApiRequest, row_id: UUID, fingerprint: str, response: HttpResponse) -> None:
     body = _without_long_texts(response.content)
     if len(body) > MAX_ANSWER_BYTES:
-        raise BodyTooLarge("The answer would be too large to be kept for a retry. Ask for less, or without a key.")
+        raise BodyTooLarge(
+            "The answer is too large to be kept for a retry. Change less at once, or send the request without a key."
+        )
     row = KeptAnswer(
         id=row_id,
         fingerprint=fingerprint,

@@ -47,7 +47,7 @@ SHORT_BYTES = 4 * 1024
 
 
 class CursorPage(msgspec.Struct, frozen=True):
-    """Where this page of a list stands, by cursor."""
+    """The position of a page by cursor, and how to get the next one."""
 
     next_cursor: str | None
     has_more: bool
@@ -56,7 +56,7 @@ class CursorPage(msgspec.Struct, frozen=True):
 
 
 class NumberedPage(msgspec.Struct, frozen=True):
-    """Where this page of a list stands, by number."""
+    """The position of a numbered page."""
 
     page: int
     page_size: int
@@ -73,7 +73,7 @@ class Pagination:
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """About the answer itself."""
+    """Information about the answer."""
 
     version: str = "1.0"
 
@@ -206,7 +206,7 @@ class Listing:
                 elif name == "page":
                     query.page = _bounded(raw, MAX_DEPTH)
                 elif name != "cursor":
-                    raise Invalid("unknown_parameter", f"There is no such parameter. Known: {', '.join(self.known)}.")
+                    raise Invalid("unknown_parameter", f"Unknown parameter. Known parameters: {', '.join(self.known)}.")
             except Invalid as fault:
                 faults.append(FieldError(name, fault.code, fault.message))
         try:
@@ -252,7 +252,9 @@ class Listing:
     def _fields(self, raw: str) -> frozenset[str]:
         names = frozenset(raw.lower().split(","))
         if unknown := sorted(names - set(self.field_names)):
-            raise Invalid("unknown_field", f"No such field: {unknown[0]!r}. Known: {', '.join(self.field_names)}.")
+            raise Invalid(
+                "unknown_field", f"Unknown field {unknown[0]!r}. Known fields: {', '.join(self.field_names)}."
+            )
         return names
 
     def _order(self, raw: str) -> tuple[OrderTerm, ...]:
@@ -260,11 +262,14 @@ class Listing:
         for part in raw.split(","):
             name = part.removeprefix("-").lower()
             if name not in self.orderings:
-                raise Invalid("invalid_choice", f"Order by: {', '.join(self.orderings)}; with - for descending.")
+                raise Invalid(
+                    "invalid_choice",
+                    f"Use one of: {', '.join(self.orderings)}. Put - before a name for descending order.",
+                )
             declared = self.orderings[name]
             terms.setdefault(name, OrderTerm(declared.column, part.startswith("-"), declared.nullable))
         if len(terms) > MAX_ORDERINGS:
-            raise Invalid("too_many", f"Order by at most {MAX_ORDERINGS} fields.")
+            raise Invalid("too_many", f"Sort by at most {MAX_ORDERINGS} fields.")
         order = list(terms.values())
         if "id" in terms:  # unique, so nothing behind it counts
             return tuple(order[: order.index(terms["id"]) + 1])
@@ -440,13 +445,13 @@ def trimmed(item: msgspec.Struct, names: frozenset[str]) -> dict[str, Any]:
 
 def _single(values: Sequence[object]) -> str:
     if len(values) != 1:
-        raise Invalid("repeated", "Give this parameter once; put commas between several values.")
+        raise Invalid("repeated", "Send this parameter once. Separate several values with commas.")
     return str(values[0])
 
 
 def _plain(raw: str) -> str:
     if not is_plain(raw):
-        raise Invalid("invalid_format", "This value holds a control character or is not Unicode.")
+        raise Invalid("invalid_format", "This value contains a control character or is not valid Unicode.")
     return raw
 
 
@@ -468,7 +473,9 @@ def _choose_page(query: ListQuery, params: QueryDict, limit: int | None, page_si
         yield FieldError("cursor", "conflict", _EITHER)
     query.page = query.page or 1
     if query.page * query.limit > MAX_DEPTH:
-        yield FieldError("page", "out_of_range", f"Pages reach {MAX_DEPTH} rows deep; use cursors beyond.")
+        yield FieldError(
+            "page", "out_of_range", f"Numbered pages reach up to row {MAX_DEPTH}. Use cursors beyond that."
+        )
 
 
 _EITHER = "Use either cursor and limit, or page and page_size."
@@ -545,13 +552,13 @@ def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
         if _opaque(data) != text:
             raise ValueError(text)
     except (binascii.Error, ValueError):
-        raise InvalidCursor("This is not a cursor. Take `next_cursor` of the page before.") from None
+        raise InvalidCursor("This is not a cursor. Use `next_cursor` of the previous page.") from None
     signature, payload = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
     expected = (hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES] for key in keys.accepted_keys("cursor"))
     if not any(hmac.compare_digest(signature, good) for good in expected):
-        raise InvalidCursor("This cursor was not made here. Take `next_cursor` of the page before.")
+        raise InvalidCursor("This cursor is not from this server. Use `next_cursor` of the previous page.")
     if payload[:8] != fingerprint:
-        raise InvalidCursor("This cursor belongs to another ordering or filter. Start again without a cursor.")
+        raise InvalidCursor("This cursor belongs to another ordering, filter or user. Start again without a cursor.")
     values = msgspec.msgpack.decode(payload[8:])
     return (*values[: width - 1], UUID(values[width - 1]))
 

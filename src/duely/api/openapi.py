@@ -24,25 +24,25 @@ from duely.core.errors import Refused, catalogue
 METHODS = ("get", "post", "put", "patch", "delete")
 COMMON_HEADERS = {
     "X-Request-ID": {
-        "description": "The request's id: the caller's own `X-Request-ID` if it is a sane one, else ours.",
+        "description": "The request id: the `X-Request-ID` of the request if it is valid, otherwise a new one.",
         "required": True,
         "schema": {"type": "string"},
     },
     "RateLimit-Policy": {
         "description": (
-            'What limits such requests, as `"user";q=50;w=60`: 50 within 60 seconds '
-            "(draft-ietf-httpapi-ratelimit-headers). Absent where nothing does."
+            'The rate limit of this request: `"user";q=50;w=60` is 50 requests within 60 seconds '
+            "(draft-ietf-httpapi-ratelimit-headers). Absent when no limit applies."
         ),
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": 'What is left of it, as `"user";r=49;t=60`: 49 more; in 60 seconds one place is free again.',
+        "description": 'What is left of the limit: `"user";r=49;t=60` is 49 more; the next is added in 60 seconds.',
         "schema": {"type": "string"},
     },
 }
 HEADER_REFERENCES = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
 RETRY_AFTER = {
-    "description": "Seconds to wait before the next try.",
+    "description": "Seconds to wait before the next request.",
     "required": True,
     "schema": {"type": "string", "pattern": "^[0-9]+$"},
 }
@@ -50,7 +50,7 @@ HEADERS_OF_STATUS: Mapping[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}},
     "415": {
         "Accept-Encoding": {
-            "description": "The codings that a body may have, when its `Content-Encoding` is the reason.",
+            "description": "The accepted values of `Content-Encoding`, when the one in the request was refused.",
             "schema": {"type": "string", "const": IDENTITY},
         }
     },
@@ -61,13 +61,13 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
     "304": {
         "name": "If-None-Match",
         "in": "header",
-        "description": "Answer only if the ETag is none of these; else 304 (RFC 9110 section 13.1.2).",
+        "description": "Answers 304 without a body if the current ETag is one of these (RFC 9110 section 13.1.2).",
         "schema": {"type": "string", "examples": ['"7"']},
     },
     "412": {
         "name": "If-Match",
         "in": "header",
-        "description": "Do it only while the ETag is one of these; else 412 (RFC 9110 section 13.1.1).",
+        "description": "Changes nothing and answers 412 unless the ETag is one of these (RFC 9110 section 13.1.1).",
         "schema": {"type": "string", "examples": ['"7"', "*"]},
     },
 }
@@ -76,31 +76,31 @@ KEY = {
     "name": idempotency.HEADER,
     "in": "header",
     "description": (
-        "Makes a retry safe: the first answer is kept for 24 hours, and given again to the same request with the "
-        "same key, with `Idempotent-Replayed: true`."
+        "Makes retries safe. The answer is kept for 24 hours. The same request with the same key gets it again, with "
+        "`Idempotent-Replayed: true`, and is not executed a second time."
     ),
     "schema": {"type": "string", "pattern": idempotency.PATTERN},
 }
 REPLAYED = {
     idempotency.REPLAYED: {
-        "description": "The answer is that of an earlier request with the same key; nothing was done this time.",
+        "description": "The stored answer of an earlier request with the same key. Nothing was executed again.",
         "schema": {"type": "string", "const": "true"},
     }
 }
 SEARCH = (
-    "Words, in any order, case or accent; each is found at the beginning of words too. Words in quotes are found as "
-    "they are, one after the other. What follows a `-` must not be there."
+    "Words to find, in any order. Case and accents are ignored. `rent` also finds words that begin with it, such as "
+    '`rental`. Quotes find a phrase: `"next month"`. `-` excludes a word or a phrase: `-car`.'
 )
 TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
 TAGS = {
     "auth": "Sign-up, sign-in, sessions, passwords and addresses.",
-    "profile": "One's own profile.",
-    "users": "Accounts, for admins; and oneself.",
-    "tasks": "Tasks, their trash and counts.",
+    "profile": "Your profile.",
+    "users": "User accounts. Admins see all of them, everyone else their own.",
+    "tasks": "Tasks, the trash and statistics.",
     "categories": "Categories of tasks.",
     "activity": "The log of every change.",
-    "export and import": "Everything as a file, and files of other programs.",
-    "bans": "Addresses that are kept out, for admins.",
+    "export and import": "Export of all your data, and import from Duely and other programs.",
+    "bans": "Banned addresses and networks. For admins.",
 }
 """The groups of operations, in the order of a page of documentation."""
 NEVER_REPLAYED = ("401", "413", "415", "429", "500", "503")
@@ -109,8 +109,8 @@ DESCRIPTION = """\
 Tasks, categories, accounts and a log of every change.
 
 Sign up, sign in, and send the access token as `Authorization: Bearer …`. Answers are JSON. Errors are
-problem documents (RFC 9457) with a stable `code`. Paths work with and without the slash at the end,
-and under `/api/` as under `/api/v1/`. `HEAD` works wherever `GET` does.
+problem documents (RFC 9457) with a stable `code`. Paths work with and without the trailing slash,
+and under `/api/` as well as `/api/v1/`. `HEAD` works wherever `GET` does.
 """
 
 
@@ -270,18 +270,21 @@ def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
     yield _array(
         "ordering",
         f"{listing.name.capitalize()}Ordering",
-        f"Order by these, `-` for descending. Default `{listing.default_order}`.",
+        f"Fields to sort by; `-` before a name sorts descending. Default: `{listing.default_order}`.",
     )
-    yield _array("fields", f"{listing.item.__name__}FieldName", "Only these fields of each object.")
-    yield _number("limit", MAX_LIMIT, DEFAULT_LIMIT, "How many to answer with, in pages by cursor.")
-    about = "`next_cursor` of the page before. Bound to its ordering and filters."
+    yield _array("fields", f"{listing.item.__name__}FieldName", "Return only these fields of each object.")
+    yield _number("limit", MAX_LIMIT, DEFAULT_LIMIT, "Maximum number of objects on a page by cursor.")
+    about = "`next_cursor` of the previous page. Use it with the same ordering and filters."
     yield {"name": "cursor", "in": "query", "description": about, "schema": {"type": "string"}}
-    yield _number("page", MAX_DEPTH, None, f"A numbered page instead of a cursor, at most {MAX_DEPTH} rows deep.")
+    yield _number(
+        "page", MAX_DEPTH, None, f"Number of the page, instead of a cursor. Pages reach up to row {MAX_DEPTH}."
+    )
     yield _number(
         "page_size",
         MAX_LIMIT,
         DEFAULT_LIMIT,
-        "How many to answer with, in numbered pages. Alone, or other than its default, it means the first page.",
+        "Number of objects on a numbered page. Without `page` and `cursor` it selects page 1, unless it has its "
+        "default value and `limit` is sent too.",
     )
 
 
@@ -339,7 +342,7 @@ def _name_items(document: dict[str, Any]) -> None:
         trimmed = {
             **schemas[item],
             "title": f"{item}Fields",
-            "description": f"The fields of {item} that `fields` named.",
+            "description": f"{item} with only the fields that the parameter `fields` names.",
         }
         trimmed.pop("required", None)
         schemas[f"{item}Fields"] = trimmed

@@ -21,7 +21,7 @@ log = structlog.get_logger("duely.api")
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
-    """One fault of one field or parameter."""
+    """One error in one field or parameter."""
 
     field: str
     code: str
@@ -29,10 +29,10 @@ class FieldProblem(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An error, in the form of RFC 9457. `code` is stable: programs may rely on it.
+    """An error as a problem document (RFC 9457). `code` is stable: programs may rely on it.
 
-    `current` is the thing as it is, where a write was refused because that has changed. `results` are those of many
-    operations that were refused together. `quota` and `limit` name a quota that is reached.
+    `current` is the current object, when a write was refused because the object has changed. `results` are the results
+    of the operations of a refused bulk request. `quota` and `limit` are the name and value of a quota that was reached.
     """
 
     type: str

@@ -53,7 +53,7 @@ __all__ = ["Body", "Listed", "Options", "Path", "Resource", "Upload", "operation
 JSON = "application/json"
 REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 """For what a client may keep, if it asks each time whether that is still so."""
-NOT_MODIFIED = "As it was: the tag is among those of If-None-Match."
+NOT_MODIFIED = "Not changed: the current ETag is one of those in If-None-Match."
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., HttpResponseBase])
 
@@ -455,7 +455,7 @@ def operation(
             *_problem_specs(refusals),
         ]
         if conditional:
-            tag = {"ETag": HeaderSpec(description="The one that was asked about.")}
+            tag = {"ETag": HeaderSpec(description="The current ETag.")}
             specs.append(ResponseSpec(None, status_code=HTTPStatus.NOT_MODIFIED, headers=tag, description=NOT_MODIFIED))
         open_to_all = OpenOrBearer(limit) if takes_token else Open(limit)
         options: dict[str, Any] = {"auth": [open_to_all]} if public else {}

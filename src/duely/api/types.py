@@ -91,11 +91,11 @@ def text_of(raw: Any, *, longest: int, shortest: int = 0, lines: bool = False) -
         raise Invalid("invalid_type", "Use a string.")
     checked = raw if lines else raw.strip()
     if len(checked) < shortest:
-        raise Invalid("required" if shortest == 1 else "too_short", "This may not be empty.")
+        raise Invalid("required" if shortest == 1 else "too_short", "This field must not be empty.")
     if len(checked) > longest:
         raise Invalid("too_long", f"Use at most {longest} characters.")
     if "\x00" in checked or (not lines and not is_plain(checked)):
-        raise Invalid("invalid_format", "Leave out control characters.")
+        raise Invalid("invalid_format", "Remove the control characters.")
     return checked
 
 

@@ -31,20 +31,20 @@ CURRENT = {"current": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for na
 
 
 class VersionConflict(Refused):
-    """`If-Match` names other versions than the present one, which stands under `current`."""
+    """`If-Match` does not name the current version. `current` holds the object as it is now."""
 
     code = "version_conflict"
     status = 412
-    title = "This has changed since."
+    title = "The object has changed since you read it."
     members = CURRENT
 
     def __init__(self, row: Any) -> None:
-        super().__init__("Look at `current`, then send the change again with its version.")
+        super().__init__("Compare with `current`, then send the change again with the new version.")
         self.row = row
 
 
 class EditConflict(Refused):
-    """Someone has changed the same fields since the `version` of the body. `current` holds what they are now."""
+    """The same fields were changed after the `version` in the body. `current` holds the object as it is now."""
 
     code = "edit_conflict"
     status = 409
@@ -52,8 +52,13 @@ class EditConflict(Refused):
     members = CURRENT
 
     def __init__(self, row: Any, names: Collection[str]) -> None:
-        faults = [FieldError(name, "edit_conflict", "This has changed since that version.") for name in sorted(names)]
-        super().__init__(f"Changed since: {', '.join(sorted(names))}. Look at `current`, and decide.", errors=faults)
+        faults = [
+            FieldError(name, "edit_conflict", "This field has changed since that version.") for name in sorted(names)
+        ]
+        super().__init__(
+            f"Changed since: {', '.join(sorted(names))}. Compare with `current`, then send it with the new version.",
+            errors=faults,
+        )
         self.row = row
 
 
@@ -78,7 +83,7 @@ class Expected:
         return row.version - self.version
 
 
-LISTED = {"ETag": "Of this page, for those who see only what is theirs."}
+LISTED = {"ETag": "Identifies the content of this page. Absent when the list contains objects of other users."}
 """Of the good answer of a list, for the document."""
 
 NOTHING = Expected()

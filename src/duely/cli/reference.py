@@ -15,132 +15,130 @@ REPOSITORY = SOURCE.parents[1]
 REMARK = "<!-- Made by `python -m duely.cli.reference`. Change the code, then run it again. -->"
 
 CHANGES: Mapping[str, str] = {
-    "auth.email_change_failed": "A change of address was asked for with a wrong current password.",
+    "auth.email_change_failed": "A change of address was requested with a wrong current password.",
     "auth.email_verification_failed": "A link that confirms an address was followed with a wrong password.",
-    "auth.email_change_requested": "A link was sent to a new address; the address has not changed yet.",
-    "auth.logged_out": "Signed out: one session ended by its refresh token.",
+    "auth.email_change_requested": "A link was sent to a new address. The address has not changed yet.",
+    "auth.logged_out": "A user signed out: one session was ended with its refresh token.",
     "auth.logged_out_everywhere": (
-        "All sessions of a user ended by the user or an admin, with every code and link that waited. "
-        "`sessions` holds how many they were."
+        "The user or an admin ended all sessions of a user, with all pending codes and links. "
+        "`sessions` is their number."
     ),
     "auth.login_failed": (
-        "A sign-in with a wrong password or code, or of a deactivated user. `method` says which. "
-        "Under a name that does not exist it stands in nobody's log: admins alone see it."
+        "A sign-in failed: wrong password or code, or a deactivated user. `method` is `password` or `code`. "
+        "For a name that does not exist, only admins see the entry."
     ),
     "auth.login_succeeded": (
-        "Signed in. `session` holds the id of the new session, the admin's pages have none; `method` is `password` or"
-        " `code`."
+        "A user signed in. `session` is the id of the new session (absent for the admin's pages). `method` is"
+        " `password` or `code`."
     ),
     "auth.otp_requested": (
-        "A code to sign in with was asked for. For an address without an account it stands in nobody's log."
+        "A sign-in code was requested. For an address without an account, only admins see the entry."
     ),
-    "auth.password_change_failed": "A change of password was asked for with a wrong current password.",
-    "auth.password_changed": "A new password. All other sessions ended with it, and every code and link that waited.",
+    "auth.password_change_failed": "A change of password was requested with a wrong current password.",
+    "auth.password_changed": "A user changed their password. All other sessions, pending codes and links ended.",
     "auth.password_reset": (
-        "A new password by a code sent by e-mail. Every code and link that waited ended with it; "
-        "`sessions` holds how many sessions did."
+        "A user set a new password by a code sent by e-mail. All sessions and all pending codes and links ended; "
+        "`sessions` is the number of sessions."
     ),
-    "auth.password_reset_failed": "A wrong code was sent to set a new password with.",
-    "auth.password_reset_granted": "The right code was sent: a new password may be set within ten minutes.",
-    "auth.password_reset_requested": "A code to set a new password with was asked for.",
-    "auth.session_ended": "One session ended from another one, or because its user has fifty others.",
+    "auth.password_reset_failed": "A wrong password reset code was sent.",
+    "auth.password_reset_granted": "The right password reset code was sent. It allows a new password for ten minutes.",
+    "auth.password_reset_requested": "A password reset code was requested.",
+    "auth.session_ended": "A session was ended from another session, or because its user has fifty others.",
     "auth.sign_up_requested": "Someone signed up; the account is made when the address is verified.",
     "auth.verification_requested": "A link that verifies the address was sent.",
-    "auth.token_reuse_detected": "A used refresh token came again: its session ended, as someone may have stolen it.",
+    "auth.token_reuse_detected": "A used refresh token was sent again. Its session ended, as the token may be stolen.",
     "category.created": "A new category.",
     "category.deleted": (
-        "A category is gone. Each of up to 200 tasks that were in it has an entry `task.updated` of its own; more of"
-        " them have none, and lose their category within moments: see `category.emptied`."
+        "A category was deleted. With up to 200 tasks in it, each task has an entry `task.updated`. With more, the"
+        " tasks have no entries and lose the category shortly afterwards: see `category.emptied`."
     ),
     "category.emptied": (
-        "No task is in a deleted category any more. `tasks` says how many were. They have no entries of their own: read"
-        " them with `updated_at__gte` and the time in `since`."
+        "All tasks were removed from a deleted category. `tasks` is their number. They have no entries of their own:"
+        " list them with `updated_at__gte` and the time in `since`."
     ),
     "category.updated": "A category's name, colour or position changed.",
     "security.ban_changed": "An admin changed the reason or the end of a ban.",
     "security.ban_lifted": "An admin lifted a ban.",
-    "security.key_changed": "The secret key was changed, or taken over with `duely migrate --adopt-key`.",
+    "security.key_changed": "The secret key was changed, or a new one was accepted with `duely migrate --adopt-key`.",
     "security.entries_left_out": (
-        "Entries of people without an account were left out from here to the end of the hour: a web process records"
-        " `limit` of them in an hour. Its own log names each."
+        "Further entries of people without an account are left out until the end of the hour: a web process records"
+        " at most `limit` of them in an hour. The log of the process has each of them."
     ),
-    "security.ip_banned": "An address or a network was banned, by an admin or, with `actor` null, automatically.",
+    "security.ip_banned": "An address or a network was banned by an admin, or automatically (`actor` is null).",
     "security.rate_limited": (
-        "A user or an address reached a limit: once for each window and web process, however often they came. "
-        "`scope` says which; that of an address stands in nobody's log: admins alone see it."
+        "A user or an address reached the rate limit `scope`. Recorded once for each window and web process. "
+        "For an address, only admins see the entry."
     ),
-    "task.created": "A new task. Fields that are empty are left out.",
-    "task.deleted": "A task went to the trash.",
-    "task.purged": "A task is gone for good after 30 days in the trash.",
-    "task.restored": "A task came back from the trash.",
-    "task.status_changed": "A task's status changed, and with it perhaps other fields.",
-    "task.updated": "Fields of a task changed, its status not. `imported`: by a newer file of another program.",
+    "task.created": "A new task. Empty fields are left out.",
+    "task.deleted": "A task was moved to the trash.",
+    "task.purged": "A task was deleted permanently, after 30 days in the trash or when its owner emptied the trash.",
+    "task.restored": "A task was restored from the trash.",
+    "task.status_changed": "The status of a task changed, possibly with other fields.",
+    "task.updated": "Fields of a task changed, but not its status. `imported`: by a newer file of another program.",
     "user.created": "A new account.",
     "user.days_moved": (
-        "Tasks that are due on whole days moved to the user's new time zone: `tasks` says how many, `statuses` how many"
-        " of them became overdue by this, or are not overdue any more. These have no entries of their own: read them"
-        " with `updated_at__gte` and the time in `since`."
+        "Tasks that are due on whole days were moved to the user's new time zone. `tasks` is their number; `statuses`"
+        " is the number of those that became overdue or stopped being overdue. They have no entries of their own: list"
+        " them with `updated_at__gte` and the time in `since`."
     ),
-    "user.deactivated": "An admin keeps a user out. All sessions ended with it, and every code and link that waited.",
+    "user.deactivated": "An admin deactivated a user. All sessions and all pending codes and links ended.",
     "user.email_changed": (
-        "A new address, confirmed by a link that was sent to it. Every code and link that waited ended with it; "
-        "`sessions` holds how many sessions did. `has_password` is there when the password works no more, since "
-        "whoever followed the link had neither it nor a session."
+        "A user's address changed, confirmed by a link that was sent to it. All sessions and all pending codes and "
+        "links ended; `sessions` is the number of sessions. `has_password` is there when the password stopped working, "
+        "because the link was followed without the password or a session."
     ),
     "user.email_verified": (
-        "A user showed that they read the mail of their address. Every code and link that waited ended with it; "
-        "`sessions` holds how many sessions did. `has_password` is there when an earlier password works no more, since "
-        "someone else may have chosen it."
+        "A user verified their e-mail address. All sessions and all pending codes and links ended; `sessions` is the "
+        "number of sessions. `has_password` is there when an earlier password stopped working, because someone else "
+        "may have chosen it."
     ),
     "user.mail_limit_reached": (
-        "A mailbox reached a daily limit of mails; once for each day and `allowance`. `limit` says how many it may be"
-        " sent. That of an address without an account stands in nobody's log: admins alone see it."
+        "A mailbox reached the daily limit `limit` of the kind of mail `allowance`. Recorded once a day. For an address"
+        " without an account, only admins see the entry."
     ),
     "user.profile_updated": "A user's own settings changed.",
-    "user.reactivated": "An admin lets a user in again.",
+    "user.reactivated": "An admin reactivated a user.",
     "user.reminders_dropped": (
-        "Reminders came due that were not sent. `reminders` says how many; `reason` is `unverified`, for an address"
-        " that is not verified, or `limited`, for a mailbox that has reached its daily limit."
+        "Due reminders were not sent. `reminders` is their number; `reason` is `unverified` (the address is not"
+        " verified) or `limited` (the mailbox has reached its daily limit)."
     ),
-    "user.role_changed": (
-        "An admin changed a user's role. All sessions ended with it, and every code and link that waited."
-    ),
+    "user.role_changed": ("An admin changed a user's role. All sessions and all pending codes and links ended."),
 }
 """What each action of the change log means."""
 
 FIELD_CODES: Mapping[str, str] = {
-    "already_exists": "Something else has this value, and it must be unique.",
+    "already_exists": "Another object has this value, which must be unique.",
     "conflict": "This contradicts another field or parameter.",
-    "edit_conflict": "Someone else has changed this field since the version that the edit was made from.",
-    "invalid": "Wrong in a way that has no code of its own; `message` says how.",
-    "invalid_choice": "Not one of the known words.",
+    "edit_conflict": "Someone else has changed this field since the version that was edited.",
+    "invalid": "Invalid for another reason; see `message`.",
+    "invalid_choice": "Not one of the allowed values.",
     "invalid_date": "Neither a date nor an instant.",
     "invalid_datetime": "Not an RFC 3339 instant with an offset.",
     "invalid_email": "Not an e-mail address.",
-    "invalid_format": "The right type, the wrong form: a control character, a pattern that does not fit.",
+    "invalid_format": "The type is right, but the format is not: for example a control character.",
     "invalid_id": "Not a UUID.",
     "invalid_locale": "Not a language tag.",
     "invalid_network": "Neither an address nor a network such as `203.0.113.0/24`.",
     "invalid_reminder": "Neither an instant nor an offset such as `-PT30M`.",
     "invalid_time_zone": "Not an IANA time zone.",
-    "invalid_type": "Another JSON type is needed.",
+    "invalid_type": "The JSON type is wrong.",
     "invalid_username": "A user name has letters, digits and `. _ + -` only.",
-    "not_found": "There is no such thing, or none that the caller may use.",
+    "not_found": "The object does not exist, or the caller may not use it.",
     "not_settable": "Only the system sets this value.",
     "out_of_range": "Too small or too large.",
-    "password_entirely_numeric": "A password of digits alone.",
+    "password_entirely_numeric": "A password that consists of digits only.",
     "password_reused": "The new password is the old one.",
     "password_too_common": "A password that many people use.",
     "password_too_short": "A password of fewer than 8 characters.",
-    "password_too_similar": "A password that is much like the user name or the e-mail address.",
-    "repeated": "The parameter is there more than once.",
-    "required": "Missing, or empty where something must stand.",
+    "password_too_similar": "A password that is similar to the user name or the e-mail address.",
+    "repeated": "The parameter was sent more than once, or two rows of a file have the same id.",
+    "required": "The field is missing or empty.",
     "too_long": "Too many characters.",
     "too_many": "Too many items.",
     "too_short": "Too few characters.",
-    "unknown_field": "There is no such field.",
-    "unknown_parameter": "There is no such query parameter.",
-    "would_lock_out": "A ban of this would keep out the one who asks, this machine itself, or a trusted proxy.",
+    "unknown_field": "The field does not exist.",
+    "unknown_parameter": "The query parameter does not exist.",
+    "would_lock_out": "The ban would affect the admin's own address, the server itself, or a trusted proxy.",
     "wrong_password": "Not the current password.",
 }
 """What each code in the `errors` of a problem document means."""
@@ -173,12 +171,12 @@ def problems_page() -> str:
     return _page(
         "Problems",
         "Every error under `/api/` is a problem document (RFC 9457, `application/problem+json`). Its `code` is stable:"
-        " programs may rely on it. `detail` says what to do next, `instance` holds the request id under which the log"
-        " has more. The OpenAPI document says which operation answers with which of them.",
+        " programs may rely on it. `detail` says what to do next. `instance` contains the request id; the server's"
+        " log has more under it. The OpenAPI document lists the codes of each operation.",
         _table(("code", "status", "title", "when"), rows),
         "## Codes of fields",
-        "`errors` lists every fault of a body or a query string, each with the `field`, one of these codes and a"
-        " sentence.",
+        "`errors` lists every error of a body or a query string, each with the `field`, one of these codes and a"
+        " message.",
         _table(("code", "when"), [(f"`{code}`", meaning) for code, meaning in sorted(FIELD_CODES.items())]),
     )
 
@@ -188,9 +186,9 @@ def changes_page() -> str:
     rows = [(f"`{action}`", CHANGES[action]) for action in sorted(recorded_actions())]
     return _page(
         "Changes",
-        "`GET /api/v1/activity-logs/` shows every change, newest first. Each has one of these actions, and in `changes`"
-        " the fields that changed, each with its old and its new value. `actor` is null when the system did it. `seq`"
-        " counts up without gaps in the log of each owner. Nothing can alter the log: the database refuses it.",
+        "`GET /api/v1/activity-logs/` lists every change, newest first. `action` is one of the following. `changes`"
+        " contains the old and the new value of each changed field. `actor` is null for changes by the system. `seq`"
+        " counts up without gaps in the log of each owner. The database refuses to alter the log.",
         _table(("action", "what happened"), rows),
     )
 
@@ -233,8 +231,8 @@ def settings_page(example: str) -> str:
     return _page(
         "Settings",
         "Settings come from the environment, or from a file `.env` in the working directory; the environment wins."
-        " `NAME_FILE=/path` reads NAME from a file, for every setting. A value that cannot be used stops the start with"
-        " a sentence that names the setting. `duely doctor` shows what is in force and what to mend.",
+        " `NAME_FILE=/path` reads NAME from a file, for every setting. Duely refuses to start with an invalid value"
+        " and names the setting. `duely doctor` shows the settings in force and what to fix.",
         _table(("name", "default", "what it does"), rows),
     )
 

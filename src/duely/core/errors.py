@@ -56,7 +56,7 @@ class Refused(Exception):
 
 
 class ValidationFailed(Refused):
-    """The request's shape or values are wrong; `errors` names every field at fault."""
+    """The structure or the values of the request are wrong. `errors` names every invalid field."""
 
     code = "validation_failed"
     status = 400
@@ -71,7 +71,7 @@ class ValidationFailed(Refused):
 
 
 class MalformedRequest(Refused):
-    """The request cannot be read at all: not JSON, not UTF-8, not HTTP as we know it."""
+    """The request cannot be read: it is not valid JSON, UTF-8 or HTTP."""
 
     code = "malformed_request"
     status = 400
@@ -79,7 +79,7 @@ class MalformedRequest(Refused):
 
 
 class InvalidCursor(Refused):
-    """The cursor is not one of ours, or belongs to another ordering, filter or caller."""
+    """The cursor is not from this server, or belongs to another ordering, filter or user."""
 
     code = "invalid_cursor"
     status = 400
@@ -87,7 +87,7 @@ class InvalidCursor(Refused):
 
 
 class PageTooLarge(Refused):
-    """The rows of a page by number are together larger than an answer may be."""
+    """The rows of a numbered page are together larger than an answer may be."""
 
     code = "page_too_large"
     status = 400
@@ -95,13 +95,13 @@ class PageTooLarge(Refused):
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(
-            f"They take more than {most_bytes} bytes together. Ask for fewer rows with page_size, leave long fields out"
-            " with fields, or use cursor and limit: pages by cursor end where an answer is full."
+            f"Together they have more than {most_bytes} bytes. Ask for fewer rows with page_size, leave out long fields"
+            " with fields, or use cursor and limit: a page by cursor ends when the answer is full."
         )
 
 
 class NotAuthenticated(Refused):
-    """No access token, or one that is not valid any more."""
+    """The access token is missing or no longer valid."""
 
     code = "not_authenticated"
     status = 401
@@ -112,55 +112,55 @@ class NotAuthenticated(Refused):
 
 
 class Forbidden(Refused):
-    """The caller may see this but not do that."""
+    """The caller may see this object, but may not do this with it."""
 
     code = "forbidden"
     status = 403
-    title = "You may not do this."
+    title = "You are not allowed to do this."
 
 
 class QuotaExceeded(Refused):
-    """The user stores as much as they may. `quota` names it, `limit` is the number."""
+    """The user has reached a quota. `quota` is its name, `limit` its value."""
 
     code = "quota_exceeded"
     status = 403
     title = "You have reached a quota."
 
     def __init__(self, quota: str, limit: int) -> None:
-        about = f"At most {limit} {quota.replace('_', ' ')} for each user. {ADVICE[quota]}"
+        about = f"A user may have at most {limit} {quota.replace('_', ' ')}. {ADVICE[quota]}"
         super().__init__(about, extra={"quota": quota, "limit": limit})
 
 
 class NotFound(Refused):
-    """Nothing there, or nothing that this caller may see."""
+    """The object does not exist, or the caller may not see it."""
 
     code = "not_found"
     status = 404
-    title = "There is nothing here."
+    title = "Not found."
 
 
 class AddressBanned(Refused):
-    """Nothing is answered to this address, for a time or for good. Why is for admins to know."""
+    """Requests from this address are refused, until a time or permanently. Only admins see the reason."""
 
     code = "address_banned"
     status = 403
     title = "Your address is banned."
 
     def __init__(self, until: str | None, *, is_automatic: bool = False) -> None:
-        super().__init__(f"It is until {until}." if until else "Ask an administrator.")
+        super().__init__(f"The ban ends at {until}." if until else "Ask an administrator.")
         self.is_automatic = is_automatic
 
 
 class MethodNotAllowed(Refused):
-    """The path exists, the method on it does not."""
+    """The path exists, but not with this method."""
 
     code = "method_not_allowed"
     status = 405
-    title = "This method does not work here."
+    title = "This method is not allowed here."
 
 
 class AlreadyExists(Refused):
-    """Something with the same unique value is there already."""
+    """An object with the same unique value exists already."""
 
     code = "already_exists"
     status = 409
@@ -168,7 +168,7 @@ class AlreadyExists(Refused):
 
 
 class BodyTooLarge(Refused):
-    """The body is over the limit."""
+    """The body is larger than the limit."""
 
     code = "body_too_large"
     status = 413
@@ -176,18 +176,18 @@ class BodyTooLarge(Refused):
 
 
 class UnsupportedMediaType(Refused):
-    """The Content-Type or Content-Encoding of the body is not one that the operation takes.
+    """The operation does not accept the Content-Type or Content-Encoding of the body.
 
-    `Accept-Encoding` names the codings that it takes, where a coding was the reason.
+    When the Content-Encoding was refused, the header `Accept-Encoding` lists the accepted ones.
     """
 
     code = "unsupported_media_type"
     status = 415
-    title = "The body is not in a form that this operation takes."
+    title = "The operation does not accept a body of this type."
 
 
 class RateLimited(Refused):
-    """Too many requests of one caller within the time of the limit. `Retry-After` says when there is room again."""
+    """The caller has reached a rate limit. `Retry-After` says how many seconds to wait."""
 
     code = "rate_limited"
     status = 429
@@ -199,15 +199,15 @@ class RateLimited(Refused):
 
 
 class InternalError(Refused):
-    """A fault of ours. The log has the details under the request id."""
+    """An error in the server. Its log has the details under the request id."""
 
     code = "internal_error"
     status = 500
-    title = "Something went wrong on our side."
+    title = "The server has made an error."
 
 
 class Unavailable(Refused):
-    """The database or another part is out of reach or too busy for now."""
+    """The database or another service is temporarily out of reach or overloaded."""
 
     code = "unavailable"
     status = 503

@@ -33,12 +33,12 @@ COUNTED = {
     "category.deleted": Stored("categories", -1),
 }
 _KEPT_FOR_A_DAY = (
-    "Answers to requests with an Idempotency-Key are kept for 24 hours. Nothing of this request was done:"
+    "Answers to requests with an Idempotency-Key are kept for 24 hours. This request was not executed:"
     " send it later, or without the key."
 )
 ADVICE = {
     "tasks": "Tasks in the trash count too: empty it with DELETE /api/v1/tasks/trash/?confirm=true.",
-    "categories": "Delete some that you no longer use.",
+    "categories": "Delete categories that you no longer use.",
     "kept_answers": _KEPT_FOR_A_DAY,
     "kept_answer_bytes": _KEPT_FOR_A_DAY,
 }

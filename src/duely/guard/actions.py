@@ -33,11 +33,11 @@ KEEP_BANS = timedelta(days=90)
 
 
 class BanIsOver(Refused):
-    """The ban has ended or was lifted: it cannot be changed any more."""
+    """The ban has ended or was lifted, so it cannot be changed."""
 
     code = "ban_is_over"
     status = 409
-    title = "This ban is over."
+    title = "This ban has ended."
 
 
 @transaction.atomic
@@ -59,7 +59,7 @@ def ban_address(
     if standing_bans(now).filter(network=str(network), automatic=False).exists():
         raise AlreadyExists(
             f"{network} is banned already.",
-            errors=[FieldError("network", "already_exists", "Change or lift the ban that stands.")],
+            errors=[FieldError("network", "already_exists", "Change or lift the existing ban.")],
         )
     ban = _new_ban(network, reason, until, now)
     ban.created_by, ban.created_by_name = actor.id, actor.name
@@ -94,7 +94,7 @@ def change_ban(*, actor: Actor, ban_id: UUID, fields: Mapping[str, Any], now: da
     """
     ban = ban_for(actor, ban_id, lock=True)
     if not ban.stands(now):
-        raise BanIsOver("Make a new one.")
+        raise BanIsOver("Create a new ban.")
     if faults := _faults_of_end(fields.get("until"), now):
         raise ValidationFailed(*faults)
     columns = {name: new for name, new in fields.items() if getattr(ban, name) != new}
@@ -184,9 +184,11 @@ def _faults_of_network(network: Network, actor: Actor) -> Sequence[FieldError]:
         return [FieldError("network", "out_of_range", about)]
     own = rules.parse_address(actor.origin.ip or "")
     if own is not None and own in network:
-        return [FieldError("network", "would_lock_out", f"You come from {own}: you would lock yourself out.")]
+        return [FieldError("network", "would_lock_out", f"Your own address is {own}: you would lock yourself out.")]
     if rules.holds_loopback(network):
-        return [FieldError("network", "would_lock_out", "It holds this machine itself, which always has access.")]
+        return [
+            FieldError("network", "would_lock_out", "It contains this server's own address, which always has access.")
+        ]
     if rules.is_never_banned(network, settings.TRUSTED_PROXIES):
         about = "It holds a trusted proxy: everyone behind that would be locked out."
         return [FieldError("network", "would_lock_out", about)]
@@ -196,7 +198,7 @@ def _faults_of_network(network: Network, actor: Actor) -> Sequence[FieldError]:
 def _faults_of_end(until: datetime | None, now: datetime) -> Sequence[FieldError]:
     if until is None or until > now:
         return []
-    return [FieldError("until", "out_of_range", "Use a time in the future, or null for good.")]
+    return [FieldError("until", "out_of_range", "Use a time in the future, or null for a permanent ban.")]
 
 
 def _new_ban(network: Network, reason: str, until: datetime | None, now: datetime) -> Ban:

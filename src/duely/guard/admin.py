@@ -35,7 +35,7 @@ class BanForm(forms.Form):
         """One line."""
         reason: str = self.cleaned_data["reason"]
         if not reason.isprintable():
-            raise forms.ValidationError("Leave out control characters.")
+            raise forms.ValidationError("Remove the control characters.")
         return reason
 
     def refuse(self, refused: Refused) -> None:

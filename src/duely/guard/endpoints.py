@@ -16,13 +16,13 @@ from duely.guard.schemas import BANS, Ban, BanIn, BanPage, BanPatch, BanPath, sh
 
 
 class Bans(Resource):
-    """Addresses that are kept out."""
+    """Banned addresses and networks."""
 
     tags = ("bans",)
 
     @operation(BanPage, name="listBans", refuses=[Forbidden])
     def get(self, parsed_query: Annotated[ListQuery, Listed(BANS)]) -> HttpResponse:
-        """List bans, those that are over included. For admins."""
+        """List bans, including those that have ended. For admins."""
         require_management(self.actor)
         return self.show(BANS.answer(listed_bans(self.actor, clock.now()), parsed_query))
 
@@ -31,10 +31,10 @@ class Bans(Resource):
         name="createBan",
         status=201,
         refuses=[Forbidden, AlreadyExists],
-        headers={"Location": "The path of what was made."},
+        headers={"Location": "The path of the new object."},
     )
     def post(self, parsed_body: Body[BanIn]) -> HttpResponse:
-        """Ban an address or a network, within a second and everywhere. For admins."""
+        """Ban an address or a network. All servers enforce the ban within a second. For admins."""
         now = clock.now()
         ban = actions.ban_address(actor=self.actor, **given(parsed_body), now=now)
         return self.show(show_ban(ban, now), 201, headers={"Location": f"/api/v1/bans/{ban.id}/"})
@@ -52,14 +52,14 @@ class OneBan(Resource):
 
     @operation(Ban, name="updateBan", refuses=[NotFound, actions.BanIsOver])
     def patch(self, parsed_path: Path[BanPath], parsed_body: Body[BanPatch]) -> HttpResponse:
-        """Change the reason or the end of a ban that stands. For admins."""
+        """Change the reason or the end of an active ban. For admins."""
         now = clock.now()
         ban = actions.change_ban(actor=self.actor, ban_id=parsed_path.ban_id, fields=given(parsed_body), now=now)
         return self.show(show_ban(ban, now))
 
     @operation(None, name="liftBan", status=204, refuses=[NotFound])
     def delete(self, parsed_path: Path[BanPath]) -> HttpResponse:
-        """Lift a ban; it stays on record. One that is over stays as it is. For admins."""
+        """Lift a ban. It stays in the list. A ban that has ended is not changed. For admins."""
         actions.lift_ban(actor=self.actor, ban_id=parsed_path.ban_id, now=clock.now())
         return self.nothing()
 

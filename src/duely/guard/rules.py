@@ -252,7 +252,7 @@ def parse_network(text: str) -> Network:
     if match is None or network is None:
         raise BadNetwork("Use an address or a network, such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/48.")
     if network.network_address != ipaddress.ip_address(match["address"]):
-        raise BadNetwork(f"{text} has bits behind its prefix. Use {network}, or {match['address']} alone.")
+        raise BadNetwork(f"{text} has bits set after its prefix. Use {network}, or {match['address']} alone.")
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
         return ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network

@@ -36,7 +36,7 @@ class Network(Parsed[rules.Network]):
 
 
 class Reason(Parsed[str]):
-    """Why, for admins to read."""
+    """The reason of a ban. Only admins see it."""
 
     schema = {"type": "string", "maxLength": rules.MAX_REASON}
 
@@ -58,7 +58,7 @@ class End(Parsed[datetime]):
 
 
 class BanIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new ban. Without `until`, or with null, it is for good."""
+    """A new ban. It is permanent when `until` is missing or null."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "network_for_a_time": {"network": "203.0.113.0/24", "reason": "Spam", "until": "2098-01-31T09:00:00Z"},
@@ -71,7 +71,7 @@ class BanIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BanPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What can change of a ban that stands."""
+    """Changes of an active ban."""
 
     examples: ClassVar[Mapping[str, Any]] = {"for_good": {"until": None}, "reason": {"reason": "Spam"}}
 
@@ -80,20 +80,20 @@ class BanPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BanPath(msgspec.Struct, frozen=True):
-    """Names a ban."""
+    """The id of the ban."""
 
     ban_id: UUID
 
 
 class BanMaker(msgspec.Struct, frozen=True):
-    """The admin who made it, by the name they had then."""
+    """The admin who created the ban, with the name at that time."""
 
     id: UUID
     name: str
 
 
 class Ban(msgspec.Struct, frozen=True):
-    """A ban. `active` says whether it keeps anyone out now; `created_by` is null for an automatic one."""
+    """A ban. `active` is true while it is in force. `created_by` is null for automatic bans."""
 
     id: UUID
     network: str
@@ -156,8 +156,8 @@ BANS = Listing(
     ),
     show=_show_row,
     filters=(
-        flags("active", lambda wanted: Q(active=wanted), "Only those that stand now, or those that are over."),
-        flags("automatic", lambda wanted: Q(automatic=wanted), "Only those that nobody made, or that an admin did."),
+        flags("active", lambda wanted: Q(active=wanted), "Filters by whether the ban is in force."),
+        flags("automatic", lambda wanted: Q(automatic=wanted), "Filters by whether the ban was created automatically."),
         Filter("network", "network", _network, {"type": "string", "examples": ["203.0.113.0/24"]}),
     ),
     orderings={"created_at": Order("created_at"), "until": Order("until", nullable=True)},

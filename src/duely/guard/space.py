@@ -74,7 +74,7 @@ def is_full() -> bool:
 def refuse_when_full(method: str | None, path: str) -> None:
     """Raise Unavailable (503) for what must not take the last space. path: as of `rules.api_path`."""
     if is_full() and method not in _SAVING and not path.startswith("/api/v1/auth/"):
-        raise Unavailable("The disk of the database is full. Delete something, or tell whoever runs this server.")
+        raise Unavailable("The disk of the database is full. Delete something, or tell the operator of this server.")
 
 
 _SAVING = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})

@@ -53,7 +53,7 @@ class Places:
             with self._mutex:
                 if place in self._waiting:
                     self._waiting.remove(place)
-                    raise Unavailable("Too many requests wait. Try again in a few seconds.")
+                    raise Unavailable("Too many requests are waiting. Try again in a few seconds.")
             place.called.acquire()  # it came just now
         return place.lent
 
@@ -199,7 +199,7 @@ class Few:
             with aside():
                 has_turn = self._places.acquire(timeout=self._wait)
             if not has_turn:
-                raise Unavailable("Too many such requests are under way. Try again in a few seconds.")
+                raise Unavailable("Too many requests of this kind are running. Try again in a few seconds.")
         try:
             yield
         finally:

@@ -21,8 +21,8 @@ from duely.tasks.access import category_for, task_for
 from duely.tasks.queries import own_stats, seen_categories, seen_tasks, seen_trash, understood
 from duely.tasks.rules import Verb
 
-TAGGED = {"ETag": "Made of the version."}
-CREATED = {**TAGGED, "Location": "The path of what was made."}
+TAGGED = {"ETag": "The version of the object, as an entity tag."}
+CREATED = {**TAGGED, "Location": "The path of the new object."}
 REFUSES = (NotFound,)
 STALE = (VersionConflict, EditConflict)
 
@@ -81,36 +81,40 @@ def made(resource: Resource, task: models.Task) -> HttpResponse:
 
 
 class Tasks(Resource):
-    """Tasks: mine, or for an admin everyone's."""
+    """Your tasks. Admins see the tasks of all users."""
 
     tags = ("tasks",)
 
     @operation(schemas.TaskPage, name="listTasks", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TASKS)]) -> HttpResponse:
-        """List tasks, without those in the trash."""
+        """List tasks, except those in the trash."""
         return self.listed(schemas.TASKS, seen_tasks(self.actor), parsed_query)
 
     @operation(
         schemas.Task, name="createTask", status=201, refuses=(Forbidden, AlreadyExists, QuotaExceeded), headers=CREATED
     )
     def post(self, parsed_body: Body[schemas.TaskIn]) -> HttpResponse:
-        """Make a task."""
+        """Create a task."""
         return made(self, actions.create_task(actor=self.actor, fields=given(parsed_body), now=now()))
 
     @operation(schemas.Deleted, name="deleteAllTasks")
     def delete(self, parsed_options: Options[schemas.Confirmation]) -> HttpResponse:
-        """Move all my tasks to the trash: those that are my own, for an admin too."""
+        """Move all your own tasks to the trash."""
         return self.show(schemas.Deleted(*actions.delete_all_tasks(actor=self.actor, now=now())))
 
 
 class BulkTasks(Resource):
-    """Many tasks at once."""
+    """Many operations in one request."""
 
     tags = ("tasks",)
 
     @operation(schemas.BulkResults, name="changeTasks", refuses=(actions.BulkRefused, QuotaExceeded))
     def post(self, parsed_body: Body[schemas.Bulk]) -> HttpResponse:
-        """Make, change and delete up to 100 tasks: each answered by itself, or all of them or none."""
+        """Create, change and delete up to 100 tasks in one request.
+
+        Operations are executed in order. By default each one has its own result, and a refused one does not affect the
+        others. With `atomic` all are executed or none.
+        """
         asked = [operation_of(each) for each in parsed_body.operations.value]
         together = parsed_body.atomic  # allow: edge_transaction because it is the name of a field
         try:
@@ -122,7 +126,7 @@ class BulkTasks(Resource):
 
 
 class QuickTasks(Resource):
-    """Tasks in one line of text."""
+    """Tasks from one line of text."""
 
     tags = ("tasks",)
 
@@ -135,10 +139,10 @@ class QuickTasks(Resource):
         also={200: schemas.QuickPreview},
     )
     def post(self, parsed_body: Body[schemas.QuickTask]) -> HttpResponse:
-        """Make a task of one line of text.
+        """Create a task from one line of text.
 
-        `Pay rent tomorrow 9am #home @bank !high` sets due date, category, tag and priority. What is not understood for
-        certain stays in the title. With `preview` nothing is made: the answer (200) shows what was understood.
+        `Pay rent tomorrow 9am #home @bank !high` sets due date, category, tag and priority. Words that are not certain
+        stay in the title. With `preview` no task is created: the answer (200) shows what was recognized.
         """
         at, text = now(), parsed_body.text.value
         found = understood(self.actor, text, at)
@@ -148,41 +152,41 @@ class QuickTasks(Resource):
 
 
 class Trash(Resource):
-    """Deleted tasks: they stay for 30 days."""
+    """The trash. It keeps deleted tasks for 30 days."""
 
     tags = ("tasks",)
 
     @operation(schemas.TaskPage, name="listTrash", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TRASH)]) -> HttpResponse:
-        """List the tasks in the trash, the newest there first."""
+        """List the tasks in the trash, most recently deleted first."""
         return self.listed(schemas.TRASH, seen_trash(self.actor), parsed_query)
 
     @operation(schemas.Purged, name="emptyTrash")
     def delete(self, parsed_options: Options[schemas.Confirmation]) -> HttpResponse:
-        """Remove for good what is in my trash: what is my own, for an admin too."""
+        """Delete your own tasks in the trash permanently."""
         return self.show(schemas.Purged(*actions.empty_trash(actor=self.actor, now=now())))
 
 
 class TaskStats(Resource):
-    """Counts."""
+    """Task statistics."""
 
     tags = ("tasks",)
 
     @operation(schemas.Stats, name="getTaskStats")
     def get(self) -> HttpResponse:
-        """Count my tasks: those that are my own, for an admin too."""
+        """Count your own tasks."""
         require(self.actor, Permission.TASK_VIEW)
         return self.show(schemas.show_stats(own_stats(self.actor, now())))
 
 
 class Restored(Resource):
-    """Tasks that come back."""
+    """Restoring a task."""
 
     tags = ("tasks",)
 
     @operation(schemas.Task, name="restoreTask", refuses=(*REFUSES, actions.NotInTrash), headers=TAGGED)
     def post(self, parsed_path: Path[schemas.TaskPath]) -> HttpResponse:
-        """Take a task out of the trash, as it was."""
+        """Restore a task from the trash, unchanged."""
         task = actions.restore_task(actor=self.actor, task_id=parsed_path.task_id, now=now())
         return self.show(schemas.task_of(task), headers=tagged(task))
 
@@ -194,13 +198,13 @@ class OneTask(Resource):
 
     @operation(schemas.Task, name="getTask", refuses=REFUSES, headers=TAGGED, conditional=True)
     def get(self, parsed_path: Path[schemas.TaskPath]) -> HttpResponse:
-        """Read a task."""
+        """Get a task."""
         task = schemas.show_task(task_for(self.actor, parsed_path.task_id))
         return self.tagged(lambda: task, etag(task))
 
     @operation(schemas.Task, name="replaceTask", refuses=(*REFUSES, *STALE), headers=TAGGED)
     def put(self, parsed_path: Path[schemas.TaskPath], parsed_body: Body[schemas.TaskPut]) -> HttpResponse:
-        """Replace a task's writable fields; what is missing takes its default."""
+        """Replace all writable fields of a task. Missing fields get their defaults."""
         edit = edit_of(self.request, parsed_body)
         with showing_current(schemas.task_of):
             task = actions.replace_task(actor=self.actor, task_id=parsed_path.task_id, **edit, now=now())
@@ -208,7 +212,7 @@ class OneTask(Resource):
 
     @operation(schemas.Task, name="updateTask", refuses=(*REFUSES, *STALE), headers=TAGGED)
     def patch(self, parsed_path: Path[schemas.TaskPath], parsed_body: Body[schemas.TaskPatch]) -> HttpResponse:
-        """Change the fields that the body holds."""
+        """Change some fields of a task."""
         edit = edit_of(self.request, parsed_body)
         with showing_current(schemas.task_of):
             task = actions.update_task(actor=self.actor, task_id=parsed_path.task_id, **edit, now=now())
@@ -224,20 +228,20 @@ class OneTask(Resource):
 
 
 class Categories(Resource):
-    """Categories: mine, or for an admin everyone's."""
+    """Your categories. Admins see the categories of all users."""
 
     tags = ("categories",)
 
     @operation(schemas.CategoryPage, name="listCategories", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.CATEGORIES)]) -> HttpResponse:
-        """List categories with their task counts."""
+        """List categories with their numbers of tasks."""
         return self.listed(schemas.CATEGORIES, seen_categories(self.actor), parsed_query)
 
     @operation(
         schemas.Category, name="createCategory", status=201, refuses=(AlreadyExists, QuotaExceeded), headers=CREATED
     )
     def post(self, parsed_body: Body[schemas.NewCategory]) -> HttpResponse:
-        """Make a category."""
+        """Create a category."""
         category = actions.create_category(actor=self.actor, fields=given(parsed_body), now=now())
         place = {**tagged(category), "Location": f"/api/v1/categories/{category.id}/"}
         return self.show(schemas.category_of(category), 201, headers=place)
@@ -250,14 +254,14 @@ class OneCategory(Resource):
 
     @operation(schemas.Category, name="getCategory", refuses=REFUSES, headers=TAGGED)
     def get(self, parsed_path: Path[schemas.CategoryPath]) -> HttpResponse:
-        """Read a category."""
+        """Get a category."""
         # Not conditional: its `task_count` changes without its version.
         category = category_for(self.actor, parsed_path.category_id)
         return self.show(schemas.category_of(category), headers=tagged(category))
 
     @operation(schemas.Category, name="replaceCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
     def put(self, parsed_path: Path[schemas.CategoryPath], parsed_body: Body[schemas.CategoryPut]) -> HttpResponse:
-        """Replace a category's writable fields; what is missing takes its default."""
+        """Replace all writable fields of a category. Missing fields get their defaults."""
         edit = edit_of(self.request, parsed_body)
         with showing_current(schemas.category_of):
             category = actions.replace_category(
@@ -267,7 +271,7 @@ class OneCategory(Resource):
 
     @operation(schemas.Category, name="updateCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
     def patch(self, parsed_path: Path[schemas.CategoryPath], parsed_body: Body[schemas.CategoryPatch]) -> HttpResponse:
-        """Change the fields that the body holds."""
+        """Change some fields of a category."""
         edit = edit_of(self.request, parsed_body)
         with showing_current(schemas.category_of):
             category = actions.update_category(actor=self.actor, category_id=parsed_path.category_id, **edit, now=now())
@@ -275,7 +279,7 @@ class OneCategory(Resource):
 
     @operation(None, name="deleteCategory", status=204, refuses=(*REFUSES, VersionConflict))
     def delete(self, parsed_path: Path[schemas.CategoryPath]) -> HttpResponse:
-        """Remove a category; its tasks stay, without one."""
+        """Delete a category. Its tasks stay, without a category."""
         with showing_current(schemas.category_of):
             basis = expected(self.request)
             actions.delete_category(actor=self.actor, category_id=parsed_path.category_id, expected=basis, now=now())

@@ -42,7 +42,7 @@ class _Choice(StrEnum):
 
 
 class Status(_Choice):
-    """Where a task stands. `overdue` is set by the system alone."""
+    """The status of a task. Only the system sets `overdue`."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -57,7 +57,7 @@ class Status(_Choice):
 
 
 class Priority(_Choice):
-    """How much it matters. Stored and ordered by rank."""
+    """The priority of a task, from low to urgent."""
 
     LOW = "low"
     MEDIUM = "medium"

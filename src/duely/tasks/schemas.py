@@ -31,7 +31,7 @@ def _short_list(raw: Any, longest: int, what: str = "strings") -> list[Any]:
     if not isinstance(raw, list):
         raise Invalid("invalid_type", f"Use a list of {what}.")
     if len(raw) > longest:
-        raise Invalid("too_many", f"Use at most {longest} of them.")
+        raise Invalid("too_many", f"Use at most {longest} items.")
     return raw
 
 
@@ -47,7 +47,7 @@ class Title(Parsed[str]):
 
 
 class Description(Parsed[str]):
-    """Markdown, at most 64 KiB, kept as it is given."""
+    """Markdown, at most 64 KiB. Stored unchanged."""
 
     schema = {"type": "string", "maxLength": rules.MAX_DESCRIPTION_BYTES}
 
@@ -61,7 +61,7 @@ class Description(Parsed[str]):
 
 
 class DueDate(Parsed[date]):
-    """A date (all day, in the owner's time zone) or an instant."""
+    """A date (a whole day in the owner's time zone) or an instant."""
 
     schema = {
         "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
@@ -80,7 +80,7 @@ class DueDate(Parsed[date]):
 
 
 class Tags(Parsed[list[str]]):
-    """Up to 20 tags of up to 50 characters; neither case nor Unicode form tells them apart."""
+    """Up to 20 tags of up to 50 characters. Case and Unicode form do not distinguish tags."""
 
     schema = {
         "type": "array",
@@ -95,7 +95,7 @@ class Tags(Parsed[list[str]]):
         for item in _short_list(raw, rules.MAX_TAGS):
             tag = text_of(item, longest=rules.MAX_TAG_LENGTH, shortest=1)
             if "," in tag:
-                raise Invalid("invalid_format", "A tag may not hold a comma: filters use it between tags.")
+                raise Invalid("invalid_format", "A tag must not contain a comma: filters use commas to separate tags.")
             tags.setdefault(rules.folded(tag), tag)
         return list(tags.values())
 
@@ -157,7 +157,7 @@ Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class TaskFields(msgspec.Struct, forbid_unknown_fields=True):
-    """All that may be set of a task."""
+    """All writable fields of a task."""
 
     title: Title
     description: Description | UnsetType = UNSET
@@ -171,9 +171,9 @@ class TaskFields(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TaskPut(TaskFields, forbid_unknown_fields=True):
-    """All that may be set of a task; what is missing takes its default.
+    """All writable fields of a task. Missing fields get their defaults.
 
-    `version`: what it was made from. Then it is refused when someone has changed the same fields since.
+    `version` is the version that was edited. The request is refused if the same fields were changed after it.
     """
 
     examples: ClassVar[Mapping[str, Any]] = {
@@ -184,7 +184,7 @@ class TaskPut(TaskFields, forbid_unknown_fields=True):
 
 
 class TaskIn(TaskFields, forbid_unknown_fields=True):
-    """A new task. `id` may be chosen by the client; `owner` may be named by admins."""
+    """A new task. The client may choose `id`. Admins may set `owner`."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "title_alone": {"title": "Buy milk"},
@@ -202,9 +202,9 @@ class TaskIn(TaskFields, forbid_unknown_fields=True):
 
 
 class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to change of a task; what is absent stays. `null` clears `due_date` and `category`.
+    """Changes of a task. Missing fields stay unchanged; `null` clears `due_date` and `category`.
 
-    `version`: what it was made from. Then it is refused when someone has changed the same fields since.
+    `version` is the version that was edited. The request is refused if the same fields were changed after it.
     """
 
     examples: ClassVar[Mapping[str, Any]] = {
@@ -226,11 +226,11 @@ class TaskPatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CreateOperation(TaskIn, forbid_unknown_fields=True, tag_field="op", tag="create"):
-    """Make a task."""
+    """Create a task."""
 
 
 class UpdateOperation(TaskPatch, forbid_unknown_fields=True, tag_field="op", tag="update", kw_only=True):
-    """Change the fields of a task that are there."""
+    """Change some fields of a task."""
 
     id: UUID
 
@@ -250,7 +250,7 @@ OPERATIONS: Mapping[str, type[Operation]] = {
 
 
 class Operations(Parsed[list[Operation | ValidationFailed]]):
-    """1 to 100 operations. One that is of a wrong shape is refused by itself."""
+    """1 to 100 operations. An invalid one is refused without affecting the others."""
 
     schema = {
         "type": "array",
@@ -264,7 +264,7 @@ class Operations(Parsed[list[Operation | ValidationFailed]]):
         """Check each."""
         operations = _short_list(raw, rules.MAX_OPERATIONS, "operations")
         if not operations:
-            raise Invalid("required", "Give at least one operation.")
+            raise Invalid("required", "Send at least one operation.")
         return [cls._one(item) for item in operations]
 
     @staticmethod
@@ -283,7 +283,7 @@ class Operations(Parsed[list[Operation | ValidationFailed]]):
 
 
 class Bulk(msgspec.Struct, forbid_unknown_fields=True):
-    """Many changes at once. `atomic`: all of them or none."""
+    """Operations on tasks. With `atomic` all are executed or none."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "two_tasks": {
@@ -306,9 +306,9 @@ ANY_BODY = {
 
 
 class BulkResult(msgspec.Struct, frozen=True):
-    """What came of one operation: the status and the body that it would be answered with by itself.
+    """The result of one operation: the status and body that a single request would have been answered with.
 
-    The body is the task, null of one that was deleted, or a problem document.
+    The body is the task, null after a deletion, or a problem document.
     """
 
     status: int
@@ -316,7 +316,7 @@ class BulkResult(msgspec.Struct, frozen=True):
 
 
 class BulkResults(msgspec.Struct, frozen=True):
-    """What came of each operation, in their order."""
+    """The results of the operations, in the same order."""
 
     results: list[BulkResult]
 
@@ -324,13 +324,13 @@ class BulkResults(msgspec.Struct, frozen=True):
 class Meant(Parsed[bool]):
     """Only `true` will do."""
 
-    schema = {"type": "boolean", "const": True, "description": "Confirms that all of it is meant. Must be `true`."}
+    schema = {"type": "boolean", "const": True, "description": "Confirms the deletion. Must be `true`."}
 
     @classmethod
     def read(cls, raw: Any) -> bool:
         """Check it."""
         if not isinstance(raw, str) or raw.lower() != "true":
-            raise Invalid("invalid_choice", "Say confirm=true: this is about all of your tasks, or all of your trash.")
+            raise Invalid("invalid_choice", "Send confirm=true: this deletes all your tasks, or your whole trash.")
         return True
 
 
@@ -341,14 +341,14 @@ class Confirmation(msgspec.Struct):
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """How many tasks went to the trash, and whether there are more: then ask again."""
+    """The number of tasks moved to the trash. If `has_more` is true, repeat the request."""
 
     deleted: int
     has_more: bool
 
 
 class Purged(msgspec.Struct, frozen=True):
-    """How many tasks are gone for good, and whether there are more in the trash: then ask again."""
+    """The number of tasks deleted permanently. If `has_more` is true, repeat the request."""
 
     purged: int
     has_more: bool
@@ -366,7 +366,7 @@ class QuickText(Parsed[str]):
 
 
 class QuickTask(msgspec.Struct, forbid_unknown_fields=True):
-    """A task in one line, such as `Pay rent tomorrow 9am #home @bank !high`. `preview`: only say what is understood."""
+    """A task as one line, such as `Pay rent tomorrow 9am #home @bank !high`. With `preview` no task is created."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "task": {"text": "Pay rent tomorrow 9am @bank !high"},
@@ -378,9 +378,9 @@ class QuickTask(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class QuickSpan(msgspec.Struct, frozen=True):
-    """A piece of the text that was understood: from character `start` to before `end`, counted in code points.
+    """A part of the text that sets a field: from `start` up to but not including `end`, counted in code points.
 
-    `value` is what the field becomes; several spans may be tags.
+    `value` is the value of the field. There may be several spans for `tags`.
     """
 
     start: int
@@ -391,7 +391,7 @@ class QuickSpan(msgspec.Struct, frozen=True):
 
 
 class QuickPreview(msgspec.Struct, frozen=True):
-    """What was understood, and the title that is left."""
+    """The recognized parts of the text, and the remaining title."""
 
     title: str
     spans: list[QuickSpan]
@@ -419,23 +419,23 @@ def _shown(value: Any) -> str:
 
 
 class CategoryCount(msgspec.Struct, frozen=True):
-    """How many tasks a category has; `category` is null for those without one."""
+    """The number of tasks in a category. `category` is null for tasks without one."""
 
     category: UUID | None
     count: int
 
 
 class DayCount(msgspec.Struct, frozen=True):
-    """How many tasks were completed on a day."""
+    """The number of tasks completed on a day."""
 
     date: date
     count: int
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """Counts of my tasks. `overdue` has those too that are late and not marked yet; `due_today` those that are open.
+    """Numbers of your tasks. `overdue` includes late tasks that are not marked yet; `due_today` counts open tasks only.
 
-    `completed_per_day` has the last 30 days of my time zone, today last.
+    `completed_per_day` covers the last 30 days in your time zone; today is last.
     """
 
     total: int
@@ -465,13 +465,13 @@ def _most_first(counted: tuple[UUID | None, int]) -> tuple[int, str]:
 
 
 class TaskPath(msgspec.Struct):
-    """The path of one task."""
+    """The id of the task."""
 
     task_id: UUID
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A task. `completed` mirrors `status`; `due_date` is in the form it was given."""
+    """A task. `completed` is true when `status` is `completed`. `due_date` has the form in which it was sent."""
 
     id: UUID
     owner: UUID
@@ -544,9 +544,9 @@ def _search(raw: str, actor: Actor) -> Search:
     try:
         terms = parse_search(wanted)
     except ValueError:
-        raise Invalid("too_many", f"Give at most {MAX_TERMS} words or phrases.") from None
+        raise Invalid("too_many", f"Use at most {MAX_TERMS} words or phrases.") from None
     if not terms:
-        raise Invalid("invalid_format", "Give at least one word to search for.")
+        raise Invalid("invalid_format", "Use at least one word.")
     return partial(queries.found_tasks, actor=actor, terms=terms)
 
 
@@ -560,7 +560,7 @@ TASKS = Listing(
         flags(
             "completed",
             lambda yes: Q(status=Status.COMPLETED) if yes else ~Q(status=Status.COMPLETED),
-            "Whether the task is completed.",
+            "Filters by whether the task is completed.",
         ),
         choices("priority", "priority", Priority, ranks=RANKS),
         Filter("category", "category_id", identifier, UUID_TEXT, suffixes=("ne", "isnull")),
@@ -571,7 +571,7 @@ TASKS = Listing(
             text,
             {"type": "string", "minLength": 1, "maxLength": rules.MAX_TAG_LENGTH},
             suffixes=("ne",),
-            description="Only those with this tag, in any case and Unicode form.",
+            description="Filters by a tag. Case and Unicode form do not matter.",
             select=_tagged,
         ),
         moments("due_date", "due_at", nullable=True),
@@ -607,7 +607,7 @@ TRASH = replace(
 
 
 class CategoryFields(msgspec.Struct, forbid_unknown_fields=True):
-    """All that may be set of a category."""
+    """All writable fields of a category."""
 
     name: CategoryName
     color: Color | UnsetType = UNSET
@@ -615,7 +615,7 @@ class CategoryFields(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CategoryPut(CategoryFields, forbid_unknown_fields=True):
-    """All that may be set of a category; what is missing takes its default. `version` as of a task."""
+    """All writable fields of a category. Missing fields get their defaults. `version` works as for a task."""
 
     examples: ClassVar[Mapping[str, Any]] = {"category": {"name": "Home", "color": "#1f6f5c", "position": 1}}
 
@@ -623,7 +623,7 @@ class CategoryPut(CategoryFields, forbid_unknown_fields=True):
 
 
 class NewCategory(CategoryFields, forbid_unknown_fields=True):
-    """A new category. `id` may be chosen by the client."""
+    """A new category. The client may choose `id`."""
 
     examples: ClassVar[Mapping[str, Any]] = {
         "name_alone": {"name": "Errands"},
@@ -634,7 +634,7 @@ class NewCategory(CategoryFields, forbid_unknown_fields=True):
 
 
 class CategoryPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to change of a category; what is absent stays. `version` as of a task."""
+    """Changes of a category. Missing fields stay unchanged. `version` works as for a task."""
 
     examples: ClassVar[Mapping[str, Any]] = {"color": {"color": "#1f6f5c"}, "first": {"position": 0}}
 
@@ -645,13 +645,13 @@ class CategoryPatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CategoryPath(msgspec.Struct):
-    """The path of one category."""
+    """The id of the category."""
 
     category_id: UUID
 
 
 class Category(msgspec.Struct, frozen=True):
-    """A category. `task_count` leaves out tasks in the trash."""
+    """A category. `task_count` does not count tasks in the trash."""
 
     id: UUID
     owner: UUID

@@ -68,7 +68,7 @@ def new_task(owner_id: UUID, zone: str, fields: Fields, now: datetime) -> Task:
 def id_taken() -> AlreadyExists:
     """The refusal of an id that another task has, whoever has it."""
     return AlreadyExists(
-        "There is a task with this id.", errors=[FieldError("id", "already_exists", "Choose another id.")]
+        "A task with this id exists already.", errors=[FieldError("id", "already_exists", "Choose another id.")]
     )
 
 
@@ -170,7 +170,7 @@ def status_given(fields: Fields) -> dict[str, Any]:
         return wanted
     status = wanted.get("status")
     if status is not None and (status is Status.COMPLETED) != completed:
-        raise ValidationFailed(FieldError("completed", "conflict", "This says something else than status."))
+        raise ValidationFailed(FieldError("completed", "conflict", "This contradicts status."))
     if status is not None:
         return wanted
     return wanted | ({"status": Status.COMPLETED} if completed else {"reopen": True})

@@ -16,11 +16,11 @@ SLICE_SECONDS = 0.05
 
 
 class ImportTooCostly(Refused):
-    """Reading the file takes more processor time than its size justifies. Nothing has been written."""
+    """Reading the file takes more processor time than the limit for its size. Nothing was imported."""
 
     code = "import_too_costly"
     status = 422
-    title = "The file takes too much work to read."
+    title = "The file takes too much processor time to read."
 
 
 class Budget:
@@ -41,7 +41,7 @@ class Budget:
         if used > self._ends:
             raise ImportTooCostly(
                 f"The limit for a file of this size is {self.seconds:.0f} s of processor time. Nothing was imported. "
-                "Split the file, or send it unpacked."
+                "Split the file, or send it uncompressed."
             )
         if used > self._next_turn:
             let_others()

@@ -22,18 +22,18 @@ _work = Few(1, wait=30)
 
 
 class Exports(Resource):
-    """Everything that is mine, to keep or to take elsewhere."""
+    """The export of all your data."""
 
     tags = ("export and import",)
 
     @operation(
-        schemas.Export, name="exportAll", headers={"Content-Disposition": "A name for the file."}, also_media=(CSV,)
+        schemas.Export, name="exportAll", headers={"Content-Disposition": "The suggested file name."}, also_media=(CSV,)
     )
     def get(self, parsed_options: Options[schemas.ExportOptions]) -> HttpResponseBase:
-        """Export everything of mine.
+        """Export all your data.
 
-        As JSON: profile, categories, tasks and the log; `import/` takes categories and tasks back without a loss. As
-        CSV: the tasks, for spreadsheets.
+        JSON contains the profile, categories, tasks and the log. `import/` restores categories and tasks from it
+        without loss. CSV contains the tasks, for spreadsheets.
         """
         require(self.actor, Permission.TASK_VIEW)
         at = now()
@@ -49,7 +49,7 @@ class Exports(Resource):
 
 
 class Imports(Resource):
-    """Files that become mine."""
+    """The import of files."""
 
     tags = ("export and import",)
 
@@ -63,11 +63,11 @@ class Imports(Resource):
     ) -> HttpResponse:
         """Import a file.
 
-        The body is the file itself, or a form with the file in it. What kind of file it is shows in the file, not in
-        its media type, which may be `text/csv` or `application/zip` too. It is an export of ours as JSON or CSV, a
-        table of any program as CSV, or an export of one of the programs that the guide lists. The same file again
-        changes nothing; what has changed here since stays. Everything is checked before anything is written. With
-        `preview` nothing is. `notes` names every value that could not be taken as it was.
+        The body is the file itself, or a form with the file as its only part. The kind of file is detected from its
+        content, not from its media type: an export of Duely (JSON or CSV), a table of any program (CSV), or an export
+        of a program that the guide lists. The file is checked completely before anything is written. Importing the
+        same file again changes nothing, and tasks that were changed in Duely since then are kept. `notes` lists the
+        values that could not be imported unchanged. With `preview` nothing is written.
         """
         with _files.turn():
             with aside():

@@ -42,10 +42,10 @@ def temporary() -> BinaryIO:
 
 
 class UnknownFormat(MalformedRequest):
-    """The file is of no kind that can be imported."""
+    """The file is not of a kind that can be imported."""
 
     code = "unknown_format"
-    title = "The file is of no known kind."
+    title = "The kind of the file is not known."
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _refuse_long_directory(file: BinaryIO) -> None:
     # Comments may hold the same signs. Whichever of them counts, its directory must be short.
     sizes = [int.from_bytes(end[at.start() + 12 : at.start() + 16], "little") for at in re.finditer(_END, end)]
     if _END_OF_LARGE in end or max(sizes, default=0) > MAX_DIRECTORY:
-        raise BodyTooLarge("The archive holds too many files.")
+        raise BodyTooLarge("The archive contains too many files.")
 
 
 _READABLE = re.compile(r"^(?!__MACOSX/).*\.(?:csv|json)$", re.IGNORECASE | re.DOTALL)
@@ -190,7 +190,9 @@ def _members(archive: zipfile.ZipFile, size: int) -> tuple[Member, ...]:
     read = _chosen(archive)
     if not read:
         known = ", ".join(format_.member for format_ in FORMATS if format_.member)
-        raise UnknownFormat(f"The archive holds no file that is read: {known}, or any that ends in .csv or .json.")
+        raise UnknownFormat(
+            f"The archive contains no file that can be imported: {known}, or a name that ends in .csv or .json."
+        )
     most = min(MAX_UNPACKED, UNPACKED_BASE + UNPACKED_PER_BYTE * size)
     # What is more than it says is not read: `zipfile` stops there.
     if len(read) > MAX_MEMBERS or sum(member.file_size for member in read) > most:
@@ -224,7 +226,7 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Bin
     if member.flag_bits & 1:
         raise MalformedRequest("The archive is encrypted.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise MalformedRequest("The archive is compressed in a way that is not known. Use deflate.")
+        raise MalformedRequest("The archive uses an unknown compression. Use deflate.")
     with temporary() as file:
         for chunk in _chunks(archive, member):
             file.write(chunk)

@@ -128,7 +128,7 @@ def _until_nobody_was_faster(action: Callable[[], T]) -> T:
             return action()
         except IntegrityError:
             continue
-    raise Unavailable("Others import the same things at this moment. Try again in a second.")
+    raise Unavailable("Another import is writing the same tasks or categories. Try again in a second.")
 
 
 def _check(rows: Rows, budget: Budget) -> _Checked:

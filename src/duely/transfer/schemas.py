@@ -35,22 +35,24 @@ FILES: Mapping[str, Mapping[str, Any]] = {
 
 
 class ExportOptions(msgspec.Struct):
-    """What kind of file."""
+    """Options of an export."""
 
     format: Annotated[
         Literal["json", "csv"],
-        msgspec.Meta(description="`json`: everything, which an import takes back. `csv`: tasks as a table."),
+        msgspec.Meta(
+            description="`json`: all data; tasks and categories can be imported again. `csv`: the tasks as a table."
+        ),
     ] = "json"
 
 
 class ImportOptions(msgspec.Struct):
-    """How to bring in a file."""
+    """Options of an import."""
 
-    preview: Annotated[bool, msgspec.Meta(description="Only say what would become of it: nothing is written.")] = False
+    preview: Annotated[bool, msgspec.Meta(description="Return the result without writing anything.")] = False
 
 
 class Export(msgspec.Struct, frozen=True):
-    """Everything that is mine. `categories` and `tasks` are as an import takes them."""
+    """All data of a user. `categories` and `tasks` have the form that an import reads."""
 
     format: Literal["duely"]
     version: Literal[1]
@@ -62,7 +64,7 @@ class Export(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many rows became what. `kept`: they have changed here since the file was written, and stay as they are."""
+    """Numbers of rows by result. `kept`: changed in Duely after the file was written, and left unchanged."""
 
     created: int
     updated: int
@@ -75,10 +77,10 @@ Reason = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*REASONS]})]
 
 
 class ImportNote(msgspec.Struct, frozen=True):
-    """What became of the values of one field that could not be taken as they were.
+    """Values of one field that could not be imported unchanged.
 
-    `field` is the field of the file; `*` stands for further ones, when there are very many. `count` says how many
-    values, `place` and `example` which one came first.
+    `field` is the name in the file; `*` sums up further fields when there are very many. `count` is the number of
+    values. `place` and `example` show the first one.
     """
 
     field: str
@@ -90,11 +92,10 @@ class ImportNote(msgspec.Struct, frozen=True):
 
 
 class ImportResult(msgspec.Struct, frozen=True):
-    """What came of a file, or what would: with `preview`.
+    """The result of an import; with `preview`, the result that it would have.
 
-    `columns` says what the columns of a table were taken for, `ignored_columns` which ones were left out. `notes` has
-    every value that was left out, cut, changed, put into the description or not understood. `sample` has the first
-    tasks.
+    `columns` maps the columns of a table to fields; `ignored_columns` were not imported. `notes` lists all values that
+    were left out, cut, changed, put into the description or not understood. `sample` shows the first tasks.
     """
 
     preview: bool

@@ -26,8 +26,8 @@ ACCEPTED = frozenset(
 """Further names of the same files: browsers on Windows with Excel call a CSV `application/vnd.ms-excel`."""
 TAIL = 256
 """Bytes that hold the end of a form: a boundary has up to 200 characters here, 70 by RFC 2046."""
-ONE_FILE = "The form must hold one file and nothing else. Options go into the query string."
-NO_FILE = "The form holds no file. Send one part with a file name."
+ONE_FILE = "The form must contain one file and nothing else. Send options in the query string."
+NO_FILE = "The form contains no file. Send one part with a file name."
 
 
 def received(request: HttpRequest) -> BinaryIO:

@@ -29,15 +29,15 @@ DAY_SECONDS = 86_400
 
 
 class InvalidCode(Refused):
-    """Wrong, used, too old, or guessed at too often: one answer for all of them."""
+    """The code is wrong, used or expired, or there were too many wrong tries. The answer does not say which."""
 
     code = "invalid_code"
     status = 400
     looks_like_attack = True
-    title = "The code does not work."
+    title = "The code is not valid."
 
     def __init__(self) -> None:
-        super().__init__("Look at the newest mail, or ask for a new code.")
+        super().__init__("Use the code in the newest e-mail, or request a new one.")
 
 
 def request_sign_in_code(*, actor: Actor, email: str, now: datetime) -> None:

@@ -23,11 +23,11 @@ BY_LINK = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL, Purpose.SIGN_UP)
 
 
 class InvalidToken(Refused):
-    """Not one of ours, used, too old, or followed by a newer one: one answer for all of them."""
+    """The token is unknown, used, expired, or replaced by a newer one. The answer does not say which."""
 
     code = "invalid_token"
     status = 400
-    title = "The token does not work any more."
+    title = "The token is not valid."
 
     def __init__(self, *, is_forged: bool = False) -> None:
         super().__init__("Ask for a new one.")
@@ -105,7 +105,7 @@ def verify_email(*, actor: Actor, token: str, password: str | None = None, now: 
             return _finish_sign_up(actor, row_id, password, now)
         return _use_link(actor, purpose, row_id, password, now)
     except IntegrityError:
-        raise AlreadyExists("Another account has this address by now.") from None
+        raise AlreadyExists("Another account has this address in the meantime.") from None
 
 
 def _use_link(actor: Actor, purpose: Purpose, row_id: UUID, password: str | None, now: datetime) -> User:

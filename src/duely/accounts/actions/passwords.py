@@ -25,7 +25,7 @@ class PasswordReused(Refused):
     title = "The new password is the same as the old one."
 
     def __init__(self) -> None:
-        fault = FieldError("new_password", self.code, "Choose a password that differs from the present one.")
+        fault = FieldError("new_password", self.code, "Choose a password that differs from the current one.")
         super().__init__("Choose another new password.", errors=[fault])
 
 

@@ -24,23 +24,23 @@ PASSWORD = "password"  # noqa: S105 - the way of signing in, in the change log
 
 
 class InvalidCredentials(Refused):
-    """Unknown, wrong or inactive: one answer, so that it tells nothing about who has an account."""
+    """The account is unknown or inactive, or the password is wrong. The answer does not say which."""
 
     code = "invalid_credentials"
     status = 401
     looks_like_attack = True
-    title = "The name, the address or the password is wrong."
+    title = "The user name, the e-mail address or the password is wrong."
 
     def __init__(self) -> None:
         super().__init__("Check them and try again.", headers={"WWW-Authenticate": "Bearer"})
 
 
 class InvalidRefreshToken(Refused):
-    """Unknown, used, run out, or of a session that is over."""
+    """The refresh token is unknown, used or expired, or its session has ended."""
 
     code = "invalid_refresh_token"
     status = 401
-    title = "The refresh token does not work any more."
+    title = "The refresh token is not valid."
 
     def __init__(self, *, is_unknown: bool = False) -> None:
         super().__init__("Sign in again.", headers={"WWW-Authenticate": "Bearer"})
@@ -57,14 +57,14 @@ class Grant:
 
 
 class EmailNotVerified(Refused):
-    """Here an address must be verified before its owner can sign in."""
+    """This instance requires a verified e-mail address for sign-in."""
 
     code = "email_not_verified"
     status = 403
     title = "The e-mail address is not verified."
 
     def __init__(self) -> None:
-        super().__init__("Follow the link in the mail that you have just been sent, then sign in again.")
+        super().__init__("Follow the link in the e-mail that was just sent to you, then sign in again.")
 
 
 def check_credentials(*, actor: Actor, login: str, password: str, admins_only: bool = False, now: datetime) -> User:

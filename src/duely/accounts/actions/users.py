@@ -29,15 +29,15 @@ SUFFIX_BYTES = (2, 4, 8)
 
 
 class SignupDisabled(Refused):
-    """This instance makes accounts by its admins alone."""
+    """On this instance only admins create accounts."""
 
     code = "signup_disabled"
     status = 403
-    title = "Nobody can sign up here."
+    title = "Sign-up is disabled."
 
 
 class LastAdmin(Refused):
-    """Without this admin nobody could manage the instance."""
+    """The last active admin cannot be demoted or deactivated."""
 
     code = "last_admin"
     status = 409
@@ -164,7 +164,7 @@ def change_user(
         locked = {row.pk: row for row in rows}
         admins = {row.pk for row in locked.values() if row.is_staff}
         if actor is not None and actor.id not in admins:
-            raise Forbidden("You are not an admin any more.")
+            raise Forbidden("You are no longer an admin.")
         if user_id not in locked:
             raise NotFound("There is no such user.")
         changed = locked[user_id]

@@ -154,9 +154,12 @@ def _category_columns(fields: Fields) -> dict[str, Any]:
 
 def _category_conflict(fault: IntegrityError, id_taken: bool) -> Exception:
     if id_taken:
-        return AlreadyExists("There is a category with this id.", errors=[FieldError("id", "already_exists", "Taken.")])
+        return AlreadyExists(
+            "A category with this id exists already.", errors=[FieldError("id", "already_exists", "Taken.")]
+        )
     if "name" in str(fault):
         return AlreadyExists(
-            "There is a category with this name.", errors=[FieldError("name", "already_exists", "Choose another name.")]
+            "A category with this name exists already.",
+            errors=[FieldError("name", "already_exists", "Choose another name.")],
         )
     return fault

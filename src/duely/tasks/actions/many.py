@@ -55,11 +55,11 @@ Outcome = Done | Refused
 
 
 class BulkRefused(Refused):
-    """Some of the operations that were to be done all or not at all were refused, so none was done."""
+    """With `atomic`, one refused operation undoes all. `results` says which ones were refused, and why."""
 
     code = "bulk_refused"
     status = 422
-    title = "None of the operations was done."
+    title = "None of the operations was executed."
     members = {"results": {"type": "array", "items": {"$ref": "#/components/schemas/BulkResult"}}}
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
@@ -70,11 +70,11 @@ class BulkRefused(Refused):
 
 
 class NotDone(Refused):
-    """Another operation was refused, and all were to be done or none."""
+    """The operation itself is valid, but another one was refused and `atomic` was set."""
 
     code = "not_done"
     status = 424
-    title = "This was not done, because another operation was refused."
+    title = "Not executed, because another operation was refused."
 
 
 def change_tasks(*, actor: Actor, asked: Sequence[Asked], atomic: bool, now: datetime) -> list[Outcome]:
@@ -247,16 +247,16 @@ def _refuse_much_to_show(outcomes: Sequence[Outcome]) -> None:
     done = (outcome for outcome in outcomes if isinstance(outcome, Done) and outcome.verb is not Verb.DELETE)
     length = sum(len(outcome.task.description) for outcome in done)
     if length > MOST_SHOWN:
-        about = f"The descriptions of the tasks have {length} characters together; {MOST_SHOWN} fit into one answer."
-        raise ValidationFailed(FieldError("operations", "too_long", f"{about} Change fewer of them at once."))
+        about = f"The descriptions of the tasks have {length} characters in total. One answer holds {MOST_SHOWN}."
+        raise ValidationFailed(FieldError("operations", "too_long", f"{about} Change fewer tasks at once."))
 
 
 def _refuse_much_text(tasks: Sequence[Task]) -> None:
     """A few bytes could else have megabytes indexed anew, or copied into the log as what was there before."""
     length = sum(len(task.description) for task in tasks)
     if length > MOST_TEXT:
-        about = f"The descriptions of the tasks have {length} characters together; {MOST_TEXT} can be changed at once."
-        raise ValidationFailed(FieldError("operations", "too_long", f"{about} Change fewer of them at once."))
+        about = f"The descriptions of the tasks have {length} characters in total. One request can change {MOST_TEXT}."
+        raise ValidationFailed(FieldError("operations", "too_long", f"{about} Change fewer tasks at once."))
 
 
 def _taken_ids(asked: Sequence[Asked]) -> set[UUID]:

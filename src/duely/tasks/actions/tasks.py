@@ -136,7 +136,7 @@ def restore_task(*, actor: Actor, task_id: UUID, now: datetime) -> Task:
     """
     task = trashed_task_for(actor, task_id)
     if task.deleted_at is None:
-        raise NotInTrash("It is where it belongs.")
+        raise NotInTrash("It is not deleted, so there is nothing to restore.")
     changes = {"deleted_at": [rfc3339(task.deleted_at), None]}
     statement = steps.edit(task, {"deleted_at": None}, now)
     record(actor, "task.restored", task, at=now, changes=changes, write=statement)
