@@ -205,7 +205,10 @@ class TokenRefresh(Auth):
         limit=BY_REFRESH_TOKEN,
     )
     def post(self, parsed_body: Body[Refresh]) -> HttpResponse:
-        """Exchange a refresh token for a new pair of tokens. Sending a used refresh token again ends its session."""
+        """Exchange a refresh token for a new pair of tokens.
+
+        A refresh token works once. Sending a used one again ends its session.
+        """
         return self.show_pair(actions.refresh(actor=self.actor, token=parsed_body.refresh, now=clock.now()))
 
 
