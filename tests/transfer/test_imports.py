@@ -291,7 +291,15 @@ def test_what_is_no_file_of_ours_is_refused_with_a_reason(content: Any, word: st
 def test_a_file_with_things_that_are_not_taken_comes_in() -> None:
     me = Api(alice())
     more = {"profile": {"role": "admin"}, "activity": [{"seq": 1}, {"seq": 2}], "later": {"deep": [1, [2]]}}
-    assert counts(bring(me, {**more, **file([{"id": ONE, "title": "Milk"}])})) == {"created": 1}
+    answer = bring(me, {**more, **file([{"id": ONE, "title": "Milk"}])})
+    assert counts(answer) == {"created": 1}
+    notes = {note["field"]: (note["reason"], note["message"]) for note in answer.json()["notes"]}
+    assert {field: reason for field, (reason, _) in notes.items()} == {
+        "profile": "not_imported",
+        "activity": "not_imported",
+        "later": "left_out",
+    }
+    assert "stay as they are" in notes["profile"][1]
     assert me.get("users/me/").json()["role"] == "member"
     assert counts(bring(me, {**file(), "tasks": None, "categories": None})) == {}
 

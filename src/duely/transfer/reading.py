@@ -19,6 +19,7 @@ OTHERS = "*"
 
 REASONS: Mapping[str, str] = {
     "left_out": "Left out: a task has no such field.",
+    "not_imported": "Not imported: only categories and tasks are. Your profile and your change log stay as they are.",
     "internal": "Left out: it only means something to the other program.",
     "moved": "Put into the description: a task has no such field, or cannot hold this value in it.",
     "cut": "Cut: it is longer than the field may be. The rest is not imported.",

@@ -16,6 +16,7 @@ from duely.transfer.rules import Faulty, Incoming, Rows, faulty
 HEAD = b'{"format":"duely","version":1,'
 NOT_OURS = 'The file is no export that can be read: it needs "format": "duely" and "version": 1.'
 ABOUT_THE_FILE = frozenset({"exported_at"})
+ABOUT_THE_ACCOUNT = frozenset({"profile", "activity"})
 
 Reader = Callable[[str, dict[str, Any]], Incoming]
 
@@ -41,7 +42,8 @@ def read(source: Source, reading: Reading) -> Rows:
             else:
                 example = document.skipped()
                 if name not in ABOUT_THE_FILE and example not in ("null", "[]", "{}"):
-                    reading.note(name, "left_out", place=name, example=example)
+                    reason = "not_imported" if name in ABOUT_THE_ACCOUNT else "left_out"
+                    reading.note(name, reason, place=name, example=example)
         document.end()
         if missing:
             raise MalformedRequest(NOT_OURS)
