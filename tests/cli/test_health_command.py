@@ -1,6 +1,7 @@
 """`duely health`: what container managers run every few seconds."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -101,14 +102,18 @@ def test_it_loads_neither_django_nor_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["worker", "scheduler"])
 def test_a_loop_is_well_while_its_heart_beats(tmp_path: Path, name: str) -> None:
     missing = health(tmp_path, name, DATA_DIR=str(tmp_path / "kept"))
-    assert (missing.returncode, "no worker runs here" in missing.stderr) == (1, name == "worker")
+    assert (missing.returncode, "no worker runs with this DATA_DIR" in missing.stderr) == (1, name == "worker")
 
     Heart(tmp_path / "kept", name).beat()
-    assert health(tmp_path, name, DATA_DIR=str(tmp_path / "kept")).returncode == 0
+    well = health(tmp_path, name, DATA_DIR=str(tmp_path / "kept"))
+    assert well.returncode == 0
+    assert re.fullmatch(rf"{name}: last sign of life \d+ s ago, within the limit of 20 s\n", well.stdout)
 
-    old = time.time() - OLDEST_BEAT_SECONDS - 1
+    old = time.time() - OLDEST_BEAT_SECONDS - 1000
     os.utime(beat_file(tmp_path / "kept", name), (old, old))
-    assert health(tmp_path, name, DATA_DIR=str(tmp_path / "kept")).returncode == 1
+    late = health(tmp_path, name, DATA_DIR=str(tmp_path / "kept"))
+    assert late.returncode == 1
+    assert re.match(rf"{name}: last sign of life 1\d{{3}} s ago, more than the limit of 20 s \(", late.stderr)
 
 
 def test_a_heart_beats_every_few_seconds_and_says_once_that_it_cannot(

@@ -48,6 +48,9 @@ def test_the_command_line_shows_the_queue_and_mends_it(rig: Rig) -> None:
     job_id = rig.queue(sample.crash, "crash")
     rig.queue(sample.note, "note")
     Job.objects.filter(pk=job_id).update(state="dead", attempts=3, error="It died.\nTwice.")
+    assert output(rig, "list", "--state", "done") == (0, "No done jobs.\n")
+    assert output(rig, "list", "--state", "dead", "--name", "no.such") == (0, "No dead jobs named no.such.\n")
+    assert "sample.note" not in output(rig, "list", "--state", "dead")[1]
     code, text = output(rig, "list")
     assert code == 0
     assert "       1 dead     sample.crash" in text
@@ -59,4 +62,5 @@ def test_the_command_line_shows_the_queue_and_mends_it(rig: Rig) -> None:
     assert Job.objects.get(pk=job_id).state == "waiting"
     Job.objects.filter(pk=job_id).update(state="dead")
     assert output(rig, "purge", "--dead") == (0, "1 removed.\n")
+    assert output(rig, "list", "--state", "dead") == (0, "No dead jobs.\n")
     assert [job.name for job in Job.objects.all()] == ["sample.note"]

@@ -62,5 +62,8 @@ def _beat(data_dir: Path, name: str) -> tuple[bool, str]:
     try:
         age = age_seconds(path)
     except OSError as error:
-        return False, f"{path}: {error.strerror}; no {name} runs here"
-    return age <= OLDEST_BEAT_SECONDS, f"the {name} was well {age:.0f} seconds ago"
+        return False, f"no {name} runs with this DATA_DIR: {path}: {error.strerror}"
+    limit = f"the limit of {OLDEST_BEAT_SECONDS:.0f} s"
+    if age > OLDEST_BEAT_SECONDS:
+        return False, f"{name}: last sign of life {age:.0f} s ago, more than {limit} ({path})"
+    return True, f"{name}: last sign of life {age:.0f} s ago, within {limit}"

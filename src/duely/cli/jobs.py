@@ -12,15 +12,21 @@ if TYPE_CHECKING:
 
 
 def show(*, state: str | None, name: str | None, limit: int) -> None:
-    """Print how many jobs there are of each kind, then the newest, one a line."""
+    """Print how many jobs there are by state and name, then the newest ones, one a line.
+
+    `state` and `name` limit both lists. Without such a job, one sentence says so.
+    """
     setup()
     from duely.core.clock import rfc3339
     from duely.jobs.queries import counts, latest_jobs
 
-    wanted = _state(state)
-    for (job, in_state), many in counts().items():
-        print(f"{many:>8} {in_state:<8} {job}")
-    for row in latest_jobs(state=wanted, name=name, limit=limit):
+    chosen_state = _state(state)
+    numbers = counts(state=chosen_state, name=name)
+    if not numbers:
+        print(f"No {f'{chosen_state} ' if chosen_state else ''}jobs{f' named {name}' if name else ''}.")
+    for (job, in_state), number in numbers.items():
+        print(f"{number:>8} {in_state:<8} {job}")
+    for row in latest_jobs(state=chosen_state, name=name, limit=limit):
         error = f"  {row.error.splitlines()[0]}" if row.error else ""
         print(f"{row.pk}  {row.state:<8} {rfc3339(row.run_at)}  attempts {row.attempts:>2}  {row.name}{error}")
 

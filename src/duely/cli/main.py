@@ -63,7 +63,7 @@ def web() -> None:
 
 @app.command()
 def worker(
-    scheduler: Annotated[bool, typer.Option("--scheduler", help="Queue what the clock says as well.")] = False,
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="Also queue the scheduled jobs.")] = False,
     job: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run jobs: mail, reminders, overdue marking. Any number of them on any number of nodes."""
@@ -77,7 +77,7 @@ def worker(
 
 @app.command()
 def scheduler() -> None:
-    """Queue what the clock says. Any number of them: each job is queued once."""
+    """Queue the scheduled jobs. Any number of schedulers may run: each job is queued once."""
     from duely.cli.worker import scheduler
 
     scheduler()
@@ -96,7 +96,7 @@ def health(
     part: Annotated[Part, typer.Argument(help="Which process: web, worker or scheduler.")] = Part.WEB,
     ready: Annotated[bool, typer.Option("--ready", help="Ask whether web can do its work.")] = False,
 ) -> None:
-    """Ask whether Duely is well on this machine, within 2 seconds; exit code 1 when it is not. For container checks."""
+    """Check whether Duely works on this machine, within 2 seconds; exit code 1 when not. For container checks."""
     from duely.cli.health import health
 
     raise typer.Exit(health([*(["--ready"] if ready else []), part.value]))
@@ -106,10 +106,12 @@ def health(
 def migrate(
     adopt_key: Annotated[
         bool,
-        typer.Option("--adopt-key", help="Make this SECRET_KEY the database's, when the one it had is lost."),
+        typer.Option(
+            "--adopt-key", help="Accept this SECRET_KEY in place of the lost one that the database was used with."
+        ),
     ] = False,
 ) -> None:
-    """Bring the database up to date; of several nodes that start at once, one does it."""
+    """Bring the database up to date. When several nodes run it at once, one works and the others wait."""
     from duely.cli.migrate import migrate
 
     for line in migrate(adopt=adopt_key):
@@ -121,7 +123,9 @@ def createadmin(
     username: Annotated[str | None, typer.Option(help="Name to sign in with. [ADMIN_USERNAME]")] = None,
     email: Annotated[str | None, typer.Option(help="E-mail address. [ADMIN_EMAIL]")] = None,
     generate: Annotated[bool, typer.Option("--generate", help="Make a password up and print it.")] = False,
-    if_none: Annotated[bool, typer.Option("--if-none", help="Do nothing when there is one. For scripts.")] = False,
+    if_none: Annotated[
+        bool, typer.Option("--if-none", help="Do nothing when there is an administrator. For scripts.")
+    ] = False,
 ) -> None:
     """Make an administrator; asks for what is missing. The password may come from ADMIN_PASSWORD."""
     from duely.cli.createadmin import createadmin
@@ -155,9 +159,9 @@ app.add_typer(jobs, name="jobs")
 def jobs_list(
     state: Annotated[str | None, typer.Option(help="waiting, running, done or dead.")] = None,
     name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many jobs to show.")] = 50,
 ) -> None:
-    """Count the jobs, and show the newest."""
+    """Count the jobs and show the newest ones."""
     from duely.cli.jobs import show
 
     show(state=state, name=name, limit=limit)
@@ -169,7 +173,7 @@ def jobs_retry(
     name: Annotated[str | None, typer.Option(help="All dead jobs of this name.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead jobs.")] = False,
 ) -> None:
-    """Let dead jobs try anew."""
+    """Queue dead jobs again."""
     from duely.cli.jobs import retry
 
     retry(ids=ids or [], name=name, everything=everything)
@@ -177,9 +181,9 @@ def jobs_retry(
 
 @jobs.command("purge")
 def jobs_purge(
-    dead: Annotated[bool, typer.Option("--dead", help="Remove all dead jobs, however recent.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="Delete all dead jobs, however recent.")] = False,
 ) -> None:
-    """Remove jobs that ended long ago."""
+    """Delete jobs that ended long ago."""
     from duely.cli.jobs import purge
 
     purge(dead=dead)

@@ -47,20 +47,24 @@ def time_to_next(names: Sequence[str]) -> timedelta | None:
     return min(firsts) - database_now() if firsts else None
 
 
-def counts() -> dict[tuple[str, State], int]:
-    """How many jobs there are, by name and state."""
-    rows = Job.objects.values_list("name", "state").annotate(many=Count("pk")).order_by("name", "state")
-    return {(name, State(state)): many for name, state, many in rows}
+def counts(*, state: State | None = None, name: str | None = None) -> dict[tuple[str, State], int]:
+    """How many jobs there are, by name and state; of one state or name alone when it is given."""
+    jobs = _chosen(state, name)
+    rows = jobs.values_list("name", "state").annotate(number=Count("pk")).order_by("name", "state")
+    return {(job_name, State(in_state)): number for job_name, in_state, number in rows}
 
 
 def latest_jobs(*, state: State | None, name: str | None, limit: int) -> list[Job]:
     """Jobs for people to look at, the newest first."""
-    jobs = Job.objects.order_by("-id")
+    return list(_chosen(state, name).order_by("-id")[:limit])
+
+
+def _chosen(state: State | None, name: str | None) -> QuerySet[Job]:
+    """Jobs of a state and a name; None stands for all."""
+    jobs = Job.objects.all()
     if state is not None:
         jobs = jobs.filter(state=state.value)
-    if name is not None:
-        jobs = jobs.filter(name=name)
-    return list(jobs[:limit])
+    return jobs if name is None else jobs.filter(name=name)
 
 
 def oldest_wait() -> timedelta | None:
