@@ -24,18 +24,18 @@ from workload import Workload
 
 CONNECTIONS = 16
 PARTS = {
-    "the database's driver and its cursors": (
+    "database driver and cursors": (
         "psycopg",
         "duely/core/postgresql",
         "duely/core/prepared",
         "django/db/backends",
     ),
     "querysets, models, SQL": ("django/db", "duely/core/records", "queries.py"),
-    "the log's row": ("duely/activity",),
-    "the line in the process's log": ("logging/", "structlog", "duely/config/logs", "json/"),
-    "whose turn it is": ("duely/guard/turns", "queue.py"),
+    "change log row": ("duely/activity",),
+    "request log line": ("logging/", "structlog", "duely/config/logs", "json/"),
+    "request slots": ("duely/guard/turns", "queue.py"),
     "address, limits, headers, request id": ("duely/guard", "duely/core/ids"),
-    "who asks": ("duely/accounts", "jwt/"),
+    "authentication": ("duely/accounts", "jwt/"),
     "rows to JSON": ("schemas.py", "duely/core/clock", "uuid.py"),
     "query, body, page": (
         "duely/api/lists",
@@ -44,12 +44,12 @@ PARTS = {
         "duely/api/types",
         "duely/api/versions",
     ),
-    "what a task is": ("duely/tasks",),
-    "the framework of the API": ("dmr/", "duely/api"),
+    "task rules": ("duely/tasks",),
+    "API framework": ("dmr/", "duely/api"),
     "Django's requests and responses": ("django/",),
-    "the server": ("granian",),
+    "server": ("granian",),
 }
-OTHER = "else"
+OTHER = "other"
 
 
 def part_of(stack: list[str]) -> str:

@@ -16,11 +16,11 @@ ENDPOINT = "OneTask.get (duely/tasks/endpoints.py:184)"
 @pytest.mark.parametrize(
     "inner, part",
     [
-        ("PreparedStatements.execute (duely/core/postgresql/base.py:73)", "the database's driver and its cursors"),
+        ("PreparedStatements.execute (duely/core/postgresql/base.py:73)", "database driver and cursors"),
         ("show_task (duely/tasks/schemas.py:461)", "rows to JSON"),
         ("seen_task (duely/tasks/queries.py:71)", "querysets, models, SQL"),
-        ("_leave (duely/guard/turns.py:49)", "whose turn it is"),
-        ("<lambda> (<string>:1)", "what a task is"),
+        ("_leave (duely/guard/turns.py:49)", "request slots"),
+        ("<lambda> (<string>:1)", "task rules"),
     ],
 )
 def test_a_sample_counts_for_the_innermost_file_that_is_known(inner: str, part: str) -> None:
