@@ -588,6 +588,8 @@ QUICK = (
     *("by on ", "next ", "1.", "9 a", "the 1st ", "1 may ", "may ", "may 1 ", "1st of ", "2026-01-31 ", "in half an "),
     *("#a ", "# #a", "@a ", "@a@", "!high ", ", ", "; ", "/", "a ", "this morning ", "day after ", "end of the month "),
     *("\t", "\u2003", "\u0661\u0661:", "\u0315\u0300", "ﬃ ", "\U0001f642", "'", "\u2019", "9am sat ", "sat\u3000"),
+    *("10:30 ", "fri 4 dec ", "friday evening at 7 ", "in the morning ", "tomorrow 9am ", "(friday) ", "a@", "://"),
+    *("\u201e", "\u201c", "\u00ab", '"a" ', "9.30am ", "friday the 4th ", "due by on ", ".!?", "mañana ", "@9am "),
 )
 SEARCHES = {
     "words of one letter": " ".join("abcdefghijklmnop"),

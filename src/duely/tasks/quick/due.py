@@ -2,13 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from duely.tasks.quick.grammar import HOURS, Alone
-from duely.tasks.quick.pieces import MOST_BETWEEN, Piece, days_in, ends, times_in, touch, within_calendar
+from duely.tasks.quick.pieces import (
+    MOST_BETWEEN,
+    Piece,
+    days_in,
+    ends,
+    is_apart,
+    largest,
+    near,
+    times_in,
+    touch,
+    within_calendar,
+)
 from duely.tasks.quick.spans import Span
-from duely.tasks.quick.words import CONNECTOR
+from duely.tasks.quick.words import CONNECTOR, DAY_WORDS
 
 
 def read_due(text: str, now: datetime, zone: str) -> date | None:
@@ -24,30 +36,79 @@ def due_spans(text: str, now: datetime, zone: str, *, is_date: bool = False) -> 
     is_date: the text is a date and no sentence, so `3:30` in it can only be half past three at night.
     """
     local = now.astimezone(ZoneInfo(zone))
-    times = _largest(times_in(text, is_date))
-    days = _largest(days_in(text, local, times))
+    times = largest(times_in(text, is_date))
+    days = _joined(text, largest(days_in(text, local, times)))
+    times = [at for at in times if not at.is_bare or _follows_day(text, at, days)]
     unsure = _unsure(text, days, times)
-    days, times = ([piece for piece in pieces if id(piece) not in unsure] for pieces in (days, times))
-    chosen: list[Piece] = []
-    if days:
-        chosen = _with_time(text, max(days, key=lambda piece: (piece.end, -piece.start)), times)
-    else:
-        alone = [group for piece in times if (group := _with_time(text, piece, times)) and _stands_alone(text, group)]
-        chosen = max(alone, key=lambda group: (max(p.end for p in group), -min(p.start for p in group)), default=[])
+    chosen = _last_day(text, [day for day in days if id(day) not in unsure], times, unsure)
+    if not chosen and all(day.is_word for day in days) and not DAY_WORDS.search(text):
+        chosen = _last_time(text, [at for at in times if id(at) not in unsure])
     value = _value(chosen, local) if chosen else None
     if value is None:
         return []
-    start, end = min(piece.start for piece in chosen), max(piece.end for piece in chosen)
+    start, end = _ends_of(chosen)
+    if text[start - 1 : start] == "(" and text[end : end + 1] == ")":
+        start, end = start - 1, end + 1
     return [Span(start, end, "due_date", value)]
 
 
-def _largest(pieces: Sequence[Piece]) -> list[Piece]:
-    """Without those that are part of another one, such as `tomorrow` in `the day after tomorrow`."""
-    largest: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: (piece.start, -piece.end)):
-        if not largest or piece.end > largest[-1].end:
-            largest.append(piece)
-    return largest
+def _last_day(text: str, days: Sequence[Piece], times: Sequence[Piece], unsure: set[int]) -> list[Piece]:
+    """The last day that belongs to no other word, with the time beside it."""
+    certain = [at for at in times if id(at) not in unsure]
+    for day in sorted(days, key=lambda day: (-day.end, day.start)):
+        chosen = _with_time(text, day, certain)
+        if _is_apart(text, chosen, times):
+            return chosen
+    return []
+
+
+def _last_time(text: str, times: Sequence[Piece]) -> list[Piece]:
+    """The last time that counts without a day and belongs to no other word."""
+    groups = [group for at in times if (group := _with_time(text, at, times))]
+    alone = [group for group in groups if _stands_alone(text, group) and _is_apart(text, group, ())]
+    return max(alone, key=lambda group: (_ends_of(group)[1], -_ends_of(group)[0]), default=[])
+
+
+def _ends_of(pieces: Sequence[Piece]) -> tuple[int, int]:
+    return min(piece.start for piece in pieces), max(piece.end for piece in pieces)
+
+
+def _is_apart(text: str, chosen: Sequence[Piece], times: Sequence[Piece]) -> bool:
+    """Whether these pieces belong to no word beside them; an unclear time after a day stays in the title."""
+    start, end = _ends_of(chosen)
+    for at in near(times, start, end):
+        if at.start >= end and touch(text, Piece(start, end), at):
+            end = at.end
+    return is_apart(text, start, end, is_explicit=any(piece.is_explicit for piece in chosen))
+
+
+def _follows_day(text: str, at: Piece, days: Sequence[Piece]) -> bool:
+    return any(day.end <= at.start and touch(text, day, at) for day in near(days, at.start, at.end))
+
+
+def _joined(text: str, days: Sequence[Piece]) -> list[Piece]:
+    """The days, those as one that stand side by side and are the same: `friday, 4 december`."""
+    joined: list[Piece] = []
+    for day in days:
+        both = _same_day(text, joined[-1], day) if joined else None
+        if both:
+            joined[-1] = both
+        else:
+            joined.append(day)
+    return joined
+
+
+def _same_day(text: str, one: Piece, other: Piece) -> Piece | None:
+    """Two days as one, if they stand side by side and are the same. A weekday may be that of any date."""
+    if one.day is None or other.day is None or other.start - one.end > MOST_BETWEEN:
+        return None
+    if text[one.end : other.start].replace(",", "", 1).strip():
+        return None
+    dated = other if one.is_weekday else one
+    fits = (one.is_weekday is not other.is_weekday) and one.day.weekday() == other.day.weekday()
+    if one.day != other.day and not (fits and dated.is_date):
+        return None
+    return replace(dated, start=one.start, end=other.end, is_certain=one.is_certain and other.is_certain)
 
 
 def _unsure(text: str, days: Sequence[Piece], times: Sequence[Piece]) -> set[int]:
@@ -63,9 +124,11 @@ def _unsure(text: str, days: Sequence[Piece], times: Sequence[Piece]) -> set[int
                 break
             if other.start < one.end:
                 continue
-            if kinds[id(one)] is kinds[id(other)] and _are_connected(text, one, other):
+            are_days = kinds[id(one)] and kinds[id(other)]
+            contradict = are_days and not text[one.end : other.start].strip()
+            if contradict or (kinds[id(one)] is kinds[id(other)] and _are_connected(text, one, other)):
                 spreading |= {id(one), id(other)}
-            if not (kinds[id(one)] and kinds[id(other)]) and touch(text, one, other):
+            if not are_days and touch(text, one, other):
                 beside[id(one)].add(id(other))
                 beside[id(other)].add(id(one))
     pending = [*spreading]
@@ -96,7 +159,7 @@ def _with_time(text: str, piece: Piece, times: Sequence[Piece]) -> list[Piece]:
         has_part = any(one.part is not None for one in chosen)
         beside = [
             other
-            for other in times
+            for other in near(times, start, end)
             if touch(text, whole, other) and not (has_part if other.part is not None else has_clock)
         ]
         chosen += sorted(beside, key=lambda other: (other.start < start, other.start - other.end))[:1]

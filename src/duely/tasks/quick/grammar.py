@@ -20,12 +20,12 @@ WORDS_TOO = frozenset({"wed", "sat", "sun"})
 """Short names of days that are also words: they count behind a preposition, before a time, or at the end."""
 
 DAY = r"mon(?:day)?|tue(?:s(?:day)?)?|wed(?:nesday)?|thu(?:r(?:s(?:day)?)?)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?"
-_MONTH = (
+MONTH = (
     r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     r"|nov(?:ember)?|dec(?:ember)?"
 )
 _NUMBER = rf"\d{{1,3}}|{'|'.join(NUMBERS)}"
-_ORDINAL = r"(?:st|nd|rd|th)"
+ORDINAL = r"(?:st|nd|rd|th)"
 
 
 # The grammar: what a day looks like, and which one it is. `None` from a reading: it is no day after all.
@@ -92,11 +92,21 @@ def named_day(match: re.Match[str], today: date) -> date | None:
     return next((day for day in found if day and day >= today), None)
 
 
+def iso_day(match: re.Match[str], today: date) -> date | None:
+    return _date(int(match["year"]), int(match["month"]), int(match["day"]))
+
+
 def ordinal_day(match: re.Match[str], today: date) -> date | None:
     """The next day with this number in a month."""
     firsts = (today.replace(day=1) + timedelta(days=31 * ahead) for ahead in range(4))
     found = (_date(first.year, first.month, int(match["day"])) for first in firsts)
     return next((day for day in found if day and day >= today), None)
+
+
+def weekday_and_number(match: re.Match[str], today: date) -> date | None:
+    """`friday the 4th`, when the next day with this number is a Friday."""
+    day = ordinal_day(match, today)
+    return day if day and WEEKDAYS[day.weekday()].startswith(match["weekday"][:3].lower()) else None
 
 
 Day = Callable[[re.Match[str], date], date | None]
@@ -106,16 +116,14 @@ DAYS: tuple[tuple[str, Day], ...] = (
     (r"tomorrow|tmrw", lambda _, today: today + timedelta(days=1)),
     (rf"(?:(?P<which>this|next) )?(?P<day>{DAY})", _weekday),
     (r"(?:(?:this|the) )?weekend", lambda _, today: today + timedelta(days=max(5 - today.weekday(), 0))),
-    (rf"in (?P<number>{_NUMBER}) (?P<unit>days?|weeks?|months?|years?)", _later),
+    (rf"in (?P<number>{_NUMBER}) (?P<unit>days?|weeks?|months?|years?)(?:(?:['\u2019]s?)? time)?", _later),
     (r"next (?P<period>week|month|year)", _next_period),
     (r"(?:the )?end of (?:the )?(?P<period>month|year)", _end_of_period),
-    (
-        r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)",
-        lambda match, _: _date(int(match["y"]), int(match["m"]), int(match["d"])),
-    ),
-    (rf"(?:the )?(?P<day>\d{{1,2}}){_ORDINAL}?(?: of)? (?P<month>{_MONTH})(?:,? (?P<year>\d{{4}}))?", named_day),
-    (rf"(?P<month>{_MONTH}) (?P<day>\d{{1,2}}){_ORDINAL}?(?:,? (?P<year>\d{{4}}))?", named_day),
-    (rf"the (?P<day>\d{{1,2}}){_ORDINAL}", ordinal_day),
+    (r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)", iso_day),
+    (rf"(?:the )?(?P<day>\d{{1,2}}){ORDINAL}?(?: of)? (?P<month>{MONTH})(?:,? (?P<year>\d{{4}}))?", named_day),
+    (rf"(?P<month>{MONTH}) (?P<day>\d{{1,2}}){ORDINAL}?(?:,? (?P<year>\d{{4}}))?", named_day),
+    (rf"the (?P<day>\d{{1,2}}){ORDINAL}", ordinal_day),
+    (rf"(?P<weekday>{DAY}),? (?:the )?(?P<day>\d{{1,2}}){ORDINAL}", weekday_and_number),
 )
 
 
@@ -152,7 +160,7 @@ def when_alone(match: re.Match[str]) -> Alone:
     return Alone.ALWAYS if at or len(hour) == 2 else Alone.NEVER
 
 
-TIME_WITH_HALF = r"(?:at )?(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap]\.?m\b\.?)"
+TIME_WITH_HALF = r"(?:at )?(?P<hour>\d{1,2})(?:[:.](?P<minute>\d\d))?\s*(?P<half>[ap]\.?m\b\.?)"
 TIME = r"(?P<at>at )?(?P<hour>\d{1,2}):(?P<minute>\d\d)(?P<half>)"
 HOUR = r"(?P<at>at )(?P<hour>\d|1\d|2[0-3])(?P<minute>)(?P<half>)"
 NOON = r"(?P<at>at )?(?P<part>noon|midday)"
@@ -160,13 +168,17 @@ PART = r"(?:(?:in the )?(?P<part>morning|afternoon|evening)|(?:at )?(?P<night>ni
 # A day and a time in one, and a time from now.
 TONIGHT = r"tonight|this (?P<part>morning|afternoon|evening)"
 SOON = rf"in (?:(?P<half>half an) |(?P<number>{_NUMBER}|\d{{4}}) )(?P<unit>minutes?|mins?|hours?|hrs?)"
-PREPOSITION = r"(?:(?:no later than|due|by|on|until|till|before|for) (?:on |by )?)?"
+PREPOSITION = r"(?:(?:no later than|(?:is |are )?due|by|on|until|till|before|for) (?:on |by )?)?"
+
+
+_PARTS_OF_WORDS = r"\w/\\@#&+=*%$€£<>~^_|{}\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """With a preposition before it, blanks of any number in it, and nothing beside it that makes it another word."""
+    """With a preposition before it, blanks of any number in it, and nothing beside it that makes it part of another
+    word, a path, an address or a quotation."""
     spaced = f"(?P<before>{PREPOSITION})(?:{pattern})".replace(" ", r"\s+")
-    return re.compile(rf"(?<![\w/.-]){spaced}(?![\w/'\u2019]|[.:-]\w)", re.IGNORECASE)
+    return re.compile(rf"(?<![{_PARTS_OF_WORDS}.:?!\-]){spaced}(?![{_PARTS_OF_WORDS}]|[.:?!\-]\w)", re.IGNORECASE)
 
 
 COMPILED_DAYS = [(_compiled(pattern), read) for pattern, read in DAYS]

@@ -1,6 +1,7 @@
 """The days and times in a text, and whether they can be nothing else."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,18 +17,32 @@ from duely.tasks.quick.grammar import (
     COMPILED_TIME,
     COMPILED_TIME_WITH_HALF,
     COMPILED_TONIGHT,
+    DAY,
     NIGHT,
     PARTS,
     WORDS_TOO,
     Alone,
     clock_time,
+    iso_day,
     named_day,
     number_of,
     ordinal_day,
+    weekday_and_number,
     when_alone,
 )
 from duely.tasks.quick.spans import MASK
-from duely.tasks.quick.words import AFTER, CHANGES, COUNTS, RANGE_BEFORE, REPEATED, WORD_BEFORE
+from duely.tasks.quick.words import (
+    AFTER,
+    CHANGES,
+    COUNTS,
+    FOLLOWERS,
+    RANGE_BEFORE,
+    REPEATED,
+    SPEAKERS,
+    VERBS,
+    WORD_BEFORE,
+    ZONES,
+)
 from duely.tasks.rules import EARLIEST, LATEST
 
 MOST_BETWEEN = 30
@@ -51,6 +66,14 @@ class Piece:
     is_certain: bool = True
     is_word: bool = False
     """Whether it is one of WORDS_TOO and no day, unless another one is connected with it."""
+    is_explicit: bool = False
+    """Whether it can be nothing else at the beginning of a sentence: `on friday`, `24 dec`, `9am`."""
+    is_weekday: bool = False
+    """Whether it is a weekday without `this` or `next`."""
+    is_bare: bool = False
+    """Whether it is a part of a day with no word before it, which counts only right after a day: `movie night`."""
+    is_date: bool = False
+    """Whether it is the day of a month."""
 
 
 def days_in(text: str, local: datetime, times: Sequence[Piece]) -> list[Piece]:
@@ -61,9 +84,20 @@ def days_in(text: str, local: datetime, times: Sequence[Piece]) -> list[Piece]:
             if day is None:
                 continue
             is_word = _is_a_word(text, match, times)
-            needs_end = read is ordinal_day or (read is named_day and _may_be_words(match))
+            needs_end = read in (ordinal_day, weekday_and_number) or (read is named_day and _may_be_words(match))
             is_certain = is_word or ((not needs_end or _closes(text, match, times)) and _is_certain(text, match))
-            found.append(Piece(match.start(), match.end(), day=day, is_certain=is_certain, is_word=is_word))
+            found.append(
+                Piece(
+                    match.start(),
+                    match.end(),
+                    day=day,
+                    is_certain=is_certain,
+                    is_word=is_word,
+                    is_explicit=_is_explicit(match),
+                    is_weekday=match.groupdict().get("which", "") is None,
+                    is_date=read in (named_day, ordinal_day, iso_day),
+                )
+            )
     for match in COMPILED_TONIGHT.finditer(text):
         part, is_certain = (match["part"] or NIGHT).lower(), _is_certain(text, match)
         piece = Piece(match.start(), match.end(), local.date(), PARTS[part], part, is_certain=is_certain)
@@ -76,17 +110,35 @@ def days_in(text: str, local: datetime, times: Sequence[Piece]) -> list[Piece]:
         instant = within_calendar(add, this_minute, timedelta(minutes=minutes))
         if instant is not None:
             is_certain = _is_certain(text, match)
-            found.append(Piece(match.start(), match.end(), instant=instant, is_certain=is_certain))
+            found.append(Piece(match.start(), match.end(), instant=instant, is_certain=is_certain, is_explicit=True))
     return found
 
 
 def _is_certain(text: str, match: re.Match[str]) -> bool:
     """Whether nothing beside a day or a time makes it another one."""
     before = text[: match.start()]
-    word = WORD_BEFORE.search(before[-60:])
-    if word and word[1].lower() in CHANGES:
+    if before.rstrip()[-1:] == "@" or _word_before(text, match) in CHANGES:
         return False
     return not (REPEATED.search(before[-100:]) or AFTER.match(text, match.end()))
+
+
+def _word_before(text: str, match: re.Match[str]) -> str:
+    """The word right before a match; of a very long one its end."""
+    word = WORD_BEFORE.search(text, max(match.start() - 60, 0), match.start())
+    return word[1].lower() if word else ""
+
+
+_BARE = re.compile(rf"today|tomorrow|tmrw|{DAY}|(?:(?:this|the)\s+)?weekend|next\s+(?:week|month|year)", re.IGNORECASE)
+_EXPLICIT = ("by", "on", "due", "is", "are", "no")
+
+
+def _is_explicit(match: re.Match[str]) -> bool:
+    """Whether a day can be nothing else at the beginning of a sentence: neither `monday` nor `end of month`, which may
+    belong to the word after them."""
+    before = match["before"].lower().split()
+    if before:
+        return before[0] in _EXPLICIT
+    return not (_BARE.fullmatch(match[0]) or "end" in match[0].lower().split())
 
 
 def _may_be_words(match: re.Match[str]) -> bool:
@@ -101,9 +153,14 @@ def _may_be_words(match: re.Match[str]) -> bool:
 
 def _closes(text: str, match: re.Match[str], times: Sequence[Piece]) -> bool:
     """Whether no word follows that a number such as `the 1st` may count."""
-    day = Piece(match.start(), match.end())
     follows = text[match.end() :].lstrip()
-    return ends(text, match.end()) or follows[:1] in ",;" or any(touch(text, day, piece) for piece in times)
+    return ends(text, match.end()) or follows[:1] in ",;" or _is_beside(text, match, times)
+
+
+def _is_beside(text: str, match: re.Match[str], times: Sequence[Piece]) -> bool:
+    """Whether a time stands beside a match."""
+    day = Piece(match.start(), match.end())
+    return any(touch(text, day, at) for at in near(times, day.start, day.end))
 
 
 When = TypeVar("When", bound=date)
@@ -123,10 +180,9 @@ def _is_a_word(text: str, match: re.Match[str], times: Sequence[Piece]) -> bool:
     groups = match.groupdict()
     if (groups.get("day") or "").lower() not in WORDS_TOO or groups.get("which") or match["before"]:
         return False
-    if ends(text, match.end()):
-        return False
-    day = Piece(match.start(), match.end())
-    return not any(touch(text, day, piece) for piece in times)
+    if _word_before(text, match) in SPEAKERS:
+        return True
+    return not (ends(text, match.end()) or _is_beside(text, match, times))
 
 
 def ends(text: str, place: int) -> bool:
@@ -147,6 +203,7 @@ def times_in(text: str, is_date: bool) -> list[Piece]:
                         match.end(),
                         at=at,
                         alone=Alone.ALWAYS if has_half or (is_date and match["minute"]) else when_alone(match),
+                        is_explicit=True,
                         may_be_later=not has_half and 1 <= at.hour < 12 and not match["hour"].startswith("0"),
                         is_certain=_is_certain(text, match) and not _is_counted(text, match),
                     )
@@ -154,20 +211,52 @@ def times_in(text: str, is_date: bool) -> list[Piece]:
     for match in COMPILED_NOON.finditer(text):
         alone = Alone.ALWAYS if match["at"] else Alone.AT_THE_END
         is_certain = _is_certain(text, match)
-        found.append(Piece(match.start(), match.end(), at=time(12), alone=alone, is_certain=is_certain))
+        found.append(
+            Piece(
+                match.start(),
+                match.end(),
+                at=time(12),
+                alone=alone,
+                is_certain=is_certain,
+                is_explicit=bool(match["at"]),
+            )
+        )
     for match in COMPILED_PART.finditer(text):
         part, is_certain = (match["part"] or NIGHT).lower(), _is_certain(text, match)
-        at, alone = PARTS[part], Alone.AT_THE_END
-        found.append(Piece(match.start(), match.end(), at=at, part=part, alone=alone, is_certain=is_certain))
+        found.append(
+            Piece(
+                match.start(),
+                match.end(),
+                at=PARTS[part],
+                part=part,
+                alone=Alone.AT_THE_END,
+                is_certain=is_certain,
+                is_bare=match[0].lower() in PARTS,
+            )
+        )
     return found
 
 
 def _is_counted(text: str, match: re.Match[str]) -> bool:
     """Whether the word before makes a number something else than a time, such as a score, or one end of a range."""
-    before = text[: match.start()]
-    word = WORD_BEFORE.search(before[-60:])
+    before = text[max(match.start() - 20, 0) : match.start()]
     is_plain = not (match["half"] or match["before"])
-    return bool(RANGE_BEFORE.search(before[-20:]) or (is_plain and word and word[1].lower() in COUNTS))
+    return bool(RANGE_BEFORE.search(before) or (is_plain and _word_before(text, match) in COUNTS))
+
+
+def largest(pieces: Sequence[Piece]) -> list[Piece]:
+    """Without those that are part of another one, such as `tomorrow` in `the day after tomorrow`."""
+    largest: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: (piece.start, -piece.end)):
+        if not largest or piece.end > largest[-1].end:
+            largest.append(piece)
+    return largest
+
+
+def near(pieces: Sequence[Piece], start: int, end: int) -> Sequence[Piece]:
+    """Those of some pieces, which are in order and apart, that may touch what stands from start to end."""
+    first = bisect_left(pieces, start - MOST_BETWEEN, key=lambda piece: piece.end)
+    return pieces[first : bisect_right(pieces, end + MOST_BETWEEN, key=lambda piece: piece.start)]
 
 
 def touch(text: str, one: Piece, other: Piece) -> bool:
@@ -176,3 +265,28 @@ def touch(text: str, one: Piece, other: Piece) -> bool:
     if not first.end <= second.start <= first.end + MOST_BETWEEN:
         return False
     return _BETWEEN.fullmatch(text[first.end : second.start]) is not None
+
+
+_IN_WORDS = re.compile(r"[\w\x01$€£&+/=*%<>~^\\]")
+_NEXT_WORD = re.compile(r"[\w'\u2019]+")
+_ENDS_SENTENCES = ".;:!?-\u2013\u2014"
+
+
+def is_apart(text: str, start: int, end: int, *, is_explicit: bool) -> bool:
+    """Whether a day or a time belongs to no word beside it.
+
+    No word follows, or one that begins another part of the sentence. At the beginning of a sentence any word may follow
+    what is explicit, and a verb what is not.
+    """
+    follows = text[end:].lstrip()
+    if not _IN_WORDS.match(follows):
+        return True
+    next_word = _NEXT_WORD.match(follows)
+    word = next_word[0].lower() if next_word else ""
+    if word in FOLLOWERS:
+        return True
+    if word in ZONES:
+        return False
+    before = text[:start].replace(MASK, " ").rstrip()
+    begins = not before or (before[-1] in _ENDS_SENTENCES and len(before) < start)
+    return begins and (is_explicit or word in VERBS)

@@ -2,7 +2,7 @@
 
 import re
 
-from duely.tasks.quick.grammar import DAY
+from duely.tasks.quick.grammar import DAY, MONTH, ORDINAL
 
 CHANGES = frozenset(
     {
@@ -11,6 +11,8 @@ CHANGES = frozenset(
         *("except", "excluding", "but", "not", "no", "never", "without", "nor", "or", "than"),
         *("since", "from", "after", "between", "starting", "beginning", "effective", "of"),
         *("around", "about", "approximately", "roughly"),
+        *("to", "with", "like", "in", "into", "called", "named", "next", "this"),
+        *("was", "is", "were", "are", "be", "been", "it's", "it\u2019s", "that's", "that\u2019s"),
         # They belong to what follows: "the monday meeting".
         *("the", "a", "an", "my", "our", "your", "his", "her", "their", "its", "whose", "that", "these", "those"),
         # One of several in a month, or the name of a day.
@@ -33,9 +35,88 @@ REPEATED = re.compile(
     rf"|weekends?|weeks?|months?|years?|mornings?|afternoons?|evenings?|nights?|{DAY}))*[\s,]*$",
     re.IGNORECASE,
 )
-WORD_BEFORE = re.compile(r"(?<![\w'\u2019])(\w+)\s+$")
+WORD_BEFORE = re.compile(r"(?<![\w'\u2019])([\w'\u2019]+)\s+$")
 CONNECTOR = re.compile(
     r"\s*(?:,|/|&|-|\u2013|\u2014|(?:,\s*)?(?:and|or|to|through|thru|till?|until))\s*", re.IGNORECASE
 )
 RANGE_BEFORE = re.compile(r"(?:\d|\b(?:quarter|half|five|ten|twenty))\s*(?:to|-|\u2013|past)\s*$", re.IGNORECASE)
-AFTER = re.compile(r"\s+(?:after\s+next|of)(?!\w)", re.IGNORECASE)
+AFTER = re.compile(rf"\s+(?:after\s+next|of)(?!\w)|\s*,?\s+(?:the\s+)?\d{{1,2}}{ORDINAL}(?!\w)", re.IGNORECASE)
+SPEAKERS = frozenset({"i", "he", "she", "we", "they", "who"})
+"""Words after which `sat` and `wed` are verbs."""
+FOLLOWERS = frozenset(
+    {
+        *("about", "with", "without", "to", "for", "at", "in", "into", "from", "via", "re", "regarding", "on", "as"),
+        *("by", "near", "using", "during", "because", "if", "when", "while", "so", "then", "and", "but", "before"),
+        *("until", "till", "after", "since", "the", "a", "an", "my", "our", "your", "his", "her", "their", "this"),
+        *("that", "these", "those", "some", "it", "him", "them", "me", "us", "please", "again", "too", "also"),
+        *("instead", "together", "sharp", "w"),
+    }
+)
+"""Words that begin another part of the sentence, so that a day before them belongs to none: `call friday about it`."""
+VERBS = frozenset(
+    {
+        *("add", "answer", "apply", "arrange", "ask", "bake", "begin", "book", "bring", "buy", "call", "cancel"),
+        *(
+            "clean",
+            "collect",
+            "confirm",
+            "contact",
+            "cook",
+            "decide",
+            "deliver",
+            "discuss",
+            "do",
+            "don't",
+            "don\u2019t",
+        ),
+        *("draft", "drop", "eat", "email", "fetch", "file", "fill", "find", "finish", "fix", "follow", "get", "give"),
+        *("go", "install", "invite", "iron", "learn", "make", "meet", "message", "mow", "move", "order", "organise"),
+        *(
+            "organize",
+            "pack",
+            "pay",
+            "phone",
+            "pick",
+            "post",
+            "prepare",
+            "print",
+            "put",
+            "read",
+            "register",
+            "remember",
+        ),
+        *("remind", "renew", "repair", "reply", "reschedule", "return", "ring", "schedule", "see", "sell", "send"),
+        *("sign", "sort", "start", "submit", "take", "talk", "tell", "thank", "throw", "tidy", "try", "update"),
+        *("upload", "vacuum", "wash", "water", "write"),
+    }
+)
+"""Words for things to do that seldom name one: a day at the beginning may stand before them, `tomorrow call mum`."""
+ZONES = frozenset(
+    {
+        *("utc", "gmt", "bst", "cet", "cest", "eet", "eest", "msk", "ist", "jst", "kst", "hkt", "sgt"),
+        *("est", "edt", "et", "cst", "cdt", "ct", "mst", "mdt", "mt", "pst", "pdt", "pt", "aest", "aedt"),
+    }
+)
+"""Time zones: a clock time before them is another one than that of the person's own zone."""
+DAY_WORDS = re.compile(
+    rf"""(?<![\w@]) (?:
+        (?:mon|tues|wednes|thurs|fri|satur|sun)days?
+        | today | tomorrow | tonight | yesterday | weekends? | weekdays?
+        | daily | weekly | fortnightly | monthly | quarterly | yearly | annually | nightly | hourly
+        | new\s+year(?:['\u2019]?s)? | christmas | xmas | easter | thanksgiving | halloween
+        | january | february | april | june | july | september | october | november | december
+        | \d{{1,2}}(?:{ORDINAL}|\.)? \s+ (?:{MONTH}) | \d{{1,2}}{ORDINAL}
+        | \d{{1,2}} [./] \d{{1,2}} (?: [./] \d{{0,4}} )? | \d{{1,2}} - \d{{1,2}} - \d{{2,4}}
+        | \d{{4}} [./-] \d\d? [./-] \d\d?
+        | heute | morgen | übermorgen | montag | dienstag | mittwoch | donnerstag | freitag | samstag
+        | sonnabend | sonntag
+        | aujourd['\u2019]hui | demain | lundi | mardi | mercredi | jeudi | vendredi | samedi | dimanche
+        | hoy | mañana | lunes | martes | mi[eé]rcoles | jueves | viernes | s[aá]bado | domingo
+        | oggi | domani | luned[iì] | marted[iì] | mercoled[iì] | gioved[iì] | venerd[iì] | sabato | domenica
+        | hoje | amanhã | segunda | terça | quarta | quinta | sexta
+        | vandaag | overmorgen | maandag | dinsdag | woensdag | donderdag | vrijdag | zaterdag | zondag
+        | dziś | jutro | poniedziałek | wtorek | środa | czwartek | piątek | sobota | niedziela
+    ) (?!\w)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Words and numbers that say which day, also in other languages: beside them a time alone is not one of today."""
