@@ -630,6 +630,7 @@ COUNTED = {"createTask", "createQuickTask", "changeTasks", "createCategory", "im
 
 PROVOKE: dict[str, Callable[[Request], None]] = {
     "not_authenticated": provoke_not_authenticated,
+    "cross_site_request": lambda request: setattr(request, "headers", {"Sec-Fetch-Site": "cross-site"}),
     "malformed_request": lambda request: setattr(request, "host", "elsewhere.example"),
     "validation_failed": provoke_validation,
     "invalid_cursor": lambda request: setattr(request, "query", "?cursor=nonsense"),

@@ -42,6 +42,7 @@ from cast import (
 from contract import Operation, operations
 
 MIB = 1024 * 1024
+PUBLIC_BODY = 16 * 1024
 LINE = 8190
 """Bytes of a request line or a header that a server lets through."""
 JSON = "application/json"
@@ -691,7 +692,7 @@ WORST: dict[str, Sequence[Input]] = {
         Input("all at its most", 201, {"username": "x" * 150, "email": LONG_EMAIL, "password": NEW_PASSWORD}),
         Input("a name of ligatures", 201, {"username": "ﬃ" * 50, "email": LONG_EMAIL, "password": LONG_PASSWORD}),
         Input("a password like the name", body={"username": "ab" * 75, "email": LONG_EMAIL, "password": "ba" * 256}),
-        Input("a long name of combining characters", 400, {"username": marks(MIB - 1000)}),
+        Input("a long name of combining characters", 400, {"username": marks(PUBLIC_BODY - 1000)}),
     ),
     "logIn": (
         Input("all at its most", 401, {"username": "\ufdfa" * 254, "password": LONG_PASSWORD}),

@@ -31,7 +31,7 @@ def authenticate(request: HttpRequest) -> Actor:
         claims = _genuine_claims(authorization)
     except NotAuthenticated:
         _refuse_banned(request)
-        request.looks_like_attack = bool(authorization)  # type: ignore[attr-defined]  # the guard counts it
+        request.looks_like_attack = bool(_bearer_token(authorization))  # type: ignore[attr-defined]  # the guard counts
         limits.limit_address(request)
         raise
     # Also with a token that has run out: of many people behind one address, none spends what others need to sign in.
@@ -51,11 +51,12 @@ def authenticate(request: HttpRequest) -> Actor:
     )
 
 
-def limit_public(request: HttpRequest, scope: str) -> None:
+def limit_public(request: HttpRequest, scope: str, *, is_readable: bool = True) -> None:
     """Count a request of a public operation: by its refresh token where that is genuine, else by its address.
 
     So many people behind one address refresh their tokens within one minute; `actions.refresh` also counts each of
-    them as a request of its user. Raises RateLimited (429), AddressBanned (403).
+    them as a request of its user. A body that is not readable holds no guess: it spends the limit of anonymous
+    requests, whatever the scope. Raises RateLimited (429), AddressBanned (403).
     """
     if scope == BY_REFRESH_TOKEN:
         token = _genuine_refresh(request)
@@ -63,7 +64,7 @@ def limit_public(request: HttpRequest, scope: str) -> None:
             limits.limit_token(request, token)
             return
     _refuse_banned(request)
-    limits.limit_address(request, Scope.ANONYMOUS if scope == BY_REFRESH_TOKEN else scope)
+    limits.limit_address(request, Scope.ANONYMOUS if scope == BY_REFRESH_TOKEN or not is_readable else scope)
 
 
 def shows_token(request: HttpRequest) -> bool:
@@ -78,10 +79,16 @@ def shows_token(request: HttpRequest) -> bool:
 
 
 def _genuine_claims(authorization: str) -> tokens.AccessClaims:
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer":
+    token = _bearer_token(authorization)
+    if not token:
         raise NotAuthenticated
-    return tokens.genuine_access(token.lstrip(" "))
+    return tokens.genuine_access(token)
+
+
+def _bearer_token(authorization: str) -> str:
+    """The token of this header, empty for another scheme: no password of Basic opens anything, so it is no guess."""
+    scheme, _, token = authorization.partition(" ")
+    return token.lstrip(" ") if scheme.lower() == "bearer" else ""
 
 
 def _genuine_refresh(request: HttpRequest) -> str | None:

@@ -160,13 +160,16 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     username: Annotated[str, msgspec.Meta(min_length=1, max_length=rules.MAX_EMAIL)] | UnsetType = UNSET
     email: Annotated[str, msgspec.Meta(min_length=1, max_length=rules.MAX_EMAIL)] | UnsetType = UNSET
 
-    @property
-    def login(self) -> str:
-        """The one that is given. Raises ValidationFailed (400) for none or both."""
+    def __post_init__(self) -> None:
+        """Raise ValidationFailed (400) unless exactly one of `username` and `email` is given."""
         if self.username is UNSET and self.email is UNSET:
             raise ValidationFailed(FieldError("username", "required", "Send username or email."))
         if self.username is not UNSET and self.email is not UNSET:
             raise ValidationFailed(FieldError("email", "conflict", "Send either username or email, not both."))
+
+    @property
+    def login(self) -> str:
+        """The user name or the e-mail address, whichever is given."""
         return self.email if self.username is UNSET else self.username  # type: ignore[return-value]
 
 

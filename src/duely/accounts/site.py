@@ -29,9 +29,10 @@ class SignInForm(AdminAuthenticationForm):
     """Counts as a try to sign in, as in the API."""
 
     def clean(self) -> dict[str, Any]:
-        """Look at the password, unless there have been too many tries."""
+        """Look at the password, unless there have been too many tries. A form without one is no try."""
+        is_complete = {"username", "password"} <= self.cleaned_data.keys()
         try:
-            limits.limit_address(cast("HttpRequest", self.request), Scope.LOGIN)
+            limits.limit_address(cast("HttpRequest", self.request), Scope.LOGIN if is_complete else Scope.ANONYMOUS)
             return super().clean()
         except Refused as refused:
             raise ValidationError(refused.detail) from None

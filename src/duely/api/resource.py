@@ -54,11 +54,14 @@ JSON = "application/json"
 REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 """For what a client may keep, if it asks each time whether that is still so."""
 NOT_MODIFIED = "Not changed: the current ETag is one of those in If-None-Match."
+MAX_PUBLIC_BYTES = 16 * 1024
+"""Of the body of a public operation. Strangers send it, and it is read before their limits count it."""
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., HttpResponseBase])
 
 ALWAYS: tuple[type[Refused], ...] = (
     errors.AddressBanned,
+    errors.CrossSiteRequest,
     errors.RateLimited,
     errors.InternalError,
     errors.Unavailable,
@@ -221,23 +224,51 @@ class _Endpoint(Endpoint):
         self.func = self._called(func)
 
     def _called(self, method: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
-        """Check who asks, read what the method takes, and call it. Of what is raised the guard makes a problem."""
+        """Check who asks, read what the method takes, and call it. Of what is raised the guard makes a problem.
+
+        Public operations read first: only a body that can be read counts towards the limits of guesses.
+        """
         [check] = cast("list[SyncAuth]", self.metadata.auth)
         parts = [(spec.parser.context_name, spec.parser, spec.model) for spec in self.metadata.component_parsers]
         takes_query = any(isinstance(parser, Listed | _OptionsComponent) for _, parser, _ in parts)
 
-        def call(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
-            check(self, resource)
+        def read(resource: "Resource") -> dict[str, Any]:
             request = resource.request
             if request.GET and not takes_query:
                 _refuse_parameters(request)
             taken = {}
             for name, parser, kind in parts:
                 taken[name] = parser.provide_context_data(self, resource, field_model=kind)
+            return taken
+
+        def call(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
+            check(self, resource)
+            answer: HttpResponseBase = method(resource, **read(resource))
+            return answer
+
+        if not isinstance(check, Open):
+            return call
+        scope = check.scope
+
+        def call_public(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
+            request = resource.request
+            try:
+                _refuse_long(request)
+                taken = read(resource)
+            except Exception:
+                # What cannot be read is no guess. Any page could send it from the browsers of its visitors.
+                limit_public()(request, scope, is_readable=False)
+                raise
+            check(self, resource)
             answer: HttpResponseBase = method(resource, **taken)
             return answer
 
-        return call
+        return call_public
+
+
+def _refuse_long(request: HttpRequest) -> None:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_PUBLIC_BYTES:  # a number: the guard has checked it
+        raise errors.BodyTooLarge(f"The body of this operation may have {MAX_PUBLIC_BYTES} bytes at most.")
 
 
 @cache
@@ -269,9 +300,9 @@ class Bearer(SyncAuth):
 
 
 @cache
-def limit_public() -> Callable[[HttpRequest, str], None]:
+def limit_public() -> Callable[..., None]:
     """What counts a request without a sign-in within a scope (`settings.LIMIT_PUBLIC`). It raises RateLimited (429)."""
-    return cast("Callable[[HttpRequest, str], None]", import_string(settings.LIMIT_PUBLIC))
+    return cast("Callable[..., None]", import_string(settings.LIMIT_PUBLIC))
 
 
 class Open(SyncAuth):

@@ -151,6 +151,20 @@ class AddressBanned(Refused):
         self.is_automatic = is_automatic
 
 
+class CrossSiteRequest(Refused):
+    """A browser sent this request for a page of another site, as `Sec-Fetch-Site` or `Origin` says."""
+
+    code = "cross_site_request"
+    status = 403
+    title = "A page of another site may not send this request."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send it from a page of this server, whose address is PUBLIC_URL, from an origin in CORS_ALLOWED_ORIGINS,"
+            " or without the headers Sec-Fetch-Site and Origin."
+        )
+
+
 class MethodNotAllowed(Refused):
     """The path exists, but not with this method."""
 

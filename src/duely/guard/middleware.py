@@ -25,7 +25,7 @@ INCOMPLETE = "duely.incomplete"
 """In the environ of a request: whether its body ended early. Who reads the body from the connection notes it there."""
 REFUSED = "duely.refused"
 """In the environ of a request: the refusal that it gets, whatever it asks for, of whoever let it in."""
-WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+WRITING = rules.CHANGING
 BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 NO_STORE = ("Cache-Control", "no-store")
 CLOSE = ("Connection", "close")
@@ -115,7 +115,8 @@ def looks_like_attack(request: HttpRequest, standing: Standing | None) -> bool:
     """Whether this was a guess at a token, a password or a code, or a try beyond the limit of such guesses.
 
     A call without a token, with an expired one or beyond another limit is a mistake of a client: it bans nobody, since
-    many people may share its address (decision 0029).
+    many people may share its address (decision 0029). Only a body that can be read counts towards the limit of guesses
+    (`duely.api.resource`), so a request beyond it held a guess.
     """
     if standing is not None and not standing.is_allowed and standing.scope is Scope.LOGIN:
         return True
@@ -128,6 +129,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         refuse_host(request)
         if (preflight := headers.preflight(request)) is not None:
             return preflight
+        refuse_cross_site(request)
         refuse_framing(request)
         refuse_at_once(request)
         refuse_incomplete(request)
@@ -164,6 +166,26 @@ def refuse_host(request: HttpRequest) -> None:
     """Refuse a Host that is not of ALLOWED_HOSTS. Raises DisallowedHost."""
     if not rules.is_host(request.META.get("HTTP_HOST", ""), tuple(setting("ALLOWED_HOSTS"))):
         request.get_host()
+
+
+def refuse_cross_site(request: HttpRequest) -> None:
+    """Refuse what a browser sends for a page of another site, before any limit counts it. Raises CrossSiteRequest.
+
+    Such a page could otherwise spend the limits of everyone who opens it, and get their address banned.
+    """
+    sent = request.META
+    site, origin = sent.get("HTTP_SEC_FETCH_SITE"), sent.get("HTTP_ORIGIN")
+    if site is None and origin is None:
+        return
+    if rules.is_cross_site(
+        request.method or "",
+        site=site,
+        mode=sent.get("HTTP_SEC_FETCH_MODE"),
+        origin=origin,
+        host=sent.get("HTTP_HOST", ""),
+        allowed=(setting("PUBLIC_URL"), *setting("CORS_ALLOWED_ORIGINS")),
+    ):
+        raise errors.CrossSiteRequest
 
 
 def refuse_framing(request: HttpRequest) -> None:

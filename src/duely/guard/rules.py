@@ -119,6 +119,32 @@ def is_host(host: str, allowed: tuple[str, ...]) -> bool:
     return bool(domain) and validate_host(domain, allowed)
 
 
+def is_cross_site(
+    method: str, *, site: str | None, mode: str | None, origin: str | None, host: str, allowed: Sequence[str]
+) -> bool:
+    """Whether a browser sends a request for a page of another origin that may not send it.
+
+    site, mode, origin, host: the headers Sec-Fetch-Site, Sec-Fetch-Mode (W3C Fetch Metadata), Origin and Host.
+    allowed: the origins of pages that may send requests.
+
+    `same-site` is refused too: it is another origin, such as a page of users at a neighbouring host or port. Such a
+    page can only send JSON or a token after a preflight, so a legitimate one is among `allowed` in any case.
+    Browsers send no Sec-Fetch headers over plain HTTP; then Origin decides for methods that change something. There
+    the scheme is not compared, since a proxy may end TLS.
+    """
+    if method == "OPTIONS" or site in SAME_ORIGIN or (origin is not None and origin in allowed):
+        return False
+    if site is not None:
+        # Following a link to a document of the API is no attack.
+        return method != "GET" or mode != "navigate"
+    return method in CHANGING and origin is not None and origin not in {f"http://{host}", f"https://{host}"}
+
+
+SAME_ORIGIN = frozenset({"same-origin", "none"})
+"""Values of Sec-Fetch-Site: a page of this server, and a person who typed the address or uses an extension."""
+CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
 class Scope(StrEnum):
     """What is limited together."""
 
