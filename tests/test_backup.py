@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import subprocess
 import threading
 from contextlib import closing
@@ -18,7 +19,10 @@ from programs import run, until
 pytestmark = pytest.mark.process
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "running.md"
-COMMANDS = re.findall(r"```sh\n(.*(?:VACUUM INTO|pg_dump).*)\n```", GUIDE.read_text())
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+COMMANDS = {
+    program: block for block in BLOCKS for program in ("sqlite3", "python3", "pg_dump") if f"  {program} " in block
+}
 ROWS = 20_000
 
 
@@ -26,11 +30,24 @@ def test_the_guide_has_the_commands() -> None:
     assert len(COMMANDS) == 3
 
 
-def documented(beginning: str) -> str:
-    (command,) = [command for command in COMMANDS if command.startswith(beginning)]
-    if shutil.which(beginning) is None:
-        pytest.skip(f"{beginning} is not installed")
-    return command
+def make_backup(program: str, folder: Path, **settings: str) -> Path:
+    """Run the command of the guide in the folder of an instance. Returns the only file that it makes."""
+    home, before = folder / "home", set(folder.rglob("*"))
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), **settings}
+    subprocess.run(COMMANDS[program], shell=True, cwd=folder, env=environment, check=True, timeout=60)
+
+    copies = home / "duely-backups"
+    new = {path for path in folder.rglob("*") if not path.name.startswith("duely.sqlite3-")} - before
+    (copy,) = new - {home, copies}
+    assert copy.parent == copies
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (copies, copy)] == [0o700, 0o600]
+    return copy
+
+
+def skip_without(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
 
 
 class Writer(threading.Thread):
@@ -51,7 +68,7 @@ class Writer(threading.Thread):
 
 @pytest.mark.parametrize("program", ["sqlite3", "python3"])
 def test_a_backup_of_sqlite_ends_while_others_write(tmp_path: Path, program: str) -> None:
-    command = documented(program)
+    skip_without(program)
     path = tmp_path / "data" / "duely.sqlite3"
     assert run(tmp_path, "migrate", database_url=f"sqlite:///{path}").returncode == 0
     with closing(sqlite3.connect(path)) as database, database:
@@ -62,22 +79,22 @@ def test_a_backup_of_sqlite_ends_while_others_write(tmp_path: Path, program: str
     try:
         until(lambda: writer.written > 20)
         before = writer.written
-        subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=60)
+        made = make_backup(program, tmp_path)
         until(lambda: writer.written > before + 20)
     finally:
         writer.ends.set()
         writer.join()
 
-    with closing(sqlite3.connect(tmp_path / "copy.sqlite3")) as copy:
+    with closing(sqlite3.connect(made)) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         (rows,) = copy.execute("SELECT count(*) FROM filler").fetchone()
     assert ROWS + before <= rows <= ROWS + writer.written
-    done = run(tmp_path, "migrate", database_url=f"sqlite:///{tmp_path}/copy.sqlite3")
+    done = run(tmp_path, "migrate", database_url=f"sqlite:///{made}")
     assert done.stdout == "The database is up to date.\n"
 
 
 def test_a_backup_of_postgresql_can_be_restored(tmp_path: Path, fresh_database_url: str) -> None:
-    command = documented("pg_dump")
+    skip_without("pg_dump")
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL alone")
     version = subprocess.run(["pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
@@ -86,16 +103,7 @@ def test_a_backup_of_postgresql_can_be_restored(tmp_path: Path, fresh_database_u
             pytest.skip("pg_dump is older than the server")
     assert run(tmp_path, "migrate", database_url=fresh_database_url).returncode == 0
 
-    subprocess.run(
-        command,
-        shell=True,
-        cwd=tmp_path,
-        check=True,
-        timeout=60,
-        env={**os.environ, "DATABASE_URL": fresh_database_url},
-    )
+    made = make_backup("pg_dump", tmp_path, DATABASE_URL=fresh_database_url)
 
-    listed = subprocess.run(
-        ["pg_restore", "--list", "copy.dump"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    listed = subprocess.run(["pg_restore", "--list", str(made)], capture_output=True, text=True, check=True)
     assert "TABLE DATA public tasks_task" in listed.stdout
