@@ -70,6 +70,7 @@ def test_a_template_becomes_tasks(api: Api) -> None:
     assert answer["categories"] == {"created": 0, "updated": 0, "unchanged": 0, "kept": 0}
     assert notes_of(answer) == {
         ("CONTENT", "internal"): 1,
+        ("DATE_LANG", "internal"): 1,
         ("AUTHOR", "left_out"): 7,
         ("DATE", "moved"): 2,
         ("INDENT", "moved"): 1,
@@ -250,9 +251,12 @@ def test_signs_that_no_title_may_have_are_left_out(api: Api) -> None:
     assert tasks["Next"]["tags"] == ["S x"]
 
 
-def test_a_comment_before_any_task_is_counted_as_left_out(api: Api) -> None:
+def test_a_comment_before_any_task_is_noted(api: Api) -> None:
     answer = answered(api, project("note,For the project,,,", "task,Milk,,,", "other,x,,,"))
-    assert (answer["tasks"]["created"], notes_of(answer)) == (1, {("TYPE", "left_out"): 2})
+    assert (answer["tasks"]["created"], notes_of(answer)) == (
+        1,
+        {("CONTENT", "unresolved"): 1, ("TYPE", "left_out"): 1},
+    )
 
 
 def test_a_row_may_be_short(api: Api) -> None:

@@ -25,6 +25,8 @@ REASONS: Mapping[str, str] = {
     "cut": "Cut: it is longer than the field may be. The rest is not imported.",
     "changed": "Taken with a change: there is no exact counterpart.",
     "not_understood": "Not understood, and left out.",
+    "unresolved": "Left out: it refers to something that is not in the file.",
+    "unused": "Left out: no task of the file refers to it.",
     "repeated": "An id that another row of the file has too: imported as a task of its own.",
 }
 

@@ -11,7 +11,7 @@ from duely.transfer.formats.base import Format, Outline, Source
 from duely.transfer.formats.document import Document
 from duely.transfer.reading import Reading
 from duely.transfer.rows import CategoryRow, TaskRow
-from duely.transfer.rules import Faulty, Incoming, Rows, faulty
+from duely.transfer.rules import Faulty, Incoming, Rows, at_text, faulty
 
 HEAD = b'{"format":"duely","version":1,'
 NOT_OURS = 'The file is no export that can be read: it needs "format": "duely" and "version": 1.'
@@ -37,11 +37,13 @@ def read(source: Source, reading: Reading) -> Rows:
                 for number in document.items():
                     yield _row(f"{name}[{number}]", document.value(), readers[name])
             elif name in missing:
-                if document.value() != missing.pop(name):
+                value = document.value()
+                if isinstance(value, bool) or value != missing.pop(name):
                     raise MalformedRequest(NOT_OURS)
             else:
                 example = document.skipped()
-                if name not in ABOUT_THE_FILE and example not in ("null", "[]", "{}"):
+                is_known = name in ABOUT_THE_FILE and at_text(example.strip('"'), "UTC") is not None
+                if not is_known and example not in ("null", "[]", "{}"):
                     reason = "not_imported" if name in ABOUT_THE_ACCOUNT else "left_out"
                     reading.note(name, reason, place=name, example=example)
         document.end()

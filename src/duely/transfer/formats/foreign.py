@@ -55,12 +55,55 @@ class Room:
         return text
 
 
+class References:
+    """Records of a file that other records refer to by id, such as labels. `room` limits what is held of them."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._records: dict[str, tuple[str, str]] = {}
+        self._repeated: list[tuple[str, str]] = []
+        self._used: set[str] = set()
+
+    def add(self, identifier: str, text: str, place: str) -> None:
+        """Keep the text of a record. Of several with one id the first one counts."""
+        entry = (self._room.take(text), place)
+        if identifier in self._records:
+            self._repeated.append(entry)
+        else:
+            self._records[identifier] = entry
+
+    def has(self, identifier: str) -> bool:
+        """Whether a record with this id is in the file."""
+        return identifier in self._records
+
+    def use(self, record: Record, field: str, identifier: str) -> str:
+        """The text of the record that a field refers to; "" for one that is not in the file, which is noted."""
+        if identifier not in self._records:
+            if identifier.strip():
+                record.note(field, "unresolved", identifier)
+            return ""
+        self._used.add(identifier)
+        return self._records[identifier][0]
+
+    def note_unused(self, reading: Reading, field: str) -> None:
+        """Note each text that no record has used."""
+        unused = [entry for identifier, entry in self._records.items() if identifier not in self._used]
+        for text, place in (*unused, *self._repeated):
+            if text.strip():
+                reading.note(field, "unused", place=place, example=text)
+
+
+OPEN, DONE = (False, None, "", "incomplete"), (True, "complete", "completed")
+
+
 def check_list(record: Record, name: str, title: str, done: str, internal: Iterable[str] = ()) -> str:
     """The items of a check list as Markdown, from a list of objects. title, done: their fields."""
     rows = []
     for item in record.records(name, internal):
         mark = item.take(done)
-        rows.append(f"- [{'x' if mark in (True, 'complete', 'completed') else ' '}] {plain(item.text(title))}")
+        if mark not in (*OPEN, *DONE):
+            item.note(done, "not_understood", mark)
+        rows.append(f"- [{'x' if mark in DONE else ' '}] {plain(item.text(title))}")
         item.finish()
     if rows:
         record.note(name, "moved", rows[0])
@@ -77,6 +120,11 @@ def color(record: Record, name: str) -> dict[str, str]:
     if text and match is None:
         record.note(name, "not_understood", text)
     return {"color": f"#{match[1].lower()}"} if match else {}
+
+
+def parent_title(text: str) -> str:
+    """The title of a task as its subtasks name it."""
+    return plain(text)[:MAX_PARENT] or NAMELESS
 
 
 class Categories:

@@ -32,12 +32,10 @@ def recognises(outline: Outline) -> bool:
 def read(source: Source, reading: Reading) -> Rows:
     """The rows of all lists: a list becomes a category."""
     with source.only() as file:
-        titles: dict[str, str] = {}
-        room = foreign.Room()
+        titles = foreign.References(foreign.Room())
         for entry in Document(file, reading.check).records(KINDS, Reading(reading.check)):
             if isinstance(entry, Entry) and entry.path == TASK:
-                title = foreign.plain(entry.record.text("title"))[: foreign.MAX_PARENT]
-                titles[entry.record.text("id")] = room.take(title)
+                titles.add(entry.record.text("id"), foreign.parent_title(entry.record.text("title")), "")
         for entry in Document(file, reading.check).records(KINDS, reading):
             if isinstance(entry, Faulty):
                 yield entry
@@ -48,7 +46,7 @@ def read(source: Source, reading: Reading) -> Rows:
                 yield IncomingCategory(entry.keys[0], {"name": name or foreign.NAMELESS})
 
 
-def _task(record: Record, category: str, titles: dict[str, str], zone: str, reading: Reading) -> Rows:
+def _task(record: Record, category: str, titles: foreign.References, zone: str, reading: Reading) -> Rows:
     title, identifier = record.text("title"), record.text("id")
     if record.flag("deleted"):
         record.note("deleted", "left_out", title)
@@ -71,8 +69,7 @@ def _task(record: Record, category: str, titles: dict[str, str], zone: str, read
         name, target = foreign.plain(link.text("description")), link.text("link")
         task.say("Link", f"[{name}]({target})" if name else target, "links")
         link.finish()
-    if parent := record.text("parent"):
-        task.say("Part of", titles.get(parent, parent), "parent")
+    task.say("Part of", titles.use(record, "parent", record.text("parent")), "parent")
     row: IncomingTask | Faulty = task.finished(
         f"google tasks {identifier or record.place}", category, follows=bool(identifier)
     )

@@ -26,8 +26,8 @@ OF_LIST = Kind(
 )
 OF_TASK = Kind(
     "task.",
-    {"isReminderOn": False, "hasAttachments": False},
-    frozenset({"@odata.etag", "bodyLastModifiedDateTime", "isReminderOn", "checklistItems@odata.context"}),
+    {"hasAttachments": False},
+    frozenset({"@odata.etag", "bodyLastModifiedDateTime", "checklistItems@odata.context"}),
 )
 AS_LIST = {(ITEM,): OF_LIST, (ITEM, "tasks", ITEM): OF_TASK}
 AS_ANSWER = {
@@ -45,6 +45,7 @@ STATUSES = {
 }
 NEARLY = frozenset({"waitingOnOthers", "deferred"})
 IMPORTANCES = {"low": "low", "normal": "medium", "high": "high", "": "medium"}
+RANGES = frozenset({"endDate", "noEnd", "numbered", ""})
 OF_CHECK_ITEM = frozenset({"id", "createdDateTime", "createdDatetime", "checkedDateTime", "@odata.etag"})
 OF_LINK = frozenset({"id", "externalId", "applicationName", "@odata.etag"})
 
@@ -76,7 +77,10 @@ def _task(record: Record, category: str, zone: str, reading: Reading) -> Incomin
     _set_words(task, record)
     body = record.record("body")
     content = body.text("content")
-    task.describe(text_of_html(content) if body.text("contentType") == "html" else content)
+    content_type = body.text("contentType")
+    task.describe(text_of_html(content) if content_type == "html" else content)
+    if content_type not in ("html", "text", ""):
+        body.note("contentType", "not_understood", content_type)
     body.finish()
     task.tag(record.texts("categories"), "categories")
     for name, field in (("created_at", "createdDateTime"), ("updated_at", "lastModifiedDateTime")):
@@ -85,7 +89,8 @@ def _task(record: Record, category: str, zone: str, reading: Reading) -> Incomin
     task.say("Start", _day(record, "startDateTime", zone), "startDateTime")
     if completed := _instant(record, "completedDateTime", zone):
         task.at("completed_at", completed, zone, "completedDateTime")
-    if (reminder := _instant(record, "reminderDateTime", zone)) and record.values.get("isReminderOn", True):
+    is_on = record.flag("isReminderOn") if "isReminderOn" in record.values else True
+    if (reminder := _instant(record, "reminderDateTime", zone)) and is_on:
         task.remind(reminder, zone, "reminderDateTime")
     elif reminder:
         record.note("reminderDateTime", "left_out", reminder)
@@ -144,7 +149,8 @@ def _rule(recurrence: Record) -> str:
             words.append(f"{name} {number}")
     if index := pattern.text("index"):
         words.append(index)
-    period.take("type")
+    if (kind := period.text("type")) not in RANGES:
+        period.note("type", "not_understood", kind)
     for name, label in (("startDate", "from"), ("endDate", "until")):
         if (day := period.text(name)) and not day.startswith("0001"):
             words.append(f"{label} {day}")

@@ -133,30 +133,46 @@ class _Index:
 
     def __init__(self, kinds: Mapping[Path, Kind]) -> None:
         self._kinds = kinds
-        self.projects: dict[str, str] = dict(INBOX)
-        self.tags: dict[str, str] = {}
-        self.rules: dict[str, str] = {}
-        self.titles: dict[str, str] = {}
-        self._room = foreign.Room()
+        room = foreign.Room()
+        self.projects = foreign.References(room)
+        self.tags = foreign.References(room)
+        self.rules = foreign.References(room)
+        self.titles = foreign.References(room)
 
     def add(self, entry: Entry) -> None:
         """Take what one record says."""
         record, key = entry.record, entry.keys[-1] if entry.keys else ""
         kind = self._kinds[entry.path]
         if kind is OF_TASK:
-            self.titles[key] = self._room.take(foreign.plain(record.text("title"))[: foreign.MAX_PARENT])
+            self.titles.add(key, foreign.parent_title(record.text("title")), record.place)
         elif kind is OF_PROJECT:
-            record.take("id")
-            self.projects[key] = self._room.take(record.text("title"))
+            _take_id(record, key)
+            self.projects.add(key, record.text("title"), record.place)
         elif kind is OF_TAG:
-            record.take("id")
-            self.tags[key] = self._room.take(record.text("title"))
+            _take_id(record, key)
+            title = record.text("title")
+            if key in VIRTUAL_TAGS:
+                record.note("title", "internal", title)
+            else:
+                self.tags.add(key, title, record.place)
         elif kind is OF_RULE:
-            record.take("id")
-            days = [day for day in DAYS if record.take(day) is True]
+            _take_id(record, key)
+            days = [day for day in DAYS if record.flag(day)]
             on = f" ({', '.join(days)})" if days else ""
             every, cycle = record.text("repeatEvery") or "1", record.text("repeatCycle").lower()
-            self.rules[key] = self._room.take(f"every {every} {cycle}{on}")
+            self.rules.add(key, f"every {every} {cycle}{on}", record.place)
+
+    def note_unused(self, reading: Reading) -> None:
+        """Note the names that no task has."""
+        self.projects.note_unused(reading, "project.title")
+        self.tags.note_unused(reading, "tag.title")
+        self.rules.note_unused(reading, "taskRepeatCfg")
+
+
+def _take_id(record: Record, key: str) -> None:
+    """The id of a record, which is the name that it has in its table. Another one is noted."""
+    if (identifier := record.text("id")) not in (key, ""):
+        record.note("id", "left_out", identifier)
 
 
 def read(source: Source, reading: Reading) -> Rows:
@@ -175,35 +191,38 @@ def read(source: Source, reading: Reading) -> Rows:
                 yield from _task(entry, index, categories, source.zone, reading)
             else:
                 again.add(entry)
+        index.note_unused(reading)
 
 
 def _task(
     entry: Entry, index: _Index, categories: foreign.Categories, zone: str, reading: Reading
 ) -> Iterator[IncomingCategory | IncomingTask | Faulty]:
     record, key = entry.record, entry.keys[-1]
-    record.take("id")
+    _take_id(record, key)
     task = foreign.Draft(record, reading, record.text("title"), "title")
     task.describe(record.text("notes"))
     task.fields["status"] = "completed" if record.flag("isDone") else "pending"
     priority = record.take("priority")
-    task.fields["priority"] = PRIORITIES.get(priority, "medium") if isinstance(priority, int | str) else "medium"
-    if priority is not None and (not isinstance(priority, int | str) or priority not in PRIORITIES):
+    task.fields["priority"] = "medium"
+    if isinstance(priority, int | str) and not isinstance(priority, bool) and priority in PRIORITIES:
+        task.fields["priority"] = PRIORITIES[priority]
+    elif priority is not None:
         record.note("priority", "not_understood", priority)
     project = record.text("projectId")
-    category, new = categories.named(record, index.projects.get(project, project), "projectId")
+    default = "" if index.projects.has(project) else INBOX.get(project, "")
+    name = default or index.projects.use(record, "projectId", project)
+    category, new = categories.named(record, name, "projectId")
     yield from new
     tags = record.texts("tagIds")
-    task.tag([index.tags.get(tag, tag) for tag in tags if tag not in VIRTUAL_TAGS], "tagIds")
+    task.tag([index.tags.use(record, "tagIds", tag) for tag in tags if tag not in VIRTUAL_TAGS], "tagIds")
     for tag in sorted(VIRTUAL_TAGS.intersection(tags)):
         record.note("tagIds", "internal", tag)
     _set_dates(task, record, zone)
     for name, label in (("timeEstimate", "Time estimate"), ("timeSpent", "Time spent")):
         if milliseconds := record.number(name):
             task.say(label, f"{milliseconds // 60_000} minutes", name)
-    if rule := record.text("repeatCfgId"):
-        task.say("Repeats", index.rules.get(rule, rule), "repeatCfgId")
-    if parent := record.text("parentId"):
-        task.say("Part of", index.titles.get(parent, parent), "parentId")
+    task.say("Repeats", index.rules.use(record, "repeatCfgId", record.text("repeatCfgId")), "repeatCfgId")
+    task.say("Part of", index.titles.use(record, "parentId", record.text("parentId")), "parentId")
     if issue := record.text("issueId"):
         task.say("Issue", f"{record.text('issueType')} {issue}", "issueId")
     for attachment in record.records("attachments", frozenset({"id", "type", "icon"})):

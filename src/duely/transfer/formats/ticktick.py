@@ -33,12 +33,10 @@ def read(source: Source, reading: Reading) -> Rows:
     with source.only() as file:
         number, cells = sheet.header(file, reading.check, _is_header)
         names = sheet.column_names(cells)
-        room = foreign.Room()
-        titles = {
-            record.text("taskId"): room.take(foreign.plain(record.text("Title"))[: foreign.MAX_PARENT])
-            for _, _, record in sheet.records(file, Reading(reading.check), after=number, names=names)
-            if record.text("taskId")
-        }
+        titles = foreign.References(foreign.Room())
+        for _, _, record in sheet.records(file, Reading(reading.check), after=number, names=names):
+            if identity := record.text("taskId").strip():
+                titles.add(identity, foreign.parent_title(record.text("Title")), "")
         categories = foreign.Categories()
         rows = sheet.records(file, reading, after=number, names=names, defaults=DEFAULTS, internal=INTERNAL)
         for _, row, record in rows:
@@ -55,7 +53,7 @@ def _is_header(cells: Sequence[str]) -> bool:
     return recognises(Outline("table", tuple(cell.strip() for cell in cells)))
 
 
-def _draft(record: Record, titles: dict[str, str], zone: str, reading: Reading) -> foreign.Draft:
+def _draft(record: Record, titles: foreign.References, zone: str, reading: Reading) -> foreign.Draft:
     task = foreign.Draft(record, reading, record.text("Title"), "Title")
     task.describe(_content(record))
     for name, words in (("priority", PRIORITIES), ("status", STATUSES)):
@@ -70,8 +68,7 @@ def _draft(record: Record, titles: dict[str, str], zone: str, reading: Reading) 
     for reminder in record.text("Reminder").split():
         task.remind(_before(reminder), zone, "Reminder")
     task.say("Repeats", record.text("Repeat"), "Repeat")
-    if parent := record.text("parentId").strip():
-        task.say("Part of", titles.get(parent, parent), "parentId")
+    task.say("Part of", titles.use(record, "parentId", record.text("parentId").strip()), "parentId")
     return task
 
 
@@ -89,7 +86,10 @@ def _set_dates(task: foreign.Draft, record: Record, zone: str) -> None:
         record.note("Timezone", "not_understood", own_zone)
         own_zone = ""
     own_zone = own_zone or zone
-    is_all_day = record.text("Is All Day").strip().lower() == "true"
+    all_day = record.text("Is All Day").strip().lower()
+    is_all_day = all_day == "true"
+    if all_day not in ("true", "false", ""):
+        record.note("Is All Day", "not_understood", record.text("Is All Day"))
     due, start = record.text("Due Date").strip(), record.text("Start Date").strip()
     task.due(_day(due, own_zone) if is_all_day else due, own_zone, "Due Date")
     if start and not due:

@@ -20,7 +20,7 @@ from duely.transfer.rules import MAX_WORD, Rows, due_text
 
 COLUMNS = frozenset({"TYPE", "CONTENT", "INDENT"})
 PRIORITIES = {"1": "urgent", "2": "high", "3": "medium", "4": "low", "": "low"}
-DEFAULTS = {"IS_COLLAPSED": "False"}
+DEFAULTS = {"IS_COLLAPSED": "False", "DATE_LANG": "en", "DEADLINE_LANG": "en"}
 INTERNAL = frozenset({"IS_COLLAPSED", "DATE_LANG", "DEADLINE_LANG", "TIMEZONE"})
 _LABEL = re.compile(r"(?<!\S)@([^\s@,]+)")
 _NUMBERED = re.compile(r"\s*\[(?:\d+|(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16})\]$")
@@ -57,7 +57,8 @@ def _project(file: BinaryIO, member: str, source: Source, reading: Reading) -> R
     for _, cells, record in rows:
         match record.text("TYPE").strip().lower():
             case "section":
-                state.section = record.text("CONTENT").strip()
+                yield from state.finished()
+                state.enter(record)
             case "note" if state.task is not None:
                 state.task.describe(record.text("CONTENT"))
             case "task":
@@ -66,9 +67,14 @@ def _project(file: BinaryIO, member: str, source: Source, reading: Reading) -> R
                 yield from previous
             case "meta":
                 record.note("CONTENT", "internal", record.text("CONTENT"))
+            case "note":
+                record.note("CONTENT", "unresolved", record.text("CONTENT"))
             case other if other:
+                # What follows may belong to it, and not to the task before.
+                yield from state.finished()
                 record.note("TYPE", "left_out", f"{other}: {record.text('CONTENT')}")
     yield from state.finished()
+    state.leave()
 
 
 class _Project:
@@ -76,7 +82,8 @@ class _Project:
 
     def __init__(self, project: str, category: str | None, source: Source, reading: Reading) -> None:
         self.task: foreign.Draft | None = None
-        self.section = ""
+        self._section: Record | None = None
+        self._is_empty = False
         self._parents: list[tuple[int, str]] = []
         self._identity: list[str] = []
         self._project = project
@@ -84,13 +91,26 @@ class _Project:
         self._source = source
         self._reading = reading
 
+    def enter(self, section: Record) -> None:
+        """Go into a section: a tag of the tasks in it."""
+        self.leave()
+        self._section, self._is_empty = section, True
+        section.take("CONTENT")
+
+    def leave(self) -> None:
+        """Go out of a section. One without tasks is noted."""
+        if self._section is not None and self._is_empty and (name := self._section.text("CONTENT").strip()):
+            self._section.note("CONTENT", "unused", name)
+
     def begin(self, record: Record, cells: Sequence[str]) -> None:
         """Start the task of a row."""
         content = record.text("CONTENT").strip()
         labels = _LABEL.findall(content)
         task = foreign.Draft(record, self._reading, _LABEL.sub("", content) if labels else content, "CONTENT")
         task.tag(labels, "CONTENT")
-        task.tag([self.section], "section")
+        if self._section is not None:
+            task.tag([self._section.text("CONTENT")], "section")
+            self._is_empty = False
         task.describe(record.text("DESCRIPTION"))
         priority = record.text("PRIORITY").strip()
         if priority not in PRIORITIES:
@@ -102,6 +122,8 @@ class _Project:
         unit = record.text("DURATION_UNIT").strip()
         if duration and duration != "None":
             task.say("Duration", f"{duration} {'' if unit == 'None' else unit}", "DURATION")
+        elif unit and unit != "None":
+            record.note("DURATION_UNIT", "left_out", unit)
         self.task, self._identity = task, [self._project, *cells]
 
     def _set_dates(self, task: foreign.Draft, record: Record) -> None:
@@ -110,8 +132,6 @@ class _Project:
             record.note("TIMEZONE", "not_understood", own_zone)
             own_zone = ""
         zone = own_zone or self._source.zone
-        record.take("DATE_LANG")
-        record.take("DEADLINE_LANG")
         date, deadline = record.text("DATE").strip(), record.text("DEADLINE").strip()
         if date:
             _set_due(task, date, zone, self._source.now, "DATE")
@@ -124,11 +144,15 @@ class _Project:
         """A task of its own, whose description names the one that it belongs to."""
         indent = record.text("INDENT").strip()
         level = int(indent) if indent.isdecimal() and len(indent) < 3 else 1
+        if indent and (str(level) != indent or level < 1):
+            record.note("INDENT", "not_understood", indent)
         while self._parents and self._parents[-1][0] >= level:
             self._parents.pop()
         if self._parents:
             task.say("Part of", self._parents[-1][1], "INDENT")
-        self._parents.append((level, foreign.plain(task.fields["title"])[: foreign.MAX_PARENT]))
+        elif level > 1:
+            record.note("INDENT", "unresolved", indent)
+        self._parents.append((level, foreign.parent_title(task.fields["title"])))
 
     def finished(self) -> Rows:
         """The task whose comments are complete, if there is one."""

@@ -17,7 +17,7 @@ from duely.transfer.rules import Faulty, Rows
 BOARD = ()
 CARD, LIST, LABEL = ("cards", ITEM), ("lists", ITEM), ("labels", ITEM)
 CHECK_LIST, ACTION = ("checklists", ITEM), ("actions", ITEM)
-COMMENT = "commentCard"
+COMMENTS = frozenset({"commentCard", "copyCommentCard"})
 OF_ITEM = frozenset({"id", "idChecklist", "pos", "nameData", "idMember", "due", "dueReminder"})
 OF_ATTACHMENT = frozenset(
     (
@@ -96,35 +96,57 @@ def recognises(outline: Outline) -> bool:
 
 
 class _Board:
-    """What cards refer to: lists, labels, check lists and comments. Held in memory, up to a length together."""
+    """What cards refer to: lists, labels, check lists and comments. Held in memory, up to a length together.
 
-    def __init__(self, reading: Reading) -> None:
-        self.lists: dict[str, str] = {}
+    known: the hashes of the ids of all cards; None as long as they are not known.
+    """
+
+    def __init__(self, known: set[int] | None = None) -> None:
+        room = foreign.Room()
+        self.cards: set[int] = set()
+        self._known = known
+        self.lists = foreign.References(room)
         self.closed: set[str] = set()
-        self.labels: dict[str, str] = {}
+        self.labels = foreign.References(room)
         self.check_lists: dict[str, list[str]] = {}
         self.comments: dict[str, list[str]] = {}
-        self._room = foreign.Room()
-        self._reading = reading
+        self._room = room
 
     def add(self, entry: Entry) -> None:
         """Take what one record says."""
         record = entry.record
-        if entry.path == LIST:
-            identifier = record.text("id")
-            self.lists[identifier] = self._room.take(foreign.plain(record.text("name")))
+        if entry.path == CARD:
+            self._room.take("")
+            self.cards.add(hash(record.text("id")))
+        elif entry.path == LIST:
+            identifier, name = record.text("id"), foreign.plain(record.text("name"))
+            self.lists.add(identifier, name, record.place)
             if record.flag("closed"):
                 self.closed.add(identifier)
-                record.note("closed", "internal", self.lists[identifier])
+                record.note("closed", "internal", name)
         elif entry.path == LABEL:
-            self.labels[record.text("id")] = self._room.take(record.text("name") or record.text("color"))
+            self.labels.add(record.text("id"), record.text("name") or record.text("color"), record.place)
         elif entry.path == CHECK_LIST:
-            rows = foreign.check_list(record, "checkItems", "name", "state", OF_ITEM)
-            name = foreign.plain(record.text("name"))
-            text = f"{name}:\n{rows}" if name else rows
-            self.check_lists.setdefault(record.text("idCard"), []).append(self._room.take(text))
+            self._check_list(record)
         elif entry.path == ACTION:
             self._action(record)
+
+    def note_unused(self, reading: Reading) -> None:
+        """Note the names that no card has."""
+        self.lists.note_unused(reading, "list.name")
+        self.labels.note_unused(reading, "label.name")
+
+    def _has(self, card: str) -> bool:
+        return card != "" and (self._known is None or hash(card) in self._known)
+
+    def _check_list(self, record: Record) -> None:
+        name, card = foreign.plain(record.text("name")), record.text("idCard")
+        if not self._has(card):
+            record.note("idCard", "unresolved", card)
+            record.note("checkItems", "unresolved", [name, record.take("checkItems")])
+            return
+        rows = foreign.check_list(record, "checkItems", "name", "state", OF_ITEM)
+        self.check_lists.setdefault(card, []).append(self._room.take(f"{name}:\n{rows}" if name else rows))
 
     def _action(self, record: Record) -> None:
         """A comment. The other actions are the board's log."""
@@ -132,18 +154,24 @@ class _Board:
         data = record.record("data", frozenset({"list", "board", "old", "dateLastEdited", "textData"}))
         card = data.record("card", frozenset({"name", "idShort", "shortLink"}))
         text = data.text("text")
-        if kind == COMMENT:
-            self.comments.setdefault(card.text("id"), []).append(self._room.take(text))
-            card.finish()
-            data.finish()
+        if kind not in COMMENTS:
+            # A log entry with a text is of a kind that is not known.
+            record.note("data", "left_out" if text else "internal", [kind, text, data.values])
+            return
+        card_id = card.text("id")
+        if self._has(card_id):
+            self.comments.setdefault(card_id, []).append(self._room.take(text))
         else:
-            record.note("data", "internal", [kind, data.values])
+            record.note("data.card", "unresolved", card_id)
+            record.note("data.text", "unresolved", text)
+        card.finish()
+        data.finish()
 
 
 def read(source: Source, reading: Reading) -> Rows:
     """The rows of a board: it becomes a category, its lists and labels tags."""
     with source.only() as file:
-        board = _Board(reading)
+        board = _Board()
         for entry in Document(file, reading.check).records(KINDS, Reading(reading.check)):
             if isinstance(entry, Entry):
                 board.add(entry)
@@ -156,7 +184,8 @@ def read(source: Source, reading: Reading) -> Rows:
                 name = foreign.category_name(entry.record, entry.record.text("name"), "name") or foreign.NAMELESS
                 yield IncomingCategory("board", {"name": name})
             else:
-                _Board(reading).add(entry)
+                _Board(board.cards).add(entry)
+        board.note_unused(reading)
 
 
 def _card(record: Record, board: _Board, zone: str, reading: Reading) -> IncomingTask | Faulty:
@@ -164,7 +193,7 @@ def _card(record: Record, board: _Board, zone: str, reading: Reading) -> Incomin
     identifier = record.text("id")
     task.describe(record.text("desc"))
     list_id = record.text("idList")
-    list_name = board.lists.get(list_id, "")
+    list_name = board.lists.use(record, "idList", list_id)
     task.fields["status"] = _status(record, list_name, is_closed=list_id in board.closed)
     task.tag([list_name], "idList")
     _set_labels(task, record, board)
@@ -201,13 +230,16 @@ def _status(record: Record, list_name: str, *, is_closed: bool) -> str:
 
 
 def _set_labels(task: foreign.Draft, record: Record, board: _Board) -> None:
-    labels = record.records("labels", frozenset({"id", "idBoard", "idOrganization", "nodeId", "uses", "limits"}))
-    for label in labels:
-        name, color = label.text("name"), label.text("color")
+    ids = record.texts("idLabels")
+    for label in record.records("labels", frozenset({"idBoard", "idOrganization", "nodeId", "uses", "limits"})):
+        identifier, name, color = label.text("id"), label.text("name"), label.text("color")
         task.tag([name or color], "labels")
+        if board.labels.has(identifier):
+            board.labels.use(label, "id", identifier)
+        if identifier in ids:
+            ids.remove(identifier)
         label.finish()
-    if not labels:
-        task.tag([board.labels.get(one, one) for one in record.texts("idLabels")], "idLabels")
+    task.tag([board.labels.use(record, "idLabels", identifier) for identifier in ids], "idLabels")
 
 
 def _created(identifier: str) -> str | None:

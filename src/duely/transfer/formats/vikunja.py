@@ -151,6 +151,9 @@ def _set_dates(task: foreign.Draft, record: Record, zone: str, *, is_done: bool)
 
 def _set_reminders(task: foreign.Draft, record: Record, zone: str) -> None:
     for item in record.items("reminders"):
+        if not isinstance(item, dict | str):
+            record.note("reminders", "not_understood", item)
+            continue
         values = item if isinstance(item, dict) else {"reminder": item}
         reminder = record.inner("reminders", values, OF_REMINDER)
         text = _date(reminder, "reminder")
