@@ -161,3 +161,22 @@ def test_the_testing_page_names_files_that_exist() -> None:
     named = set(re.findall(r"`((?:tests|bench)/[\w/]+\.py)`", page("testing.md")))
     assert len(named) > 30
     assert not [name for name in sorted(named) if not (ROOT / name).is_file()]
+
+
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+STATUS = re.compile(
+    r"Status: (in force|(?:partly )?superseded by \d{4}(?: and \d{4})*)\. Decided on \d{4}-\d\d-\d\d\.(?: .+)?"
+)
+
+
+@pytest.mark.parametrize("record", DECISIONS, ids=lambda record: record.name[:4])
+def test_a_decision_has_a_status_and_a_line_in_the_list(record: Path) -> None:
+    lines = record.read_text(encoding="utf-8").splitlines()
+    number, _, title = lines[0].removeprefix("# ").partition(" ")
+    status = STATUS.fullmatch(lines[2])
+    listed = (record.parent / "README.md").read_text(encoding="utf-8")
+
+    assert status, lines[2]
+    assert number == record.name[:4]
+    assert 10 <= len(lines) <= 30
+    assert f"| [{number}]({record.name}) | {title} | {status[1]} |" in listed
