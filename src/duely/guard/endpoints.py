@@ -47,7 +47,7 @@ class OneBan(Resource):
 
     @operation(Ban, name="getBan", refuses=[NotFound])
     def get(self, parsed_path: Path[BanPath]) -> HttpResponse:
-        """Read a ban. For admins."""
+        """Get a ban. For admins."""
         return self.show(show_ban(ban_for(self.actor, parsed_path.ban_id), clock.now()))
 
     @operation(Ban, name="updateBan", refuses=[NotFound, actions.BanIsOver])
