@@ -64,6 +64,23 @@ def test_every_bad_field_is_named_at_once() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["r\u03bfot", "r\u043eot", "r\u0585ot", "r\u101dot"])
+def test_a_name_that_looks_like_another_is_refused(name: str) -> None:
+    person("root")
+
+    response = Api().post("auth/signup/", form(username=name))
+
+    assert (response.status_code, faults(response)) == (400, {"username": "mixed_scripts"})
+    assert "scripts" in response.json()["errors"][0]["message"]
+    assert User.objects.count() == 1
+
+
+def test_an_account_keeps_the_name_it_has() -> None:
+    person("\u03a9mega")
+
+    assert Api().post("auth/login/", {"username": "\u03a9mega", "password": PASSWORD}).status_code == 200
+
+
 def test_missing_and_mistyped_fields_are_named() -> None:
     assert faults(Api().post("auth/signup/", {})) == dict.fromkeys(["username", "email", "password"], "required")
     wrong = dict.fromkeys(["username", "email", "password"], 7)

@@ -16,6 +16,7 @@ from django.core.validators import validate_email
 
 from duely.core.names import fold as fold  # noqa: PLC0414 - as much a rule of accounts
 from duely.core.names import normal
+from duely.core.scripts import mixes_scripts
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -190,6 +191,11 @@ def username_fault(username: str) -> Fault | None:
         return Fault("too_long", f"Use at most {MAX_USERNAME} characters.")
     if not _has_letters_only(username):
         return Fault("invalid_username", "Use letters, digits and . _ + - only.")
+    if mixes_scripts(username):
+        return Fault(
+            "mixed_scripts",
+            "Use letters and digits of one script. This name mixes scripts and may look like another one.",
+        )
     return None
 
 

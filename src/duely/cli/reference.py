@@ -123,6 +123,7 @@ FIELD_CODES: Mapping[str, str] = {
     "invalid_time_zone": "Not an IANA time zone.",
     "invalid_type": "The JSON type is wrong.",
     "invalid_username": "A user name has letters, digits and `. _ + -` only.",
+    "mixed_scripts": "A user name that mixes scripts, such as Latin and Greek letters, and may look like another one.",
     "not_found": "The object does not exist, or the caller may not use it.",
     "not_settable": "Only the system sets this value.",
     "out_of_range": "Too small or too large.",

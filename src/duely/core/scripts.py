@@ -1,0 +1,85 @@
+"""Which scripts a name is written in, and whether it mixes them to look like another name. Pure."""
+
+import unicodedata
+
+_SCRIPTS = {
+    **dict.fromkeys(("CJK", "IDEOGRAPHIC", "HANGZHOU", "VIETNAMESE", "VERTICAL"), "HAN"),
+    **dict.fromkeys(("ARABIC-INDIC", "EXTENDED", "RUMI"), "ARABIC"),
+    **dict.fromkeys(("ROMAN", "TURNED"), "LATIN"),
+    "HENTAIGANA": "HIRAGANA",
+}
+"""Scripts of characters whose Unicode name does not begin with the script."""
+_COMMON = frozenset({"DIGIT", "MODIFIER", "COMBINING", "VEDIC", "KATAKANA-HIRAGANA", "CARON", "ZERO"})
+"""First words of the names of characters that belong to no script or to several (ZERO: joiners without width)."""
+_TOGETHER = (
+    frozenset({"LATIN", "HAN", "HIRAGANA", "KATAKANA"}),
+    frozenset({"LATIN", "HAN", "BOPOMOFO"}),
+    frozenset({"LATIN", "HAN", "HANGUL"}),
+)
+"""Scripts that people write together: level "highly restrictive" of UTS #39, section 5.2."""
+_BESIDE_LATIN = frozenset(
+    {
+        *("ARABIC", "BENGALI", "BOPOMOFO", "DEVANAGARI", "ETHIOPIC", "GEORGIAN", "GUJARATI", "GURMUKHI", "HANGUL"),
+        *("HAN", "HEBREW", "HIRAGANA", "KANNADA", "KATAKANA", "KHMER", "LAO", "MALAYALAM", "MYANMAR", "ORIYA"),
+        *("SINHALA", "TAMIL", "TELUGU", "THAANA", "THAI", "TIBETAN"),
+    }
+)
+"""Scripts of which one may stand beside Latin: the recommended ones of UAX #31 without Cyrillic and Greek (level
+"moderately restrictive"), and without Armenian, of which a third of the letters look like Latin ones."""
+_LIKE_LATIN = frozenset(
+    map(
+        chr,
+        (
+            *(0x05D5, 0x05DF, 0x05E1),  # Hebrew
+            *(0x0627, 0x0647, 0x06BE, 0x06C1, 0x06D5),  # Arabic
+            *(0x0B20, 0x0D20, 0x101D),  # Oriya, Malayalam, Myanmar
+            *(0x10E7, 0x10FF, 0x1200, 0x12D0),  # Georgian, Ethiopic
+            0x4E28,  # Han
+        ),
+    )
+)
+"""Letters of those scripts that look like Latin ones (confusables.txt of UTS #39)."""
+
+
+def mixes_scripts(name: str) -> bool:
+    """Whether a name, in Unicode's form NFKC, mixes scripts or digits so that it may look like another one (UTS #39).
+
+    Any one script is fine, also with the digits 0 to 9. So is Latin with Japanese, Chinese or Korean, or with one other
+    script that has few letters in common with it, if one of its letters looks like no Latin one.
+    """
+    if name.isascii():
+        return False
+    letters = [sign for sign in name if not sign.isascii() or sign.isalpha()]
+    scripts = {script for sign in letters if (script := _script_of(sign))}
+    return _mixes_digits(name) or not (_are_written_together(scripts) and _is_told_apart(letters, scripts))
+
+
+def _script_of(sign: str) -> str | None:
+    """The script of a letter, a digit or a mark; None when it is used with several.
+
+    The standard library is enough: the names of characters begin with their script, and never change (Unicode's
+    stability policy). The groups are those of Unicode's Scripts.txt but for number signs, marks that several scripts
+    use, and historic scripts that share a first word (decision 0042).
+    """
+    word = unicodedata.name(sign, "?").partition(" ")[0]
+    return None if word in _COMMON else _SCRIPTS.get(word, word)
+
+
+def _are_written_together(scripts: set[str]) -> bool:
+    if len(scripts) < 2 or any(scripts <= together for together in _TOGETHER):
+        return True
+    others = scripts - {"LATIN"}
+    return len(others) == 1 and others <= _BESIDE_LATIN
+
+
+def _is_told_apart(letters: list[str], scripts: set[str]) -> bool:
+    """Whether letters beside Latin ones show that the name is not Latin alone."""
+    if len(scripts) < 2 or "LATIN" not in scripts:
+        return True
+    foreign = (sign for sign in letters if sign.isalpha() and _script_of(sign) not in (None, "LATIN"))
+    return any(sign not in _LIKE_LATIN for sign in foreign)
+
+
+def _mixes_digits(name: str) -> bool:
+    """Whether there are decimal digits of two systems (UTS #39, section 5.3)."""
+    return len({ord(sign) - unicodedata.decimal(sign) for sign in name if sign.isdecimal()}) > 1
