@@ -459,10 +459,51 @@ def test_an_archive_with_a_broken_document_is_refused(api: Api) -> None:
         ("<table><tr><th>a</th><td>b</td></tr><tr><td>c</td></tr></table>", "a | b |\n\nc |"),
         ("<p>&#0;&#xD800;&#1114112;&bogus;</p>", "\ufffd\ufffd\ufffd&bogus;"),
         ("<p>a\x00b</p>", "a\x00b"),
+        ("<p>a<img src=x alt='y z'>b</p>", "a![y z](x)b"),
+        ("<p>a<img data-src=x/y.png></p>", "a![](x/y.png)"),
+        (
+            "<p><a href='https://example.org/?a=\"b\"'>c</a> <A HREF=d>e</A></p>",
+            '[c](https://example.org/?a="b") [e](d)',
+        ),
+        ('<p><img alt="a > b" src = "x">c</p>', "![a > b](x)c"),
+        ('<p><a title="5" wide" href="x">y</a></p>', "[y](x)"),
+        ("<ul><li data-checked='true'>a</li><li data-checked=false>b</li></ul>", "- [x] a\n- [ ] b"),
+        ("<ul><li><input type=checkbox checked>a</li><li><input type='checkbox'>b</li></ul>", "- [x] a\n- [ ] b"),
+        ("<ol start=3><li>a</li><li>b</li></ol><ol start='x'><li>c</li></ol>", "3. a\n4. b\n\n1. c"),
+        ("<p>a<!-- <b>no</b> -- comment -->b</p>", "ab"),
+        ("<!-- first --><p>a</p>", "a"),
+        ("<!-- first -->**a**", "<!-- first -->**a**"),
+        ("<p>a <!-- b</p>", "a <!-- b"),
+        ("<!DOCTYPE html>\n<html><head><style>p {}</style></head><body>a</body></html>", "a"),
+        ("<p>a</p><style>b <i>c</i>", "a\n\nb <i>c</i>"),
+        ('<p>Hi <mention-user data-id="bob" data-label="Bob B"></mention-user>!</p>', "Hi @Bob B!"),
+        ("<p>Hi <mention-user data-id=bob>@bob</mention-user>!</p>", "Hi @bob!"),
+        ("<p><mention-user data-id='bob'/> and <span class='mention' data-id='al'></span></p>", "@bob and @al"),
+        ('<p><span data-type="mention" data-id="7">@Al</span> <span>x</span></p>', "@Al x"),
+        ('<p><a href="x">a', "[a](x)"),
     ],
 )
 def test_what_stands_for_html(html: str, text: str) -> None:
     assert text_of_html(html) == text
+
+
+@pytest.mark.parametrize(
+    "html, reason, example",
+    [
+        ("<p>a<!-- remark --></p>", "left_out", "remark"),
+        ("<p>a</p><style>p { color: red }</style>", "left_out", "p { color: red }"),
+        ("<p>a</p><script>run()</script>", "left_out", "run()"),
+        ('<p style="color: red">a</p>', "changed", '<p style="color: red">'),
+        ("<p><img src=x title='A map'></p>", "changed", '<img title="A map">'),
+        ("<ul><li data-checked=maybe>a</li></ul>", "not_understood", '<li data-checked="maybe">'),
+        ("<p><mention-user data-id=bob>@Bob</mention-user></p>", "changed", "@bob"),
+    ],
+)
+def test_what_html_loses_is_noted(api: Api, html: str, reason: str, example: str) -> None:
+    answer = bring(api, [project(task(1, description=html, comments=[{"comment": html}]))]).json()
+    for field in ("task.description", "task.comments.comment"):
+        (note,) = [note for note in answer["notes"] if note["field"] == field]
+        assert (note["reason"], note["count"], note["example"].strip()) == (reason, 1, example)
 
 
 def test_a_list_whose_items_are_paragraphs_is_a_list() -> None:
@@ -485,6 +526,7 @@ def shown(html: str) -> list[str]:
     "html",
     [
         *("<", "<a", "<p>", "</", "<a ", "<a href=\"", "&", "&amp", "&#", "<p", ">", "< ", "<br>\n", "<a href='x'>", "</a>"),
+        *("<!--", "<!-- x -->", "<!-- x --", "<style>", "<a b='>", '<a b=c ', "<mention-user data-id=a>", "<a b='\"' "),
         *('<a href="', '<li data-checked="', '<p>&lt;', "\n", "<li>", "a<", "<a/"),
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ from duely.tasks.rules import (
     IncomingTask,
     folded,
 )
+from duely.transfer.formats import markup
 from duely.transfer.reading import Reading, Record
 from duely.transfer.rows import TaskRow
 from duely.transfer.rules import Faulty, at_text, due_text, faulty, offset_text
@@ -53,6 +54,11 @@ class Room:
                 "The lists, comments and titles that tasks refer to are too long together. Split the file."
             )
         return text
+
+
+def text_of_html(record: Record, field: str) -> str:
+    """A field that may be HTML, as Markdown. What is lost of it is noted."""
+    return markup.text_of_html(record.text(field), lambda reason, example: record.note(field, reason, example))
 
 
 class References:

@@ -1,46 +1,101 @@
 """HTML of other programs' editors as plain Markdown."""
 
 import re
+from collections.abc import Callable, Mapping
 from html import unescape
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)((?:\s|/)[^<>]*+)?>|<!--(?:[^<>-]|-(?!->))*+-->")
+_NAME = r"<(/?)([a-zA-Z][a-zA-Z0-9-]*+)"
+_TAG = re.compile(
+    # Values in quotes may hold `>`. With quotes that do not match, the tag ends at the first one.
+    rf"""{_NAME}(?:((?:[\s/](?:[^<>"']|"[^"<]*+"|'[^'<]*+')*+)?)>|([\s/][^<>]*+)>)"""
+)
+_ATTRIBUTE = re.compile(r"""([^\s"'<>/=]++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'<>]++)))?""")
+_DOCTYPE = re.compile(r"\s*+<!doctype[^<>]*+>", re.IGNORECASE)
 _TOO_LONG = re.compile(r"&#[0-9]{8,};?")
 """A number that no character has. `unescape` would take it for one of thousands of digits."""
-_CHECKED = re.compile(r'data-checked="(true|false)"')
-_ATTRIBUTE = {name: re.compile(rf'(?<![\w-]){name}="([^"]*+)"') for name in ("href", "src", "alt", "class")}
 _LANGUAGE = re.compile(r"language-([\w+#-]{1,30})")
 _SPACES = re.compile(r"[ \t\r\n]+")
 
-BLOCKS = frozenset({"p", "div", "blockquote", "table", "tr", "section", "article", "header", "footer", "hr"})
+BLOCKS = frozenset(
+    (
+        *("p", "div", "blockquote", "table", "tr", "section", "article", "header", "footer", "hr"),
+        *("main", "nav", "aside", "address", "figure", "figcaption", "center", "caption", "dl", "dt", "dd"),
+    )
+)
 HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
 MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "s": "~~", "del": "~~", "strike": "~~"}
-DROPPED = frozenset({"label", "input", "span", "u", "mark", "sub", "sup", "small", "colgroup", "col", "tbody", "thead"})
-OTHERS = frozenset({"br", "ul", "ol", "li", "pre", "code", "a", "img", "td", "th", "html", "body", "head", "font"})
-KNOWN = BLOCKS | DROPPED | OTHERS | set(HEADINGS) | set(MARKS)
-FIRST = KNOWN - {"i", "b", "s", "u"}
-"""A text that begins with one of these is HTML. The short ones may be anything."""
+DROPPED = frozenset(
+    (
+        *("label", "span", "u", "mark", "sub", "sup", "small", "colgroup", "col", "tbody", "thead", "tfoot"),
+        *("meta", "link", "ins", "kbd", "samp", "cite", "abbr", "big", "tt", "html", "body", "head", "font"),
+    )
+)
+HIDDEN = frozenset({"style", "script"})
+"""Elements whose text nobody sees."""
+OTHERS = frozenset({"br", "ul", "ol", "li", "pre", "code", "a", "img", "td", "th", "input"})
+KNOWN = BLOCKS | DROPPED | HIDDEN | OTHERS | set(HEADINGS) | set(MARKS)
+FIRST = KNOWN - {"i", "b", "s", "u", "main", "address", "caption", "link", "script", "big", "abbr", "cite"}
+"""A text that begins with one of these is HTML. The others may be anything."""
+MENTION = "mention"
+TAKEN = frozenset({"href", "src", "data-src", "alt", "data-checked", "start", "checked"})
+"""Attributes whose values are used."""
+UNSEEN = frozenset(
+    (
+        *("class", "id", "name", "rel", "target", "type", "for", "lang", "dir", "tabindex", "contenteditable"),
+        *("spellcheck", "draggable", "data-type", "charset", "http-equiv", "data-mention-suggestion-char"),
+    )
+)
+"""Attributes that change nothing that a reader sees."""
 MAX_INDENT = 8
 """Levels of lists that are indented. Deeper ones stay at that."""
+Note = Callable[[str, str], None]
+"""Takes the reason and an example of something that is lost (`Record.note`)."""
 
 
 def is_html(text: str) -> bool:
     """Whether a text is HTML, as an editor writes it: then it begins with a tag. All else is text, or Markdown."""
+    if _DOCTYPE.match(text):
+        return True
     first = _TAG.match(text, len(text) - len(text.lstrip()))
-    return first is not None and first[2] is not None and first[2].lower() in FIRST
+    return first is not None and _is_known(first[2].lower()) and first[2].lower() not in KNOWN - FIRST
 
 
-def text_of_html(text: str) -> str:
+def _is_known(tag: str) -> bool:
+    return tag in KNOWN or tag.startswith(f"{MENTION}-")
+
+
+def text_of_html(text: str, note: Note = lambda reason, example: None) -> str:
     """The text of HTML as plain Markdown. What is not HTML comes back as it is.
 
-    It makes text, not HTML: nothing in it needs to be safe. Tags that HTML does not have are text.
+    It makes text, not HTML: nothing in it needs to be safe. Tags that HTML does not have are text. note: is told of
+    comments, styles and attributes that are lost.
     """
-    return _Writer().written(text) if is_html(text) else text
+    html, comments = _without_comments(text)
+    if not is_html(html):
+        return text
+    for comment in comments:
+        if comment.strip():
+            note("left_out", comment)
+    # Only at the beginning: `sub` would look for it after each of many spaces.
+    doctype = _DOCTYPE.match(html)
+    return _Writer(note).written(html[doctype.end() :] if doctype else html)
+
+
+def _without_comments(text: str) -> tuple[str, list[str]]:
+    """A text without its comments, and these."""
+    pieces, comments, at = [], [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        pieces.append(text[at:start])
+        comments.append(text[start + 4 : end])
+        at = end + 3
+    return "".join([*pieces, text[at:]]), comments
 
 
 class _Writer:
     """Goes through HTML once. No structure is kept but the open lists, links and marks."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Note) -> None:
+        self.note = note
         self.lines: list[str] = []
         self.line: list[str] = []
         self.lists: list[int | None] = []
@@ -50,23 +105,81 @@ class _Writer:
         """Depth of preformatted text."""
         self.prefix = ""
         """What stands before the first text of a line: the sign of an item, or of a heading."""
+        self.mention = ""
+        """Who is mentioned by an element that has had no text so far."""
+        self.hidden: list[str] | None = None
+        """The text of an element that nobody sees, so far."""
 
     def written(self, html: str) -> str:
         """The whole text."""
         at = 0
-        for tag in _TAG.finditer(html):
-            if tag[2] is not None and tag[2].lower() not in KNOWN:
+        for match in _TAG.finditer(html):
+            tag, closes = match[2].lower(), bool(match[1])
+            if not _is_known(tag) or (self.hidden is not None and tag not in HIDDEN):
                 continue
-            self._text(html[at : tag.start()])
-            at = tag.end()
-            if tag[2] is not None:
-                self._tag(tag[2].lower(), tag[3] or "", closes=bool(tag[1]))
+            self._text(html[at : match.start()])
+            at = match.end()
+            if tag in HIDDEN:
+                self._hide(closes=closes)
+            else:
+                raw = match[3] or match[4] or ""
+                self._tag(tag, {} if closes else self._attributes(tag, raw), closes=closes)
         self._text(html[at:])
+        self._end_hidden()
+        self._end_mention()
+        for _ in range(len(self.links)):
+            self._link({}, closes=True)
         self._end_line()
         return "\n".join(self.lines).strip("\n")
 
+    def _attributes(self, tag: str, raw: str) -> Mapping[str, str]:
+        """The attributes of a tag. Those that are not used are noted."""
+        attributes: dict[str, str] = {}
+        for name, double, single, bare in _ATTRIBUTE.findall(raw):
+            attributes.setdefault(name.lower(), _unescaped(double or single or bare))
+        is_mention = _is_mention(tag, attributes)
+        for name, value in attributes.items():
+            is_known = name in TAKEN | UNSEEN or (name in ("colspan", "rowspan") and value == "1")
+            if value.strip() and not is_known and not (is_mention and name in ("data-id", "data-label")):
+                self.note("changed", f'<{tag} {name}="{value}">')
+        if is_mention:
+            self._mention(attributes, is_empty=raw.endswith("/"))
+        return attributes
+
+    def _mention(self, attributes: Mapping[str, str], *, is_empty: bool) -> None:
+        """Mention someone, by the text of the element or, without one, by name."""
+        self._end_mention()
+        self.mention = attributes.get("data-label") or attributes.get("data-id") or ""
+        if self.mention:
+            self.note("changed", f"@{attributes.get('data-id') or self.mention}")
+        if is_empty:
+            self._end_mention()
+
+    def _end_mention(self) -> None:
+        if mention := self.mention:
+            self._put("@" + mention.lstrip("@"))
+
+    def _hide(self, *, closes: bool) -> None:
+        """Go into an element that nobody sees, or out of it."""
+        if not closes:
+            self.hidden = self.hidden or []
+        elif self.hidden is not None:
+            if hidden := "".join(self.hidden).strip():
+                self.note("left_out", hidden)
+            self.hidden = None
+
+    def _end_hidden(self) -> None:
+        """Show what an element hides that has no end: it may be all the text."""
+        hidden, self.hidden = self.hidden, None
+        self._text("".join(hidden or ()))
+
     def _text(self, html: str) -> None:
-        text = unescape(_TOO_LONG.sub("\ufffd", html))
+        if self.hidden is not None:
+            self.hidden.append(html)
+            return
+        text = _unescaped(html)
+        if text.strip():
+            self.mention = ""
         if self.code and text:
             first, *rest = text.split("\n")
             self.line.append(first)
@@ -80,6 +193,7 @@ class _Writer:
             self._put(text if self.line else text.lstrip(" "))
 
     def _put(self, text: str) -> None:
+        self.mention = ""
         if not self.line:
             self.line.append(self._indent() + self.prefix)
             self.prefix = ""
@@ -105,7 +219,9 @@ class _Writer:
         if self.lines and self.lines[-1] and not self.lists:
             self.lines.append("")
 
-    def _tag(self, tag: str, attributes: str, *, closes: bool) -> None:
+    def _tag(self, tag: str, attributes: Mapping[str, str], *, closes: bool) -> None:
+        if closes:
+            self._end_mention()
         if tag == "pre":
             self._pre(attributes, closes=closes)
         elif self.code:
@@ -119,7 +235,7 @@ class _Writer:
             self._gap()
             self.prefix = "" if closes else f"{HEADINGS[tag]} "
         elif tag in ("ul", "ol"):
-            self._list(tag, closes=closes)
+            self._list(tag, attributes, closes=closes)
         elif tag == "li":
             self._item(attributes, closes=closes)
         elif tag in MARKS or tag == "code":
@@ -127,11 +243,14 @@ class _Writer:
         elif tag == "a":
             self._link(attributes, closes=closes)
         elif tag == "img":
-            self._put(f"![{_attribute('alt', attributes)}]({_attribute('src', attributes)})")
+            source = attributes.get("src") or attributes.get("data-src", "")
+            self._put(f"![{attributes.get('alt', '')}]({source})")
+        elif tag == "input":
+            self._box(attributes)
         elif tag in ("td", "th") and closes:
             self._put(" | ")
 
-    def _pre(self, attributes: str, *, closes: bool) -> None:
+    def _pre(self, attributes: Mapping[str, str], *, closes: bool) -> None:
         if not closes:
             self.code += 1
             if self.code == 1:
@@ -146,18 +265,20 @@ class _Writer:
                 self.line = []
                 self.lines += ["```", ""]
 
-    def _list(self, tag: str, *, closes: bool) -> None:
+    def _list(self, tag: str, attributes: Mapping[str, str], *, closes: bool) -> None:
         self._end_line()
         if not closes:
             if not self.lists:
                 self._gap()
-            self.lists.append(0 if tag == "ol" else None)
+            start = attributes.get("start", "1")
+            first = int(start) if start.isascii() and start.isdecimal() and len(start) < 8 else 1
+            self.lists.append(first - 1 if tag == "ol" else None)
         elif self.lists:
             self.lists.pop()
             if not self.lists:
                 self._gap()
 
-    def _item(self, attributes: str, *, closes: bool) -> None:
+    def _item(self, attributes: Mapping[str, str], *, closes: bool) -> None:
         self._end_line()
         self.prefix = ""
         if closes:
@@ -169,23 +290,41 @@ class _Writer:
         if number is not None:
             self.lists[-1] = number + 1
             self.prefix = f"{number + 1}. "
-        if checked := _CHECKED.search(attributes):
-            self.prefix += "[x] " if checked[1] == "true" else "[ ] "
+        if checked := attributes.get("data-checked"):
+            self.prefix += "[x] " if checked == "true" else "[ ] "
+            if checked not in ("true", "false"):
+                self.note("not_understood", f'<li data-checked="{checked}">')
 
-    def _link(self, attributes: str, *, closes: bool) -> None:
+    def _box(self, attributes: Mapping[str, str]) -> None:
+        """A check box. Within an item whose sign has one it is the same."""
+        box = "[x] " if "checked" in attributes else "[ ] "
+        if attributes.get("type", "").lower() != "checkbox" or self.prefix.endswith("] "):
+            return
+        if self.prefix:
+            self.prefix += box
+        else:
+            self._put(box)
+
+    def _link(self, attributes: Mapping[str, str], *, closes: bool) -> None:
         if not closes:
-            if target := _attribute("href", attributes):
+            if target := attributes.get("href"):
                 self.links.append(target)
                 self._put("[")
         elif self.links:
             self._put(f"]({self.links.pop()})")
 
 
-def _attribute(name: str, attributes: str) -> str:
-    found = _ATTRIBUTE[name].search(attributes)
-    return unescape(_TOO_LONG.sub("\ufffd", found[1])) if found else ""
+def _is_mention(tag: str, attributes: Mapping[str, str]) -> bool:
+    return tag.startswith(f"{MENTION}-") or MENTION in (
+        *attributes.get("class", "").split(),
+        attributes.get("data-type"),
+    )
 
 
-def _language(attributes: str) -> str:
-    found = _LANGUAGE.search(_attribute("class", attributes))
+def _unescaped(html: str) -> str:
+    return unescape(_TOO_LONG.sub("\ufffd", html))
+
+
+def _language(attributes: Mapping[str, str]) -> str:
+    found = _LANGUAGE.search(attributes.get("class", ""))
     return found[1] if found else ""

@@ -13,7 +13,6 @@ from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer.formats import foreign
 from duely.transfer.formats.base import Format, Outline, Source
 from duely.transfer.formats.document import ITEM, Document, Kind
-from duely.transfer.formats.markup import text_of_html
 from duely.transfer.reading import Reading, Record
 from duely.transfer.rules import Faulty, Rows, at_text
 
@@ -78,7 +77,7 @@ def _task(record: Record, category: str, zone: str, reading: Reading) -> Incomin
     body = record.record("body")
     content = body.text("content")
     content_type = body.text("contentType")
-    task.describe(text_of_html(content) if content_type == "html" else content)
+    task.describe(foreign.text_of_html(body, "content") if content_type == "html" else content)
     if content_type not in ("html", "text", ""):
         body.note("contentType", "not_understood", content_type)
     body.finish()

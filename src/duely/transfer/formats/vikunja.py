@@ -7,7 +7,6 @@ from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer.formats import foreign
 from duely.transfer.formats.base import Format, Outline, Source
 from duely.transfer.formats.document import ITEM, Document, Kind
-from duely.transfer.formats.markup import text_of_html
 from duely.transfer.reading import Reading, Record
 from duely.transfer.rules import Faulty, Rows
 
@@ -106,7 +105,7 @@ def _task(record: Record, category: str, zone: str, reading: Reading) -> Incomin
     is_done = record.flag("done")
     task.fields["status"] = "completed" if is_done else "pending"
     task.fields["priority"] = _priority(record)
-    task.describe(text_of_html(record.text("description")))
+    task.describe(foreign.text_of_html(record, "description"))
     _set_dates(task, record, zone, is_done=is_done)
     for label in record.records("labels", OF_LABEL):
         task.tag([label.text("title")], "labels")
@@ -117,7 +116,7 @@ def _task(record: Record, category: str, zone: str, reading: Reading) -> Incomin
         task.say("Progress", f"{share:.0%}" if isinstance(share, int | float) else str(share), "percent_done")
     _set_relations(task, record)
     for comment in record.records("comments", OF_COMMENT):
-        task.describe(text_of_html(comment.text("comment")))
+        task.describe(foreign.text_of_html(comment, "comment"))
         comment.finish()
     created = str(record.values.get("created"))
     source = f"vikunja {number} {created}" if number else f"vikunja {record.place}"
