@@ -1,6 +1,8 @@
 """The examples of bodies in the OpenAPI document work as they stand."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,18 +55,34 @@ def test_an_example_works_as_it_stands(operation: Operation, media: str, name: s
     headers: dict[str, str] = {}
     ids: dict[str, str] = {}
     if operation.name not in NEWCOMERS:
-        grace = person(
-            "grace", role="admin" if operation.name in ADMINS else "member", password=make_password(PASSWORD_EXAMPLE)
+        marie = person(
+            "marie", role="admin" if operation.name in ADMINS else "member", password=make_password(PASSWORD_EXAMPLE)
         )
-        headers = bearer(grace) if operation.spec.get("security") else {}
-        ids = made_for(operation, Api(grace))
-        value = {**value, **secrets(operation.name, grace)}
+        headers = bearer(marie) if operation.spec.get("security") else {}
+        ids = made_for(operation, Api(marie))
+        value = {**value, **secrets(operation.name, marie)}
 
     answer = Client().generic(
         operation.method, operation.path.format(**ids), json.dumps(value), content_type=media, headers=headers
     )
 
     assert 200 <= answer.status_code < 300, (value, answer.content)
+
+
+def test_examples_collide_with_nobody_of_the_readme() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    people = set(re.findall(r'"(?:username|email)\\?": \\?"([^"\\]+)', readme))
+    assert {"ada", "ada@example.org", "grace@example.org"} <= people
+
+    named = {str(value[field]) for *_, value in examples() for field in ("username", "email") if field in value}
+    assert named & people == set()
+
+
+def test_the_document_says_which_token_to_paste_where() -> None:
+    scheme = contract.document()["components"]["securitySchemes"]["bearer"]
+
+    assert "auth/login/" in scheme["description"]
+    assert "without the word `Bearer`" in scheme["description"]
 
 
 def made_for(operation: Operation, api: Api) -> dict[str, str]:

@@ -133,6 +133,7 @@ Password = Annotated[
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
+# The examples are about one person, who does not appear in the README: its tour and the API page do not collide.
 PASSWORD_EXAMPLE = "a long sentence of mine"  # noqa: S105
 
 
@@ -140,7 +141,7 @@ class SignUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new account."""
 
     examples: ClassVar[Mapping[str, Any]] = {
-        "new_account": {"username": "grace", "email": "grace@example.org", "password": PASSWORD_EXAMPLE}
+        "new_account": {"username": "marie", "email": "marie@example.org", "password": PASSWORD_EXAMPLE}
     }
 
     username: Username
@@ -152,8 +153,8 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The password, and either `username` or `email`. `username` also accepts an e-mail address."""
 
     examples: ClassVar[Mapping[str, Any]] = {
-        "with_a_user_name": {"username": "grace", "password": PASSWORD_EXAMPLE},
-        "with_an_address": {"email": "grace@example.org", "password": PASSWORD_EXAMPLE},
+        "with_a_user_name": {"username": "marie", "password": PASSWORD_EXAMPLE},
+        "with_an_address": {"email": "marie@example.org", "password": PASSWORD_EXAMPLE},
     }
 
     password: Password
@@ -176,7 +177,7 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The address that a code is sent to."""
 
-    examples: ClassVar[Mapping[str, Any]] = {"address": {"email": "grace@example.org"}}
+    examples: ClassVar[Mapping[str, Any]] = {"address": {"email": "marie@example.org"}}
 
     email: Email
 
@@ -184,7 +185,7 @@ class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A code and the address that it was sent to."""
 
-    examples: ClassVar[Mapping[str, Any]] = {"code": {"email": "grace@example.org", "code": "123456"}}
+    examples: ClassVar[Mapping[str, Any]] = {"code": {"email": "marie@example.org", "code": "123456"}}
 
     email: Email
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
@@ -203,7 +204,7 @@ class NewAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The new address, and the current password."""
 
     examples: ClassVar[Mapping[str, Any]] = {
-        "new_address": {"email": "grace.hopper@example.org", "current_password": PASSWORD_EXAMPLE}
+        "new_address": {"email": "marie.curie@example.org", "current_password": PASSWORD_EXAMPLE}
     }
 
     email: Email

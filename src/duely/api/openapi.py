@@ -111,6 +111,9 @@ Tasks, categories, accounts and a log of every change.
 Sign up, sign in, and send the access token as `Authorization: Bearer …`. Answers are JSON. Errors are
 problem documents (RFC 9457) with a stable `code`. Paths work with and without the trailing slash,
 and under `/api/` as well as `/api/v1/`. `HEAD` works wherever `GET` does.
+
+To try operations in Swagger UI: execute `POST /api/v1/auth/signup/` and `POST /api/v1/auth/login/` with their examples,
+copy the value of `access` from the second answer, and paste it under **Authorize**.
 """
 
 

@@ -289,7 +289,12 @@ class Bearer(SyncAuth):
 
     def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
         """How the document describes it."""
-        return {"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
+        description = (
+            "The access token: the value of `access` in the answer of `POST /api/v1/auth/login/`,"
+            " `POST /api/v1/auth/verify-otp/` or `POST /api/v1/auth/token/refresh/`. Paste it without quotes and"
+            " without the word `Bearer`. It expires after `expires_in` seconds; then get a new one."
+        )
+        return {"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT", description=description)}
 
     def security_requirements(self, *_: Any) -> list[SecurityRequirement]:
         """How an operation asks for it."""
