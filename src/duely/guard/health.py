@@ -35,6 +35,7 @@ RECOVERY_SECONDS = 0.2
 """How long to wait for a new result after a bad one, so that callers do not pile up while the database is away."""
 DISK_BYTES = 64 * 1024
 OK = "ok"
+READ_ONLY = "read-only"
 UNKNOWN = {"database": "unreachable", "migrations": "unknown", "secret_key": "unknown"}
 
 
@@ -52,7 +53,8 @@ class System:
         """The state of each part; OK, or what is wrong with it."""
         try:
             migrations = self._migrations()
-            database = {"database": OK, "migrations": migrations, "secret_key": self._key(migrations)}
+            key = self._key(migrations)
+            database = {"database": self._database(), "migrations": migrations, "secret_key": key}
         except Error:
             database = dict(UNKNOWN)
         finally:
@@ -62,6 +64,12 @@ class System:
         directories = {Path(connection.settings_dict["NAME"]).parent, settings.DATA_DIR}
         space.look()
         return {**database, "disk": "not writable" if space.is_full() or any(map(refuses_writes, directories)) else OK}
+
+    def _database(self) -> str:
+        # A standby answers what is read, and refuses every sign-in and every change.
+        if connection.vendor != "postgresql":
+            return OK
+        return OK if connection.takes_writes() else READ_ONLY  # type: ignore[attr-defined]
 
     def _migrations(self) -> str:
         # What this program needs does not go away: a newer release adds to it (code N works on the schema of N + 1).

@@ -20,6 +20,8 @@ import msgspec
 import psycopg
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
+from django.db.utils import DatabaseErrorWrapper, OperationalError
+from django.utils.functional import cached_property
 from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
@@ -38,6 +40,8 @@ PREPARED_AT_MOST = 200
 GOOD = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 STALE = frozenset({b"0A000", b"26000"})
 """What PostgreSQL says of a statement whose columns have another type since, and of one that it does not have."""
+READ_ONLY = "25006"
+"""What PostgreSQL says when it refuses to write: it is a standby, or its transactions are read-only."""
 TRUSTED_SECONDS = 1.0
 TAKEN_SECONDS = 600.0
 """For how long a connection goes from one to the next before the pool sees it again, which replaces old ones."""
@@ -230,6 +234,19 @@ class DatabaseOperations(django.DatabaseOperations):  # type: ignore[misc]
         return super().adapt_json_value(value, encoder) if encoder else Jsonb(value, dumps=msgspec.json.encode)
 
 
+class ErrorWrapper(DatabaseErrorWrapper):
+    """Turns the driver's errors into Django's. A server that refuses to write counts as one that is out of reach."""
+
+    wrapper: "DatabaseWrapper"
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        """Raise the error of Django for that of the driver."""
+        if exc_type is not None and getattr(exc_value, "sqlstate", None) == READ_ONLY:
+            self.wrapper.discard()
+            raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
+        super().__exit__(exc_type, exc_value, traceback)
+
+
 class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     """A connection of one thread."""
 
@@ -250,6 +267,26 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         params: dict[str, Any] = super().get_connection_params()
         params.pop("session_settings", None)
         return {**params, "context": _loading_in_c(params["context"]), "prepare_threshold": None}
+
+    @cached_property
+    def wrap_database_errors(self) -> ErrorWrapper:
+        """What stands around each call of the driver."""
+        return ErrorWrapper(self)
+
+    def discard(self) -> None:
+        """End the session of this connection, so that nobody gets it again: the next one may reach another server."""
+        self.errors_occurred = True
+        if self.connection is not None:
+            self.connection.close()
+
+    def takes_writes(self) -> bool:
+        """Whether the server lets this session write. The session of one that does not is ended."""
+        with self.cursor() as cursor:
+            cursor.execute("SELECT current_setting('transaction_read_only')")
+            [(setting,)] = cursor.fetchall()
+        if setting == "on":
+            self.discard()
+        return bool(setting == "off")
 
     def server_parameters(self) -> dict[str, Any]:
         """How to connect, without what Django adds for itself."""
