@@ -183,7 +183,7 @@ def test_where_it_is_required_an_owner_learns_of_a_second_try(mailbox: SmtpServe
     user = person("alice")
     Api().post("auth/signup/", {"username": "mallory", "email": "ALICE@example.org", "password": PASSWORD})
     (mail,) = sent(mailbox, work)
-    assert (mail["To"], mail["Subject"]) == (ALICE, "You have an account already")
+    assert (mail["To"], mail["Subject"]) == (ALICE, "You already have an account")
     assert "#" not in text_of(mail)
     assert "mallory" not in text_of(mail) + html_of(mail)
     User.objects.filter(pk=user.pk).update(is_active=False)
@@ -257,7 +257,7 @@ def test_who_loses_a_password_by_a_code_is_told(mailbox: SmtpServer, work: Work)
     (mail,) = sent(mailbox, work)
     Api().post("auth/verify-otp/", {"email": ALICE, "code": digits_in(mail)})
     (told,) = sent(mailbox, work)
-    assert told["Subject"] == "Your old password works no more"
+    assert told["Subject"] == "Your old password was removed"
     User.objects.update(password="!", email_verified=False)
     ask("auth/request-otp/")
     (mail,) = sent(mailbox, work)
@@ -376,5 +376,5 @@ def test_an_unproven_address_is_not_told_of_the_new_one(mailbox: SmtpServer, wor
     (mail,) = sent(mailbox, work)
     Api().post("auth/verify-email/", {"token": token_in(mail)})
     told = {mail["To"]: text_of(mail) for mail in sent(mailbox, work)}
-    assert "has another one from now on" in told[ALICE]
+    assert "now has another address" in told[ALICE]
     assert "evil.test" not in told[ALICE]

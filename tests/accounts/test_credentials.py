@@ -174,7 +174,7 @@ def mailed(world: World) -> Iterator[Callable[[], bool]]:
             yield posts("auth/verify-reset-otp/", {"email": email, "code": code})
         for token in re.findall(r"/verify-email/#(\S+)", text):
             yield posts("auth/verify-email/", {"token": token})
-        if mail.message["Subject"] == "You have an account already":
+        if mail.message["Subject"] == "You already have an account":
             yield lambda: True  # of a sign-up that goes on waiting
 
 
