@@ -1,6 +1,7 @@
 """Whose an e-mail address is: verifying it, signing up where that is required, changing it."""
 
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -17,9 +18,9 @@ from duely.activity.models import Change
 from duely.core import clock
 from duely.core.errors import AlreadyExists
 from duely.core.ids import new_id
-from duely.guard import limits
-from duely.guard.rules import Rate
 from duely.jobs.models import Job
+from duely.mail import limits
+from duely.mail.rules import Allowance
 
 pytestmark = pytest.mark.django_db
 
@@ -107,9 +108,13 @@ def test_verifying_what_is_verified_changes_nothing() -> None:
     assert log_of(user) == []
 
 
-def test_a_link_can_be_sent_again_until_the_address_is_verified(settings: Any) -> None:
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
-    limits.forget()
+@pytest.fixture
+def two_links_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REQUESTER_SHARES", {**limits.REQUESTER_SHARES, Allowance.LINKS: 2})
+
+
+@pytest.mark.usefixtures("two_links_a_day")
+def test_a_link_can_be_sent_again_until_the_address_is_verified() -> None:
     user = person("alice")
     api = Api(user)
     first = api.post("auth/resend-verification/")
@@ -121,7 +126,108 @@ def test_a_link_can_be_sent_again_until_the_address_is_verified(settings: Any) -
     assert api.post("auth/verify-email/", {"token": token_of("verify_email")}).status_code == 200
     assert api.post("auth/resend-verification/").json() == first.json()
     assert Job.objects.count() == 2
-    assert [action for action, _ in log_of(user)] == ["auth.verification_requested"] * 2 + ["user.email_verified"]
+    assert [action for action, _ in log_of(user)] == [
+        *["auth.verification_requested"] * 2,
+        "user.mail_limit_reached",
+        "user.email_verified",
+    ]
+
+
+@pytest.mark.usefixtures("two_links_a_day")
+def test_whoever_has_no_link_left_is_told_until_when() -> None:
+    api = Api(person("alice"))
+    answers = [api.post("auth/resend-verification/") for _ in range(3)]
+
+    seconds = int(answers[2].headers["Retry-After"])
+    assert (answers[2].status_code, answers[2].json()["code"]) == (429, "rate_limited")
+    assert "daily limit of links that you may request" in answers[2].json()["detail"]
+    assert 1 <= seconds <= 86_400
+    tomorrow = limits.next_day(clock.now()) + timedelta(seconds=1)
+    with time_machine.travel(tomorrow):
+        assert Api(User.objects.get()).post("auth/resend-verification/").status_code == 200
+
+
+def test_a_mailbox_has_a_daily_limit_of_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DAILY_LIMITS", {**limits.DAILY_LIMITS, Allowance.LINKS: 2})
+    people = [Api(person(f"name{number}", email=f"Alice+{number}@Example.org")) for number in range(3)]
+
+    answers = [api.post("auth/resend-verification/") for api in people]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert "This mailbox has reached its daily limit of links." in answers[2].json()["detail"]
+
+
+@pytest.mark.usefixtures("two_links_a_day")
+@pytest.mark.parametrize("email", ["alice+x@example.org", "ALICE@EXAMPLE.ORG", "Alice+y@example.ORG"])
+def test_another_spelling_of_a_mailbox_is_no_new_share(email: str) -> None:
+    api = Api(person("bob"))
+    assert [change(api, ALICE).status_code for _ in range(2)] == [200, 200]
+
+    assert change(api, email).status_code == 429
+
+
+@pytest.mark.usefixtures("two_links_a_day")
+def test_a_user_has_one_share_from_many_addresses(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = [ip_network("127.0.0.1")]
+    user = person("bob")
+    statuses = []
+    for number in range(3):
+        api = Api(user, headers={"X-Forwarded-For": f"203.0.113.{number}"})
+        statuses.append(change(api, ALICE).status_code)
+
+    assert statuses == [200, 200, 429]
+
+
+@pytest.mark.usefixtures("two_links_a_day")
+def test_a_link_refused_to_one_costs_others_nothing(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = [ip_network("127.0.0.1")]
+    for _ in range(5):
+        change(Api(person(f"name-{new_id().hex}"), headers={"X-Forwarded-For": "203.0.113.1"}), ALICE)
+
+    owner = Api(person("owner"), headers={"X-Forwarded-For": "192.0.2.50"})
+
+    assert change(owner, ALICE).status_code == 200
+
+
+@pytest.mark.parametrize("email", [ALICE, "gone@example.org", "nobody@example.org"])
+@pytest.mark.parametrize("required", [True, False])
+def test_the_limit_of_links_tells_nothing_of_accounts(
+    email: str, required: bool, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No mail goes to `gone@`, and no link to a new address that is someone's. Both count all the same."""
+    settings.REQUIRE_EMAIL_VERIFICATION = required
+    monkeypatch.setattr(limits, "DAILY_LIMITS", {**limits.DAILY_LIMITS, Allowance.LINKS: 2})
+    person("alice", email_verified=True)
+    person("gone", is_active=False)
+
+    if required:
+        statuses = [sign_up(username=f"name{number}", email=email).status_code for number in range(3)]
+        assert statuses == [201, 201, 429]
+    else:
+        people = [Api(person(f"name{number}")) for number in range(3)]
+        assert [change(api, email).status_code for api in people] == [200, 200, 429]
+
+
+@pytest.mark.usefixtures("two_links_a_day")
+def test_without_a_link_left_an_account_is_made_all_the_same() -> None:
+    answers = [sign_up(username=f"name{number}", email=f"alice+{number}@example.org") for number in range(3)]
+
+    assert [answer.status_code for answer in answers] == [201] * 3
+    assert Code.objects.count() == 2
+    api = Api(User.objects.get(username="name2"))
+    assert "POST auth/resend-verification/" in api.get("profile/").json()["mail_hint"]
+    assert api.post("auth/resend-verification/").status_code == 429
+
+
+@pytest.mark.usefixtures("two_links_a_day")
+def test_sign_in_says_when_no_link_was_sent(settings: Any) -> None:
+    settings.REQUIRE_EMAIL_VERIFICATION = True
+    person("alice")
+    details = [sign_in().json()["detail"] for _ in range(3)]
+
+    assert "just sent" in details[0]
+    assert "just sent" not in details[2]
+    assert "daily limit" in details[2]
 
 
 # A link shows that somebody reads the mail, not that they chose the password
@@ -365,9 +471,8 @@ def test_a_sign_up_that_is_finished_twice_at_once_makes_one_account(monkeypatch:
 
 
 @pytest.mark.usefixtures("required")
-def test_a_mail_box_is_not_flooded_by_sign_ups(settings: Any) -> None:
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
-    limits.forget()
+@pytest.mark.usefixtures("two_links_a_day")
+def test_a_mail_box_is_not_flooded_by_sign_ups() -> None:
     assert [sign_up(username=f"name{number}").status_code for number in range(3)] == [201, 201, 429]
 
 
@@ -467,9 +572,8 @@ def test_an_address_that_is_taken_meanwhile_is_refused() -> None:
     assert user.email == ALICE
 
 
-def test_a_mail_box_is_not_flooded_by_changes_to_it(settings: Any) -> None:
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
-    limits.forget()
+@pytest.mark.usefixtures("two_links_a_day")
+def test_a_mail_box_is_not_flooded_by_changes_to_it() -> None:
     people = [Api(person(name)) for name in ("alice", "bob", "carol")]
     assert [change(api).status_code for api in people] == [200, 200, 429]
     assert change(people[2], "free@example.org").status_code == 200

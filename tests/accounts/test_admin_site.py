@@ -13,8 +13,8 @@ from cast import PASSWORD, Api, adam, alice, log_of, person, session_of
 from duely.accounts.models import Session, User
 from duely.activity.actions import SYSTEM_LOG
 from duely.activity.models import Change
-from duely.guard import limits
-from duely.guard.rules import Rate
+from duely.mail import limits
+from duely.mail.rules import Allowance
 
 pytestmark = pytest.mark.django_db
 
@@ -347,10 +347,11 @@ def test_a_page_for_everyone_asks_nobody_who_they_are() -> None:
 # An admin whose address is not verified
 
 
-def test_an_unverified_admin_is_told_how_to_get_in(settings: Any, mailbox: Any) -> None:
+def test_an_unverified_admin_is_told_how_to_get_in(
+    settings: Any, mailbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.REQUIRE_EMAIL_VERIFICATION = True
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(2, 60)}
-    limits.forget()
+    monkeypatch.setattr(limits, "REQUESTER_SHARES", {**limits.REQUESTER_SHARES, Allowance.LINKS: 3})
     person("adam", role="admin", email_verified=False)
 
     for _ in range(5):

@@ -10,8 +10,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from cast import PASSWORD, V1, Api, adam, alice, bearer, bob
-from duely.core.actor import Origin
-from duely.core.errors import RateLimited
 from duely.guard import limits
 from duely.guard.rules import Rate, Scope
 
@@ -311,22 +309,6 @@ def test_a_dead_session_is_counted_before_the_database_is_asked(rates: dict[str,
     user.is_active = False
     type(user).objects.filter(pk=user.pk).update(is_active=False)
     assert [Client().get(f"{V1}tasks/", headers=headers).status_code for _ in range(2)] == [401, 429]
-
-
-def test_a_mail_box_counts_whoever_asks(rates: dict[str, Rate | None]) -> None:
-    rates["otp"] = Rate(2, 60)
-    for _ in range(2):
-        limits.limit_mailbox("alice@example.org", Origin())
-    with pytest.raises(RateLimited) as refused:
-        limits.limit_mailbox("alice@example.org", Origin())
-    assert 1 <= int(refused.value.headers["Retry-After"]) <= 60
-    limits.limit_mailbox("bob@example.org", Origin())
-
-
-def test_without_a_limit_a_mail_box_takes_any_number(rates: dict[str, Rate | None]) -> None:
-    rates["otp"] = None
-    for _ in range(60):
-        limits.limit_mailbox("alice@example.org", Origin())
 
 
 def test_a_process_that_starts_again_has_counted_nobody(rates: dict[str, Rate | None]) -> None:

@@ -1,6 +1,7 @@
 """The mails of accounts: codes, links, and what an owner must know. Each is made when it is sent."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +19,7 @@ LINK_PATH: Final = "/verify-email/"
 
 
 def of_code(code_id: UUID, now: datetime, job_id: UUID | None = None) -> Mail | None:
-    """The mail with this code or link; None when it works no more, or when nobody is to get it.
+    """The mail with this code or link; None when it no longer works, or when nobody is to get it.
 
     job_id: of the job that sends it. A code that is asked for again is mailed again by another job: with the same id
     the mail would look like a repeat, and mailboxes would hide it.
@@ -103,7 +104,8 @@ def of_change(user_id: UUID, seq: int, *, at_new_address: bool = False) -> Mail 
 
 def change_mail(user: User, change: Change, to: str, message_id: str, *, is_proven: bool) -> Mail:
     """The same from user and entry. is_proven: whether the user has shown that `to` is theirs."""
-    return _composed("change", to, user, {"change": change}, message_id, is_proven=is_proven)
+    mail = _composed("change", to, user, {"change": change}, message_id, is_proven=is_proven)
+    return replace(mail, account=str(user.id), event=change.action) if is_proven else mail
 
 
 def _link(purpose: Purpose, row_id: UUID) -> str:

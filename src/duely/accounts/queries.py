@@ -223,6 +223,14 @@ def change(user_id: UUID, seq: int) -> Change | None:
     return Change.objects.filter(owner_id=user_id, seq=seq).first()
 
 
+def is_repeated_later(user_id: UUID, seq: int) -> bool:
+    """Whether the same happened to a user again after this entry of their log, at the same address."""
+    entry = Change.objects.filter(owner_id=user_id, seq=seq).values_list("action", flat=True)
+    later = Change.objects.filter(owner_id=user_id, target_id=user_id, seq__gt=seq)
+    repeats = later.filter(action__in=[*entry, "user.email_changed"]).values_list("action", flat=True).distinct()
+    return set(repeats) == {*entry} - {"user.email_changed"} != set()
+
+
 def usable_sign_up(sign_up_id: UUID, now: datetime) -> SignUp | None:
     """An account that can still be made."""
     return SignUp.objects.filter(pk=sign_up_id, expires_at__gt=now).first()

@@ -26,12 +26,14 @@ from duely.accounts.rules import (
 )
 from duely.activity.actions import Changes
 from duely.core.actor import Actor
-from duely.core.errors import FieldError, ValidationFailed
+from duely.core.errors import FieldError, RateLimited, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.records import Statement, insertion, insertions, update
-from duely.guard.rules import counted_address
+from duely.guard.rules import counted_address, whole_seconds
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
+from duely.mail import limits
+from duely.mail.rules import Allowance
 
 
 def lock(user_id: UUID) -> User:
@@ -212,6 +214,24 @@ def new_token(user: User, purpose: Purpose, now: datetime, email: str | None = N
     code.user = user
     insertion(code).run()
     return code
+
+
+def limit_links(actor: Actor, email: str, now: datetime) -> None:
+    """Count a link that the actor asks us to mail to this address. Raises RateLimited (429) until the next day.
+
+    Each client address and each user has a share of what the mailbox may be sent, so that strangers do not use up what
+    its owner needs. Counted and answered alike whether or not there is an account with the address.
+    """
+    requesters = [counted_address(actor.origin.ip), *([f"user {actor.id}"] if actor.id else [])]
+    counts = limits.counts_of_mailbox(email, Allowance.LINKS, requesters)
+    full = limits.spend(email, counts, now)
+    if full is not None:
+        if full is counts[-1]:
+            about = "This mailbox has reached its daily limit of links. "
+        else:
+            about = "You have reached the daily limit of links that you may request for this mailbox. "
+        wait = (limits.next_day(now) - now).total_seconds()
+        raise RateLimited(whole_seconds(wait), about)
 
 
 def end_tokens(user: User, now: datetime, *purposes: Purpose) -> None:

@@ -49,17 +49,6 @@ def limit_refresh(user_id: UUID, origin: Origin) -> None:
         raise RateLimited(standing.retry_after)
 
 
-def limit_mailbox(key: str, origin: Origin) -> None:
-    """Count a link that someone asks us to mail to this address. Raises RateLimited (429).
-
-    Each requester has a count of their own: what a stranger asks for is not taken from the owner of the mailbox. How
-    many mails one mailbox gets `duely.mail` limits.
-    """
-    standing = spend(Scope.OTP, f"mailbox:{counted_address(origin.ip)}:{key}", origin=origin)
-    if standing is not None and not standing.is_allowed:
-        raise RateLimited(standing.retry_after)
-
-
 def limit_codes(purpose: str, key: str, origin: Origin, rate: Rate) -> None:
     """Count a code that a requester asks us to mail to this address. Raises RateLimited (429).
 

@@ -21,13 +21,18 @@ class Delivery(StrEnum):
     UNPROVEN = "unproven"
     """Nobody has proven that the address is theirs."""
     LIMITED = "limited"
-    """The mailbox was sent as many mails of this kind as it may be sent within a day."""
+    """As many mails were sent as one mailbox, or one requester, may be sent within a day."""
+
+
+class OverLimit(Postponed):
+    """As many of these mails were sent as may be sent within a day. This one is tried again on the next."""
 
 
 def deliver(running: Running, mail: Mail, **about: str) -> Delivery:
     """Send the mail of a job, if a mail of its kind may go to its address today. `about` goes into the log.
 
-    Raises Postponed when it may be tried again, LeaseLost when the job is another worker's by now.
+    Raises OverLimit when it is sent on the next day, Postponed when it may be tried again, LeaseLost when the job is
+    another worker's by now.
     """
     # A worker that was held up before this line, longer than its lease, has no say any more.
     running.confirm()
@@ -38,26 +43,23 @@ def deliver(running: Running, mail: Mail, **about: str) -> Delivery:
     if not kind.to_unproven and not is_proven:
         told.info("a mail was not sent: nobody has verified the address")
         return Delivery.UNPROVEN
-    is_counted = not (kind.spares_proven and is_proven)
-    if is_counted and not limits.spend(mail.to, kind.allowance, running.now):
-        told.warning("a mail was not sent: the daily limit of the mailbox is reached", allowance=kind.allowance.value)
-        if kind.waits:
-            raise Postponed(
-                "The daily limit of the mailbox is reached.", after=limits.next_day(running.now) - running.now
-            )
+    counts = limits.counts_of(mail, is_proven=is_proven)
+    full = limits.spend(mail.to, counts, running.now)
+    if full is not None:
+        told.warning("a mail was not sent: the daily limit is reached", allowance=full.allowance.value)
+        if full.waits:
+            raise OverLimit("The daily limit is reached.", after=limits.next_day(running.now) - running.now)
         return Delivery.LIMITED
     try:
         transport.send(mail)
     except transport.PermanentFailure as failure:
-        if is_counted:
-            limits.give_back(mail.to, kind.allowance, running.now)
+        limits.give_back(counts, running.now)
         told.warning("a mail was refused for good", reason=str(failure))
         return Delivery.REFUSED
     except transport.Unconfirmed as failure:
         # It may have arrived, so it stays counted.
         raise Postponed(str(failure)) from failure
     except transport.TemporaryFailure as failure:
-        if is_counted:
-            limits.give_back(mail.to, kind.allowance, running.now)
+        limits.give_back(counts, running.now)
         raise Postponed(str(failure)) from failure
     return Delivery.SENT

@@ -20,7 +20,12 @@ _LINK = re.compile(r"https?://[!-;=?-~]{1,900}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail to one person, ready to be sent. `kind`: the name of its template (see `rules.KINDS`)."""
+    """One mail to one person, ready to be sent.
+
+    The rest is for counting (see `limits.counts_of`). `kind`: the name of its template (see `rules.KINDS`).
+    `requester`: the address of the client that asked for it. `account`, `event`: the account that a notice is about and
+    what happened; only when `to` was the proven address of that account.
+    """
 
     kind: str
     to: str
@@ -29,6 +34,9 @@ class Mail:
     html: str
     message_id: str
     unsubscribe_url: str | None = None
+    requester: str = ""
+    account: str = ""
+    event: str = ""
 
 
 def compose(

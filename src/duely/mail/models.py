@@ -1,4 +1,4 @@
-"""How many mails each mailbox was sent."""
+"""How many mails were sent within a day."""
 
 from typing import ClassVar
 
@@ -8,10 +8,11 @@ from duely.mail.rules import Allowance
 
 
 class MailCount(models.Model):
-    """Mails of one allowance to one mailbox on one day (UTC).
+    """Mails of one allowance on one day (UTC) that are counted together.
 
-    `mailbox` is the SHA-256 of `rules.mailbox_of`: this table is not a list of addresses. `refused`: mails that were
-    not sent because the limit was reached; a mail that waits is counted each time that it is tried.
+    `mailbox` is the SHA-256 of `limits.Count.key`: a mailbox, what one requester has a mailbox sent, or one kind of
+    event of an account. So this table is not a list of addresses. `refused`: mails that were not sent because the limit
+    was reached; a mail that waits is counted each time that it is tried.
     """
 
     id = models.BigAutoField(primary_key=True)

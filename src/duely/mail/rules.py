@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\s<>\"']+")
 
 
 class Allowance(StrEnum):
-    """A daily limit of mails to one mailbox. Each is counted by itself: reminders never use up the limit of codes."""
+    """A daily limit of mails. Each is counted by itself: reminders never use up the limit of codes."""
 
     NOTICES = "notices"
     CODES = "codes"
@@ -27,25 +27,35 @@ class Allowance(StrEnum):
 DAILY_LIMITS: Final[Mapping[Allowance, int]] = {
     Allowance.NOTICES: 200,
     Allowance.CODES: 180,
-    Allowance.LINKS: 30,
-    Allowance.SECURITY: 50,
+    Allowance.LINKS: 150,
+    Allowance.SECURITY: 10,
 }
-"""Mails to one mailbox within a day (UTC). Their sum is the limit over all kinds."""
+"""Mails to one mailbox within a day (UTC). SECURITY: notices to addresses that are not verified."""
+
+REQUESTER_SHARES: Final[Mapping[Allowance, int]] = {Allowance.CODES: 7, Allowance.LINKS: 6}
+"""Mails to one mailbox that one requester may cause within a day. The limits above hold 25 such shares: 24 strangers
+cannot use them up (decision 0043)."""
+
+MAX_NOTICES_OF_EVENT: Final = 20
+"""Notices to the verified address of one account, about one kind of event, within a day (UTC)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is allowed to mails of one kind.
+    """What is allowed to mails of one kind, and how they are counted.
 
     to_unproven: they may go to an address that nobody has proven to be theirs. Such mails must not hold text that a
-    user wrote. waits: a mail over the limit is sent on the next day; others are dropped. spares_proven: mails to proven
-    addresses are neither counted nor dropped.
+    user wrote. spares_proven: mails to proven addresses are neither counted nor dropped. by_event: mails to the proven
+    address of an account are counted for that account and kind of event alone; over the limit they are sent on the next
+    day, while others are dropped. counted_when_asked: whoever asks for one over the limit is refused, so it is not
+    counted when it is sent.
     """
 
     allowance: Allowance = Allowance.NOTICES
     to_unproven: bool = False
-    waits: bool = False
     spares_proven: bool = False
+    by_event: bool = False
+    counted_when_asked: bool = False
 
 
 UNREGISTERED: Final = Kind()
@@ -53,10 +63,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     # Strangers who ask for codes must not use up those of the owner. The accounts module bounds how many one address
     # is mailed (decision 0026); the limit here is for many addresses of one mailbox.
     "account_code": Kind(Allowance.CODES, to_unproven=True, spares_proven=True),
-    "account_link": Kind(Allowance.LINKS, to_unproven=True),
-    "account_known": Kind(Allowance.LINKS, to_unproven=True),
-    # The owner of an address must learn of an account that somebody else made with it.
-    "account_change": Kind(Allowance.SECURITY, to_unproven=True, waits=True),
+    # Refused by `accounts.steps.limit_links`, so that the requester knows. Counted whether or not a mail is sent in the
+    # end: else the limit would tell whether there is an account with the address.
+    "account_link": Kind(Allowance.LINKS, to_unproven=True, counted_when_asked=True),
+    "account_known": Kind(Allowance.LINKS, to_unproven=True, counted_when_asked=True),
+    # Anyone can make accounts with addresses of this mailbox and change them. What they cause is counted apart.
+    "account_change": Kind(Allowance.SECURITY, to_unproven=True, by_event=True),
     "reminder": Kind(),
     "digest": Kind(),
 }

@@ -65,7 +65,7 @@ def _request(*, actor: Actor, purpose: Purpose, email: str, action: str, now: da
         if code is not None:
             # Also when a job for this code waits: that one waits longer when there is somebody to write to, and the
             # time of the answer would tell.
-            enqueue(named("accounts.send_code"), code_id=str(code.id))
+            enqueue(named("accounts.send_code"), code_id=str(code.id), requester=requester)
         record(actor, action, user or Nobody("user"), at=now)
 
 
@@ -87,7 +87,7 @@ def sign_in_with_code(*, actor: Actor, email: str, code: str, now: datetime) -> 
 
 
 def _use(actor: Actor, user: User | None, code: Code, now: datetime) -> Grant:
-    """Use up a code that was right. Raises InvalidCode, which undoes what is done here, when it works no more."""
+    """Use up a code that was right. Raises InvalidCode, which undoes what is done here, when it no longer works."""
     is_new = user is None
     if user is None:
         # Before the account is inserted, as everywhere that one is made.

@@ -15,7 +15,6 @@ from duely.activity.actions import Changes, Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import AlreadyExists, Refused
 from duely.core.records import insertion
-from duely.guard.limits import limit_mailbox
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 
@@ -41,7 +40,7 @@ def request_verification(*, actor: Actor, user: User, now: datetime) -> None:
     """
     if user.email_verified:
         return
-    limit_mailbox(user.email_key, actor.origin)
+    steps.limit_links(actor, user.email, now)
     with transaction.atomic():
         send_verification(actor=actor, user=steps.lock(user.id), now=now)
 
@@ -57,8 +56,8 @@ def prove_address(*, actor: Actor, user: User, keep: UUID | None = None, is_owne
     """Note that somebody has shown that they read the mail of the address of a user, who is locked.
 
     Until now anyone could have made this account, to have a password for it when the owner of the address comes
-    (account pre-hijacking). So everything that gives access to it ends, and the password works no more, unless the
-    actor is known to be the one who set it.
+    (account pre-hijacking). So everything that gives access to it ends, the password too, unless the actor is known to
+    be the one who set it.
     keep: the actor's session, which goes on. is_owner: whether the actor has shown that the account is theirs.
     Records user.email_verified.
     """
@@ -73,7 +72,7 @@ def prove_address(*, actor: Actor, user: User, keep: UUID | None = None, is_owne
 
 
 def _remove_password(user: User, columns: dict[str, Any], *, is_owner: bool) -> bool:
-    """Add to `columns` that the password works no more, unless it is known to be the owner's.
+    """Remove the password in `columns`, unless it is known to be the owner's.
 
     Returns whether a password is lost.
     """
@@ -185,13 +184,13 @@ def confirm_email_change(*, actor: Actor, user: User, current_password: str, now
 
 
 def request_email_change(*, actor: Actor, confirmed: User, email: str, now: datetime) -> None:
-    """Send a link to a new address; following it makes that the user's own. An earlier link works no more.
+    """Send a link to a new address; following it makes that the user's own. An earlier link stops working.
 
     confirmed: from `confirm_email_change`. Nothing tells whether another account has the address. Raises
     ValidationFailed (400) when the password has changed since it was checked, RateLimited (429). Records
     auth.email_change_requested.
     """
-    limit_mailbox(email_key(email), actor.origin)
+    steps.limit_links(actor, email, now)
     with transaction.atomic():
         locked = steps.lock(confirmed.id)
         if steps.has_changed(confirmed, locked):

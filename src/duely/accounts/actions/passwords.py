@@ -92,7 +92,7 @@ def set_password(*, user: User, new_password: str, now: datetime) -> User:
 def exchange_reset_code(*, actor: Actor, email: str, code: str, now: datetime) -> str:
     """Give a token with which a new password can be set, once, for a code that was sent by mail.
 
-    An earlier token of the user works no more. Raises InvalidCode (400). Records auth.password_reset_granted or
+    An earlier token of the user stops working. Raises InvalidCode (400). Records auth.password_reset_granted or
     auth.password_reset_failed.
     """
     key = email_key(email)

@@ -1,6 +1,5 @@
 """Signing in and out, and the sessions between."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -63,8 +62,13 @@ class EmailNotVerified(Refused):
     status = 403
     title = "The e-mail address is not verified."
 
-    def __init__(self) -> None:
-        super().__init__("Follow the link in the e-mail that was just sent to you, then sign in again.")
+    def __init__(self, limited: RateLimited | None = None) -> None:
+        """limited: why no link was sent now."""
+        if limited is None:
+            text = "Follow the link in the e-mail that was just sent to you, then sign in again."
+        else:
+            text = f"Follow the link in the e-mail that was sent to you before, then sign in again. {limited.detail}"
+        super().__init__(text)
 
 
 def check_credentials(*, actor: Actor, login: str, password: str, admins_only: bool = False, now: datetime) -> User:
@@ -82,8 +86,10 @@ def check_credentials(*, actor: Actor, login: str, password: str, admins_only: b
     if user is not None and is_right and user.is_active and (user.is_staff or not admins_only):
         if user.email_verified or not settings.REQUIRE_EMAIL_VERIFICATION:
             return user
-        with suppress(RateLimited):  # a link is on its way already
+        try:
             request_verification(actor=steps.acting_as(actor, user), user=user, now=now)
+        except RateLimited as limited:
+            raise EmailNotVerified(limited) from None
         raise EmailNotVerified
     # The name is not logged: people type passwords where names belong.
     target: Target = user or Nobody("user")

@@ -18,9 +18,17 @@ from duely.accounts.models import EndReason, SignUp, User
 from duely.accounts.rules import Purpose, Role
 from duely.activity.actions import Entry, Nobody, record
 from duely.core.actor import Actor
-from duely.core.errors import AlreadyExists, FieldError, Forbidden, NotFound, Refused, Unavailable, ValidationFailed
+from duely.core.errors import (
+    AlreadyExists,
+    FieldError,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    Refused,
+    Unavailable,
+    ValidationFailed,
+)
 from duely.core.records import insertion, insertions, update
-from duely.guard.limits import limit_mailbox
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 
@@ -64,7 +72,7 @@ def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: 
     """
     user = steps.new_user(username, email, Role(settings.DEFAULT_ROLE), now)
     _refuse_bad_fields(user, password)
-    limit_mailbox(user.email_key, actor.origin)
+    steps.limit_links(actor, user.email, now)
     _refuse_taken(user, now, ["username"])
     kept = SignUp(
         id=user.id,
@@ -111,7 +119,8 @@ def create_admin(*, username: str, email: str, password: str, now: datetime) -> 
 
 
 def create_user(*, actor: Actor | None, username: str, email: str, password: str, role: Role, now: datetime) -> User:
-    """Make an account. The actor is then the new user, who is sent a link to verify their address.
+    """Make an account. The actor is then the new user, who is sent a link to verify their address. Over the limit of
+    links the account is made without one: its profile says how to get a link.
 
     With the system as actor (None) the address counts as verified: whoever runs this instance says whose it is.
     Raises ValidationFailed (400) with every faulty field, AlreadyExists (409) naming what is taken.
@@ -123,18 +132,27 @@ def create_user(*, actor: Actor | None, username: str, email: str, password: str
     user.password = make_password(password)
     user.email_verified = actor is None
     who = actor and steps.acting_as(actor, user)
+    has_link = actor is not None and _may_have_link(actor, user, now)
     try:
         with transaction.atomic():
             if who is None:
                 steps.end_sign_ups({user.email_key}, now)
                 steps.end_codes(user.id, {user.email_key}, now)
             record(who, "user.created", user, at=now, changes=steps.creation(user), write=insertion(user))
-            if who is not None:
+            if who is not None and has_link:
                 send_verification(actor=who, user=user, now=now)
     except IntegrityError:
         _refuse_taken(user, now)  # someone else was quicker
         raise
     return user
+
+
+def _may_have_link(actor: Actor, user: User, now: datetime) -> bool:
+    try:
+        steps.limit_links(actor, user.email, now)
+    except RateLimited:
+        return False
+    return True
 
 
 def update_profile(*, actor: Actor, values: Mapping[str, Any], now: datetime) -> User:
