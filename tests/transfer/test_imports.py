@@ -268,9 +268,9 @@ def test_no_more_faults_are_told_than_help() -> None:
 
 
 OTHERS: list[tuple[Any, str]] = [
-    ("{}", "Known are Duely: the export as JSON"),
-    ({"version": 1}, "an object with version. Known are Duely"),
-    ({"format": "duely"}, "an object with format. Known are Duely"),
+    ("{}", "Known kinds: Duely: the export as JSON"),
+    ({"version": 1}, "an object with version. Known kinds: Duely"),
+    ({"format": "duely"}, "an object with format. Known kinds: Duely"),
     ({"format": "duely", "version": 2}, '"version": 1'),
     ({"format": "trello", "version": 1}, '"format": "duely"'),
     ({**file(), "tasks": {}}, "expected [ at"),
@@ -299,7 +299,7 @@ def test_a_file_with_things_that_are_not_taken_comes_in() -> None:
         "activity": "not_imported",
         "later": "left_out",
     }
-    assert "stay as they are" in notes["profile"][1]
+    assert "not your profile or change log" in notes["profile"][1]
     assert me.get("users/me/").json()["role"] == "member"
     assert counts(bring(me, {**file(), "tasks": None, "categories": None})) == {}
 

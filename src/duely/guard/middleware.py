@@ -208,8 +208,8 @@ def refuse_incomplete(request: HttpRequest) -> None:
     """Refuse a body that ended early, or may have: whatever came of it is not the request (RFC 9112 section 8)."""
     if request.META.get(INCOMPLETE) and request.method in WRITING:
         raise errors.MalformedRequest(
-            "The body ended early: it is shorter than its Content-Length, or its last chunk is missing. Send it whole; "
-            "one without a single byte with Content-Length: 0."
+            "The body ended early: it is shorter than its Content-Length, or its last chunk is missing. Send the "
+            "complete body; for an empty body send Content-Length: 0."
         )
 
 

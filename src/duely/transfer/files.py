@@ -107,7 +107,7 @@ def _recognised(member: Member, reading: Reading) -> tuple[Format, Outline]:
 def _unknown(seen: str) -> UnknownFormat:
     """The refusal of JSON that is no export. seen: what it is."""
     known = "; ".join(f"{format_.program}: {format_.export}" for format_ in FORMATS)
-    return UnknownFormat(f"It is JSON: {seen}. Known are {known}.")
+    return UnknownFormat(f"It is JSON: {seen}. Known kinds: {known}.")
 
 
 def _outline(file: BinaryIO, reading: Reading) -> Outline:

@@ -18,16 +18,16 @@ MAX_EXAMPLE = 100
 OTHERS = "*"
 
 REASONS: Mapping[str, str] = {
-    "left_out": "Left out: a task has no such field.",
-    "not_imported": "Not imported: only categories and tasks are. Your profile and your change log stay as they are.",
-    "internal": "Left out: it only means something to the other program.",
-    "moved": "Put into the description: a task has no such field, or cannot hold this value in it.",
-    "cut": "Cut: it is longer than the field may be. The rest is not imported.",
-    "changed": "Taken with a change: there is no exact counterpart.",
-    "not_understood": "Not understood, and left out.",
-    "unresolved": "Left out: it refers to something that is not in the file.",
-    "unused": "Left out: no task of the file refers to it.",
-    "repeated": "An id that another row of the file has too: imported as a task of its own.",
+    "left_out": "Not imported: a task has no such field.",
+    "not_imported": "Not imported: an import only changes categories and tasks, not your profile or change log.",
+    "internal": "Not imported: the value has a meaning only in the other program.",
+    "moved": "Put into the description: a task has no such field, or the field cannot hold this value.",
+    "cut": "Cut: the value is too long for the field. The rest is not imported.",
+    "changed": "Imported with a change: Duely has no exact counterpart.",
+    "not_understood": "Not imported: the value could not be read.",
+    "unresolved": "Not imported: it refers to something that is not in the file.",
+    "unused": "Not imported: no task in the file uses it.",
+    "repeated": "Another row of the file has the same id: imported as a separate task.",
 }
 
 
