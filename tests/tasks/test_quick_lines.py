@@ -30,6 +30,7 @@ tomorrow, call mum                      | call mum                        | 2026
 on monday lunch with Bob                | lunch with Bob                  | 2026-11-30
 monday 9am standup                      | standup                         | 2026-11-30 09:00
 next friday gym                         | gym                             | 2026-12-04
+call bob before friday and pay          | call bob and pay                | 2026-11-27
 call mum tomorrow about the party       | call mum about the party        | 2026-11-26
 meeting friday with bob                 | meeting with bob                | 2026-11-27
 remind me tomorrow to call bob          | remind me to call bob           | 2026-11-26
@@ -137,6 +138,13 @@ thank god it is friday
 thank god it's friday
 the deadline was monday
 call in 2 hours tomorrow
+in 2 days or so call bob
+in 2 weeks and 3 days call bob
+call in 2 days from friday
+call bob the day before friday
+two weeks before tomorrow
+call friday or later
+trip next weekend
 yesterday 9am
 not tomorrow
 sale except friday
@@ -186,6 +194,8 @@ Montag 14:30 Zahnarzt
 rendez-vous lundi 14:30
 cita mañana 14:30
 Treffen morgen
+Treffen um 9am
+cita a las 9am
 Arzt am Freitag
 dentist 14h30
 release 2026-12-24T10:00

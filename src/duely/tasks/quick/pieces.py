@@ -38,6 +38,7 @@ from duely.tasks.quick.words import (
     FOLLOWERS,
     RANGE_BEFORE,
     REPEATED,
+    SPANS,
     SPEAKERS,
     VERBS,
     WORD_BEFORE,
@@ -117,7 +118,12 @@ def days_in(text: str, local: datetime, times: Sequence[Piece]) -> list[Piece]:
 def _is_certain(text: str, match: re.Match[str]) -> bool:
     """Whether nothing beside a day or a time makes it another one."""
     before = text[: match.start()]
-    if before.rstrip()[-1:] == "@" or _word_before(text, match) in CHANGES:
+    word = _word_before(text, match)
+    if (
+        before.rstrip()[-1:] == "@"
+        or word in CHANGES
+        or (word in SPANS and match["before"].lower().startswith("before"))
+    ):
         return False
     return not (REPEATED.search(before[-100:]) or AFTER.match(text, match.end()))
 

@@ -10,6 +10,8 @@ CHANGES = frozenset(
         *("last", "past", "previous", "prior", "earlier", "coming", "following"),
         *("except", "excluding", "but", "not", "no", "never", "without", "nor", "or", "than"),
         *("since", "from", "after", "between", "starting", "beginning", "effective", "of"),
+        # Of other languages, in which the rest of the sentence is not read.
+        *("um", "ab", "bis", "gegen", "nach", "vor", "las", "à", "às", "alle", "om"),
         *("around", "about", "approximately", "roughly"),
         *("to", "with", "like", "in", "into", "called", "named", "next", "this"),
         *("was", "is", "were", "are", "be", "been", "it's", "it\u2019s", "that's", "that\u2019s"),
@@ -40,7 +42,16 @@ CONNECTOR = re.compile(
     r"\s*(?:,|/|&|-|\u2013|\u2014|(?:,\s*)?(?:and|or|to|through|thru|till?|until))\s*", re.IGNORECASE
 )
 RANGE_BEFORE = re.compile(r"(?:\d|\b(?:quarter|half|five|ten|twenty))\s*(?:to|-|\u2013|past)\s*$", re.IGNORECASE)
-AFTER = re.compile(rf"\s+(?:after\s+next|of)(?!\w)|\s*,?\s+(?:the\s+)?\d{{1,2}}{ORDINAL}(?!\w)", re.IGNORECASE)
+AFTER = re.compile(
+    rf"\s+(?:after\s+next|of|or|(?:before|after|from)\s+(?:now|then|today|tomorrow|{DAY}))(?!\w)"
+    rf"|\s+and\s+(?:\d|(?:a\s+)?half(?!\w))|\s*,?\s+(?:the\s+)?\d{{1,2}}{ORDINAL}(?!\w)",
+    re.IGNORECASE,
+)
+SPANS = frozenset(
+    {"minute", "minutes", "hour", "hours", "day", "days", "week", "weeks", "month", "months", "year", "years"}
+    | {"morning", "evening", "night", "weekend", "eve"}
+)
+"""Words before `before friday` that make it another day."""
 SPEAKERS = frozenset({"i", "he", "she", "we", "they", "who"})
 """Words after which `sat` and `wed` are verbs."""
 FOLLOWERS = frozenset(
