@@ -62,7 +62,8 @@ def _beat(data_dir: Path, name: str) -> tuple[bool, str]:
     try:
         age = age_seconds(path)
     except OSError as error:
-        return False, f"no {name} runs with this DATA_DIR: {path}: {error.strerror}"
+        hint = "; under `duely serve` the worker is the scheduler: `duely health worker`" if name == "scheduler" else ""
+        return False, f"no {name} runs with this DATA_DIR: {path}: {error.strerror}{hint}"
     limit = f"the limit of {OLDEST_BEAT_SECONDS:.0f} s"
     if age > OLDEST_BEAT_SECONDS:
         return False, f"{name}: last sign of life {age:.0f} s ago, more than {limit} ({path})"
