@@ -58,6 +58,7 @@ MIXED = {
     "two letters of Burmese": "r\u101d\u101dt",
     "a zero of Chinese": "r\u3007\u3007t",
     "a letter of Malayalam": "r\u0d20ot",
+    "letters of Korean": "r\u110b\u110bt",
     "an alef": "\u0627isa",
     "a digit of Persian": "b\u06f5b",
     "a digit of Arabic": "b\u0665b",

@@ -34,11 +34,11 @@ _LIKE_LATIN = frozenset(
             *(0x0627, 0x0647, 0x06BE, 0x06C1, 0x06D5),  # Arabic
             *(0x0B20, 0x0D20, 0x101D),  # Oriya, Malayalam, Myanmar
             *(0x10E7, 0x10FF, 0x1200, 0x12D0),  # Georgian, Ethiopic
-            0x4E28,  # Han
+            *(0x110B, 0x1175, 0x11BC, 0x4E28),  # single letters of Hangul, Han
         ),
     )
 )
-"""Letters of those scripts that look like Latin ones (confusables.txt of UTS #39)."""
+"""Letters of those scripts that look like Latin ones (most are in confusables.txt of UTS #39)."""
 
 
 def mixes_scripts(name: str) -> bool:
