@@ -189,9 +189,10 @@ def refuse_cross_site(request: HttpRequest) -> None:
 
 
 def refuse_framing(request: HttpRequest) -> None:
-    """Refuse a body whose end is a matter of opinion: chunked with a length too, or in an unknown coding.
+    """Refuse a body in a transfer coding other than chunked alone: a proxy may see another end (RFC 9112 section 6.1).
 
-    A proxy may see another end than we do, and take the rest for the next request (RFC 9112 sections 6.1 and 6.3).
+    A chunked body with a Content-Length is read as chunked: the server drops the length before the application sees
+    it, and closes the connection after the answer (section 6.3). So nothing behind the body is taken for a request.
     """
     if "HTTP_TRANSFER_ENCODING" in request.META:
         raise errors.MalformedRequest("Send a body with Content-Length, or with Transfer-Encoding: chunked alone.")
