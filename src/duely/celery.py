@@ -12,6 +12,7 @@ from celery import signals  # noqa: E402 - settings come first
 
 from duely.cli.exits import told_plainly  # noqa: E402
 from duely.cli.keys import refuse_other_key_if_reachable  # noqa: E402
+from duely.cli.pooler import refuse_pooler_if_reached  # noqa: E402
 from duely.jobs.celery import app  # noqa: E402
 
 __all__ = ["app"]
@@ -19,7 +20,11 @@ __all__ = ["app"]
 
 @signals.worker_init.connect
 @signals.beat_init.connect
-def refuse_other_key(**_: Any) -> None:
-    """End the worker or the beat when the database belongs to another secret key."""
+def check_database(**_: Any) -> None:
+    """End the worker or the beat behind a pooler that loses sessions, or with another secret key than the database's.
+
+    The same sentences and exit codes as of `duely worker`.
+    """
     with told_plainly():
+        refuse_pooler_if_reached()
         refuse_other_key_if_reachable()
