@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 
 from duely.api.answers import Answer
+from duely.api.outages import outages
 from duely.core import errors
 from duely.core.actor import Origin
 from duely.core.errors import Refused
@@ -104,7 +105,7 @@ def refusal(fault: Exception, request: HttpRequest) -> Refused:
         case Refused():
             return fault
         case OperationalError() | InterfaceError():
-            log.warning("database_unavailable", error=str(fault), request_id=request_id)
+            outages.note_refused(fault, request_id)
             return errors.Unavailable(DISK_FULL) if is_of_a_full_disk(fault) else errors.Unavailable()
         case Http404():
             return errors.NotFound()

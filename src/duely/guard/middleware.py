@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
+from duely.api.outages import outages
 from duely.api.problems import problem, refusal
 from duely.api.routes import resolved
 from duely.core import clock, errors
@@ -138,6 +139,8 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         space.refuse_when_full(request.method, path)
         view, kwargs = resolved(path)
         response: HttpResponseBase = view(request, **kwargs)
+        if outages.is_any and getattr(request, "actor", None) is not None:
+            outages.note_served()
     except Exception as fault:  # noqa: BLE001 - the one handler of the API: whatever happens, a problem document
         refused = refusal(fault, request)
         if refused.looks_like_attack:
