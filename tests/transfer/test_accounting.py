@@ -17,7 +17,7 @@ from duely.transfer.files import opened
 from duely.transfer.reading import Reading
 from duely.transfer.rules import Faulty
 from transfer.helpers import bring
-from transfer.samples import SAMPLES, TITLE_OF, encoded
+from transfer.samples import SAMPLES, TASK_OF, TITLE_OF, encoded
 
 Path = tuple[Any, ...]
 MARK = "zq17x"
@@ -112,6 +112,16 @@ def test_a_strange_value_of_a_document_is_accounted_for(name: str, kind: str) ->
         if not is_accounted(before, text, counts, path):
             lost.append(path)
     assert not lost
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("name", TASK_OF)
+def test_a_strange_value_is_no_fault_of_the_server(api: Api, name: str, kind: str) -> None:
+    """Also where it comes into the database."""
+    for field in TASK_OF[name](SAMPLES[name]):
+        sample = copy.deepcopy(SAMPLES[name])
+        TASK_OF[name](sample)[field] = STRANGE[kind]
+        assert bring(api, encoded(sample)).status_code in (200, 400), field
 
 
 def rows_of(name: str) -> tuple[list[list[str]], int]:
