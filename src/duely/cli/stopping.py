@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from typing import Any
 
 from duely.guard import drain
+from duely.guard.connections import open_sockets
 from duely.guard.drain import Stage
 
 LOOK_SECONDS = 0.05
@@ -19,7 +19,6 @@ ACCEPT_SECONDS = 0.2
 """How long connections that were made before are still accepted, once no new ones can be made."""
 
 _SO_ATTACH_FILTER = 26
-_LISTENING = 10
 # A classic BPF program over the TCP header: drop what opens a connection (SYN without ACK), pass everything else.
 _FLAGS, _SYN_ACK, _SYN = 13, 0x12, 0x02
 _NO_NEW_CONNECTIONS = b"".join(
@@ -83,20 +82,9 @@ def refuse_new_connections(port: int) -> bool:
     program = ctypes.create_string_buffer(_NO_NEW_CONNECTIONS)
     filter_of = struct.pack("HL", len(_NO_NEW_CONNECTIONS) // 8, ctypes.addressof(program))
     refused = False
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, without an object for each
-        with suppress(OSError):  # no socket, or closed by now
-            opened = socket.socket(fileno=int(name))
-            try:
-                if _listens(opened, port):
-                    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_of)
-                    refused = True
-            finally:
-                opened.detach()
+    for opened in open_sockets(port):
+        if opened.is_listening:
+            with suppress(OSError):  # closed by now
+                opened.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_of)
+                refused = True
     return refused
-
-
-def _listens(opened: Any, port: int) -> bool:
-    is_tcp = opened.family in (socket.AF_INET, socket.AF_INET6) and opened.type == socket.SOCK_STREAM
-    if not is_tcp or opened.getsockname()[1] != port:
-        return False
-    return bool(opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _LISTENING)

@@ -64,36 +64,59 @@ def can_be_counted() -> bool:
         return len(probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)) >= _INFO_BYTES
 
 
-def open_connections(port: int) -> list[Connection]:
-    """The connections of this process that clients opened to `port`."""
-    connections = []
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """A TCP socket of this process. It belongs to the server: closing `socket` would end the connection."""
+
+    inode: str
+    descriptor: int
+    socket: socket.socket
+    is_listening: bool
+
+
+def open_sockets(port: int) -> Iterator[OpenSocket]:
+    """The TCP sockets of this process whose own port is `port`. Each can be used until the next one is asked for.
+
+    Linux alone. Sockets that are closed meanwhile are left out, but any call on one may still raise OSError.
+    """
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, without an object for each
         with suppress(OSError):
             inode = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
-            connection = _inspect(inode, int(name), port) if inode.startswith("socket:") else None
-            if connection is not None:
-                connections.append(connection)
+            if not inode.startswith("socket:"):
+                continue
+            opened = socket.socket(fileno=int(name))
+            try:
+                if _is_tcp(opened) and opened.getsockname()[1] == port:
+                    state = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+                    yield OpenSocket(inode, int(name), opened, state == _LISTENING)
+            finally:
+                opened.detach()
+
+
+def _is_tcp(opened: socket.socket) -> bool:
+    return opened.family in (socket.AF_INET, socket.AF_INET6) and opened.type == socket.SOCK_STREAM
+
+
+def open_connections(port: int) -> list[Connection]:
+    """The connections of this process that clients opened to `port`."""
+    connections = []
+    for opened in open_sockets(port):
+        if not opened.is_listening:
+            with suppress(OSError):
+                connections.append(_inspect(opened))
     return connections
 
 
-def _inspect(inode: str, descriptor: int, port: int) -> Connection | None:
+def _inspect(opened: OpenSocket) -> Connection:
     import fcntl
 
-    opened = socket.socket(fileno=descriptor)
-    try:
-        if opened.family not in (socket.AF_INET, socket.AF_INET6) or opened.getsockname()[1] != port:
-            return None
-        info = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        if info[0] == _LISTENING:
-            return None
-        (waiting,) = struct.unpack("i", fcntl.ioctl(descriptor, _UNREAD_IN_QUEUE, b"\0" * 4))
-        (owed,) = struct.unpack("i", fcntl.ioctl(descriptor, _UNSENT_IN_QUEUE, b"\0" * 4))
-    finally:
-        opened.detach()  # the server's; closing it here would end the connection
+    info = opened.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    (waiting,) = struct.unpack("i", fcntl.ioctl(opened.descriptor, _UNREAD_IN_QUEUE, b"\0" * 4))
+    (owed,) = struct.unpack("i", fcntl.ioctl(opened.descriptor, _UNSENT_IN_QUEUE, b"\0" * 4))
     acknowledged, received, sent = (
         struct.unpack_from("Q", info, place)[0] for place in (_ACKNOWLEDGED, _RECEIVED, _SENT)
     )
-    return Connection(inode, descriptor, received - waiting, sent, acknowledged, owed)
+    return Connection(opened.inode, opened.descriptor, received - waiting, sent, acknowledged, owed)
 
 
 def cut(connection: Connection) -> None:
