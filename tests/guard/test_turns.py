@@ -17,8 +17,8 @@ from duely.core.errors import Unavailable
 from duely.core.records import this_connection
 from duely.guard import turns
 from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.turns import Few, Places, aside, in_turn, let_others, step_aside
-from duely.guard.wsgi import api_first
+from duely.guard.turns import Few, Places, aside, let_others, step_aside
+from duely.guard.wsgi import api_first, in_turn
 from programs import Server, until
 from races import in_background, joined
 

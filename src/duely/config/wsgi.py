@@ -17,8 +17,7 @@ def _ready_application() -> "Application":
     django = get_wsgi_application()
     # Only now can modules with models be imported.
     from duely.guard.health import health_first
-    from duely.guard.turns import in_turn
-    from duely.guard.wsgi import api_first, watched, with_length
+    from duely.guard.wsgi import api_first, in_turn, watched, with_length
 
     application = health_first(watched(with_length(in_turn(api_first(django)))))
     # Reading every route now lets a broken module fail the start instead of the first request.

@@ -4,14 +4,12 @@ A process has more threads than requests that are worked on at once: too many th
 other down, but one that waits for a slow client, or for a password to be hashed, is in nobody's way.
 """
 
-import io
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection
@@ -19,14 +17,10 @@ from django.db import connection
 from duely.core.errors import Unavailable
 from duely.core.records import this_connection
 from duely.core.sqlite.line import when_it_takes_long
-from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, REFUSED, WRITING
 
 if TYPE_CHECKING:
     from duely.core.postgresql.base import Lent
 
-Application = Callable[..., Iterable[bytes]]
-
-_LENGTH = re.compile(r"[1-9][0-9]{0,6}")
 _mine = threading.local()
 
 
@@ -87,7 +81,9 @@ LONGEST_WAIT_SECONDS = 3.5 if connection.vendor == "postgresql" else None
 """How long a request waits for its first place. Writers on SQLite have their own queue, with a limit (core/sqlite)."""
 
 
-def _enter_first(places: Places) -> None:
+def enter_first(*, writes: bool) -> None:
+    """Take the first place of a request. Raises Unavailable (503) when none comes in time."""
+    places = _places_of_writers if writes else _places
     began_at = time.monotonic()
     lent = places.take(LONGEST_WAIT_SECONDS)
     database = this_connection()
@@ -106,7 +102,8 @@ def _begin(places: Places, lent: "Lent | None") -> None:
         this_connection().adopt(lent)  # type: ignore[attr-defined]
 
 
-def _leave() -> None:
+def leave() -> None:
+    """Give the place of this request to the next one."""
     lent, database = None, this_connection()
     if database.vendor == "postgresql":
         lent = database.lend()  # type: ignore[attr-defined]
@@ -127,30 +124,6 @@ def step_aside(lent: "Lent | None" = None) -> None:
 when_it_takes_long(step_aside)
 
 
-def in_turn(application: Application) -> Application:
-    """Let so many requests be worked on at once. A body comes in first, as slowly as its client sends it."""
-
-    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        length = environ.get("CONTENT_LENGTH") or "0"
-        # The guard refuses a longer one, or one that is no number, without reading it.
-        if _LENGTH.fullmatch(length) and int(length) <= MAX_BODY_BYTES:
-            content = environ["wsgi.input"].read(int(length))
-            if len(content) < int(length):
-                environ[INCOMPLETE] = True
-            environ["wsgi.input"] = io.BytesIO(content)
-        try:
-            _enter_first(_places_of_writers if environ["REQUEST_METHOD"] in WRITING else _places)
-        except Unavailable as refused:
-            environ[REFUSED] = refused
-            return application(environ, start_response)
-        try:
-            return application(environ, start_response)
-        finally:
-            _leave()
-
-    return wrapped
-
-
 @contextmanager
 def aside() -> Iterator[None]:
     """Let others work while this request waits for what needs neither Python nor the database.
@@ -161,7 +134,7 @@ def aside() -> Iterator[None]:
     if places is None or connection.in_atomic_block:
         yield
         return
-    _leave()
+    leave()
     try:
         yield
     finally:

@@ -12,9 +12,10 @@ from django.core.handlers.wsgi import LimitedStream, WSGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
-from duely.guard import connections
+from duely.core.errors import Unavailable
+from duely.guard import connections, turns
 from duely.guard.headers import store_of
-from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, guarded
+from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, REFUSED, WRITING, guarded
 from duely.guard.rules import is_api
 from duely.guard.watch import watch
 
@@ -59,6 +60,33 @@ def read_chunked(stream: Any) -> bytes:
         return cast("bytes", stream.read(MAX_BODY_BYTES + 1))
     with connections.watch.chunked_body():
         return cast("bytes", stream.read())
+
+
+def in_turn(application: Application) -> Application:
+    """Let so many requests be worked on at once. A body comes in first, as slowly as its client sends it."""
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH") or "0"
+        # The guard refuses a longer one, or one that is no number, without reading it.
+        if _LENGTH.fullmatch(length) and int(length) <= MAX_BODY_BYTES:
+            content = environ["wsgi.input"].read(int(length))
+            if len(content) < int(length):
+                environ[INCOMPLETE] = True
+            environ["wsgi.input"] = io.BytesIO(content)
+        try:
+            turns.enter_first(writes=environ["REQUEST_METHOD"] in WRITING)
+        except Unavailable as refused:
+            environ[REFUSED] = refused
+            return application(environ, start_response)
+        try:
+            return application(environ, start_response)
+        finally:
+            turns.leave()
+
+    return wrapped
+
+
+_LENGTH = re.compile(r"[1-9][0-9]{0,6}")
 
 
 class Request(WSGIRequest):
