@@ -26,14 +26,14 @@ CONNECTIONS = 16
 PARTS = {
     "database driver and cursors": (
         "psycopg",
-        "duely/core/postgresql",
-        "duely/core/prepared",
+        "duely/database/postgresql",
+        "duely/database/compiled",
         "django/db/backends",
     ),
-    "querysets, models, SQL": ("django/db", "duely/core/records", "queries.py"),
+    "querysets, models, SQL": ("django/db", "duely/database/statements", "queries.py"),
     "change log row": ("duely/activity",),
     "request log line": ("logging/", "structlog", "duely/config/logs", "json/"),
-    "request slots": ("duely/guard/turns", "queue.py"),
+    "request slots": ("duely/database/slots", "queue.py"),
     "address, limits, headers, request id": ("duely/guard", "duely/core/ids"),
     "authentication": ("duely/accounts", "jwt/"),
     "rows to JSON": ("schemas.py", "duely/core/clock", "uuid.py"),

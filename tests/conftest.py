@@ -150,6 +150,16 @@ def a_new_hour_of_anonymous_entries() -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_known_addresses() -> Iterator[None]:
+    """Counters of limits and bans are empty when a test begins, and when it ends."""
+    from duely.guard.watch import watch
+
+    watch.forget()
+    yield
+    watch.forget()
+
+
+@pytest.fixture(autouse=True)
 def nothing_slow_in_transactions(slow_work_in_transactions: list[str]) -> Iterator[None]:
     """A transaction keeps other writers waiting, so nobody hashes a password or speaks to a server within one."""
     slow_work_in_transactions.clear()

@@ -65,15 +65,15 @@ def raw_access(path: PurePosixPath, tree: ast.Module) -> Found:
 
 
 def full_save(path: PurePosixPath, tree: ast.Module) -> Found:
-    """Rows are written by the statements of core.records, which the change log runs with its own."""
+    """Rows are written by the statements of database.statements, which the change log runs with its own."""
     writers = {"save", "create", "get_or_create", "update_or_create", "bulk_create", "bulk_update"}
-    if path.as_posix() != "core/records.py":
+    if path.as_posix() != "database/statements.py":
         for call in calls(tree):
             if isinstance(call.func, ast.Attribute) and call.func.attr in writers:
-                yield call.lineno, f".{call.func.attr}() outside core.records"
+                yield call.lineno, f".{call.func.attr}() outside database.statements"
 
 
-HANDLERS = {("guard/middleware.py", "answer_api"), ("jobs/runner.py", "execute")}
+HANDLERS = {("http/pipeline.py", "answer_api"), ("jobs/runner.py", "execute")}
 
 
 def broad_except(path: PurePosixPath, tree: ast.Module) -> Found:
@@ -283,7 +283,7 @@ BITES = [
     (broad_except, "tasks/actions.py", "try:\n    x()\nexcept:\n    pass\n"),
     (
         broad_except,
-        "guard/middleware.py",
+        "http/pipeline.py",
         "def f():\n    try:\n        x()\n    except (KeyError, Exception):\n        y()\n",
     ),
     (broad_except, "a/b.py", "def answer_api():\n    try:\n        x()\n    except BaseException:\n        y()\n"),
@@ -328,7 +328,7 @@ KEEPS = [
     ("tasks/actions.py", "def rename(task):\n    _helper(task)\ndef _helper(task):\n    record(task)\n"),
     ("tasks/actions.py", "def _helper(task):\n    pass\n"),
     ("tasks/queries.py", "def tasks():\n    return Task.objects.filter(owner_id=1).order_by('id')\n"),
-    ("guard/middleware.py", "def answer_api():\n    try:\n        x()\n    except Exception:\n        pass\n"),
+    ("http/pipeline.py", "def answer_api():\n    try:\n        x()\n    except Exception:\n        pass\n"),
     ("cli/exits.py", "try:\n    x()\nexcept Exception:\n    if unexpected():\n        raise\n"),
     ("core/clock.py", "at = datetime.now(UTC)\n"),
     ("config/env.py", "from urllib.parse import urlsplit\n"),

@@ -13,7 +13,7 @@ from duely.activity.actions import Nobody, follow, record
 from duely.activity.models import Change
 from duely.core.clock import now
 from duely.core.ids import new_id
-from duely.core.records import insertion
+from duely.database.statements import insertion
 from duely.tasks.models import Category, Task, TaskWords
 from duely.transfer.rules import BATCH
 

@@ -44,7 +44,7 @@ from cast import PASSWORD, bearer, for_a_module, new_code, new_token, person, re
 from contract import Operation, document, operations
 from duely.core.errors import catalogue
 from duely.core.quotas import KEPT_ANSWER_BYTES
-from duely.guard.wsgi import with_length
+from duely.http.entry import with_length
 from quotas import keep_answers
 
 MEMBER = "member"

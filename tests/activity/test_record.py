@@ -16,7 +16,7 @@ from duely.activity.actions import SYSTEM_LOG, Entry, Nobody, follow, record, re
 from duely.activity.models import Change, Counter
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
-from duely.core.records import Statement, deletion, insertion, update
+from duely.database.statements import Statement, deletion, insertion, update
 from duely.tasks.models import Category
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)

@@ -269,7 +269,7 @@ def populated() -> World:
 
 def store(rows: Sequence[Any]) -> None:
     """Django's own way takes a minute on PostgreSQL: it makes arrays of all the long texts."""
-    from duely.core.records import insertions
+    from duely.database.statements import insertions
 
     for start in range(0, len(rows), 20):
         insertions(rows[start : start + 20]).run()

@@ -44,8 +44,8 @@ def test_other_sockets_are_left_alone() -> None:
 PROGRAM = """
 import sys, threading, time
 from duely.cli.stopping import stop_in_order
-from duely.guard import drain
-from duely.guard.drain import Stage
+from duely.http import drain
+from duely.http.drain import Stage
 ended = threading.Event()
 stops = []
 def stop():

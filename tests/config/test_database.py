@@ -25,7 +25,7 @@ def test_a_postgres_address_is_taken_apart_and_decoded(scheme: str) -> None:
     found = database.from_url(
         f"{scheme}://du%40ely:p%3A%2Fss@db.example.org:5433/my%2Ddb?sslmode=verify-full", threads=4
     )
-    assert found["ENGINE"] == "duely.core.postgresql"
+    assert found["ENGINE"] == "duely.database.postgresql"
     assert (found["USER"], found["PASSWORD"]) == ("du@ely", "p:/ss")
     assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example.org", "5433", "my-db")
     assert found["OPTIONS"]["sslmode"] == "verify-full"

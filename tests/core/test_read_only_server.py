@@ -11,8 +11,8 @@ from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
 from cast import PASSWORD, Api, alice
-from duely.guard import health
-from duely.guard.health import System
+from duely.http import health
+from duely.http.health import System
 from programs import Server, run, until
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no servers")

@@ -9,8 +9,9 @@ from duely.activity.actions import SYSTEM_LOG
 from duely.activity.models import Change
 from duely.core.clock import now
 from duely.core.keys import fingerprints
-from duely.guard import actions, health
+from duely.guard import actions
 from duely.guard.models import InstalledKey
+from duely.http import health
 
 pytestmark = pytest.mark.django_db
 OLD = "kZ4vT8xQ2mW6nB0cR5yH9jL3pF7gD1sA-the-old-one"

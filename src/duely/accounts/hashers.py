@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
-from duely.guard.turns import aside
+from duely.database.slots import aside
 
 # A hash takes 19 MiB and a core for some 20 ms. More at once than there are cores would only slow each other and
 # everyone else down, so the processes of one machine share its cores. Threads of their own, because a thread keeps the

@@ -17,7 +17,8 @@ from duely.accounts import queries
 from duely.accounts.models import User
 from duely.core.actor import Actor
 from duely.core.errors import RateLimited, Unavailable
-from duely.guard import limits, rules, turns
+from duely.database import slots
+from duely.guard import limits, rules
 from duely.guard.rules import Rate
 from duely.guard.stores import Place
 
@@ -92,7 +93,7 @@ def _one_at_a_time(account: str) -> Iterator[None]:
     with _gates_lock:
         gate = _gates.setdefault(account, _Gate())
     if not gate.lock.acquire(blocking=False):
-        with turns.aside():
+        with slots.aside():
             is_mine = gate.lock.acquire(timeout=GATE_SECONDS)
         if not is_mine:
             raise Unavailable("Too many passwords of this account are being checked. Try again in a few seconds.")

@@ -28,7 +28,7 @@ from duely.activity.actions import Changes
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, RateLimited, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import Statement, insertion, insertions, update
+from duely.database.statements import Statement, insertion, insertions, update
 from duely.guard.rules import counted_address, whole_seconds
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named

@@ -16,12 +16,12 @@ from django.db.backends.utils import CursorWrapper
 from duely.activity import anonymous
 from duely.activity.models import Change
 from duely.activity.models import Counter as OwnerCounter
-from duely.core import prepared
 from duely.core.actor import Actor
 from duely.core.errors import QuotaExceeded
 from duely.core.ids import new_id
 from duely.core.quotas import COUNTED, LIMITS, Stored
-from duely.core.records import RowChanged, Statement, all_stored, run_all, this_connection
+from duely.database import compiled
+from duely.database.statements import RowChanged, Statement, all_stored, run_all, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -118,7 +118,7 @@ def record(
             tuple([each.sql for each in writes]), bool(write and write.is_conditional), COUNTED.get(action)
         )
         try:
-            numbered = prepared.fetched(database, sql, (*values, row[OWNER], *row))
+            numbered = compiled.fetched(database, sql, (*values, row[OWNER], *row))
         except IntegrityError as fault:
             raise _quota_or(fault) from fault
         if not numbered:
@@ -126,13 +126,13 @@ def record(
         return int(numbered[0][0])
     for each in writes:
         sql = f"{each.sql} RETURNING 1" if each.is_conditional else each.sql
-        if not prepared.fetched(database, sql, each.params) and each.is_conditional:
+        if not compiled.fetched(database, sql, each.params) and each.is_conditional:
             raise RowChanged
     try:
-        [(_, seq)] = prepared.fetched(database, _counting("VALUES (%s, 1{more})", COUNTED.get(action)), (row[OWNER],))
+        [(_, seq)] = compiled.fetched(database, _counting("VALUES (%s, 1{more})", COUNTED.get(action)), (row[OWNER],))
     except IntegrityError as fault:
         raise _quota_or(fault) from fault
-    prepared.fetched(database, _insert_sql(1), (*row, seq))
+    compiled.fetched(database, _insert_sql(1), (*row, seq))
     return int(seq)
 
 

@@ -8,8 +8,8 @@ from django.db.models import Max, QuerySet
 
 from duely.activity.models import Change, Counter
 from duely.core.actor import Actor
-from duely.core.prepared import Seen
 from duely.core.quotas import LIMITS
+from duely.database.compiled import Seen
 
 
 def all_changes() -> QuerySet[Change]:

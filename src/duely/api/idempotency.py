@@ -22,7 +22,7 @@ from duely.api.request import ApiRequest
 from duely.core import clock, keys
 from duely.core.errors import BodyTooLarge, FieldError, QuotaExceeded, RateLimited, Refused, ValidationFailed
 from duely.core.quotas import KEPT_ANSWER_BYTES, KEPT_ANSWERS
-from duely.core.records import all_stored, insertions, this_connection
+from duely.database.statements import all_stored, insertions, this_connection
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"

@@ -31,7 +31,7 @@ from duely.core import keys
 from duely.core.actor import Actor
 from duely.core.clock import as_shown
 from duely.core.errors import FieldError, InvalidCursor, PageTooLarge, ValidationFailed
-from duely.core.prepared import Rows, Seen, Unprepared
+from duely.database.compiled import Rows, Seen, Unprepared
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20

@@ -46,7 +46,7 @@ from duely.api.versions import has_already, list_etag
 from duely.core import errors
 from duely.core.actor import Actor, anonymous
 from duely.core.errors import Refused
-from duely.core.prepared import Seen
+from duely.database.compiled import Seen
 
 __all__ = ["Body", "Listed", "Options", "Path", "Resource", "Upload", "operation"]
 

@@ -49,7 +49,7 @@ def _keeps_sessions(parameters: dict[str, Any]) -> bool | None:
     """A session that is kept has the same process of the server all the time, and no other session has that one."""
     import psycopg
 
-    from duely.core.postgresql.deadlines import Connection
+    from duely.database.postgresql.deadlines import Connection
 
     with ExitStack() as stack:
         one, other = (stack.enter_context(Connection.connect(**parameters, autocommit=True)) for _ in range(2))

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
-from duely.guard import drain
-from duely.guard.connections import open_sockets
-from duely.guard.drain import Stage
+from duely.http import drain
+from duely.http.connections import open_sockets
+from duely.http.drain import Stage
 
 LOOK_SECONDS = 0.05
 ACCEPT_SECONDS = 0.2

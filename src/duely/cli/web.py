@@ -21,8 +21,8 @@ from duely.cli.keys import refuse_other_key_if_reachable
 from duely.cli.lifeline import apart, begin_forks_anew, end_with_parent
 from duely.cli.pooler import refuse_pooler_if_reached
 from duely.cli.stopping import stop_in_order
-from duely.guard import drain
-from duely.guard.drain import Stage
+from duely.http import drain
+from duely.http.drain import Stage
 
 log = structlog.get_logger("duely.web")
 
@@ -80,7 +80,7 @@ def serve_web() -> None:
     from granian.server import Server
 
     class DrainingServer(Server):  # type: ignore[valid-type, misc]
-        """One that drains before it stops: see `duely.guard.drain`."""
+        """One that drains before it stops: see `duely.http.drain`."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
@@ -111,7 +111,7 @@ def serve_web() -> None:
                 worker.join()
             self.wrks.clear()
 
-    # Most of the threads wait for clients; two work (duely.guard.turns).
+    # Most of the threads wait for clients; two work (duely.database.slots).
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
     # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
     gc.disable()  # as in serve

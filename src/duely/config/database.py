@@ -51,7 +51,7 @@ def _sqlite(url: str) -> dict[str, Any]:
     if not rest.startswith("/") or not path or "?" in rest or path == ":memory:":
         raise SettingError(NAME, f"{ALLOWED}. An SQLite address names a file and takes no options.")
     return {
-        "ENGINE": "duely.core.sqlite",
+        "ENGINE": "duely.database.sqlite",
         "NAME": str(Path(path).absolute()),
         # Opening costs more than a query: a thread keeps its connection.
         "CONN_MAX_AGE": None,
@@ -85,7 +85,7 @@ def _postgres(url: str, *, threads: int) -> dict[str, Any]:
     if options.setdefault("target_session_attrs", "read-write" if "," in host else "any") not in WRITING_SERVERS:
         raise SettingError(NAME, f"target_session_attrs must be one of {', '.join(sorted(WRITING_SERVERS))}.")
     return {
-        "ENGINE": "duely.core.postgresql",
+        "ENGINE": "duely.database.postgresql",
         "NAME": name,
         "USER": unquote(user),
         "PASSWORD": unquote(password),

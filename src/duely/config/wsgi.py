@@ -7,7 +7,7 @@ from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
 if TYPE_CHECKING:
-    from duely.guard.wsgi import Application
+    from duely.http.entry import Application
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
@@ -16,8 +16,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
 def _ready_application() -> "Application":
     django = get_wsgi_application()
     # Only now can modules with models be imported.
-    from duely.guard.health import health_first
-    from duely.guard.wsgi import api_first, in_turn, watched, with_length
+    from duely.http.entry import api_first, in_turn, watched, with_length
+    from duely.http.health import health_first
 
     application = health_first(watched(with_length(in_turn(api_first(django)))))
     # Reading every route now lets a broken module fail the start instead of the first request.

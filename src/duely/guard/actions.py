@@ -18,7 +18,7 @@ from duely.core.actor import Actor, anonymous
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, Refused, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import insertion, insertions, update
+from duely.database.statements import insertion, insertions, update
 from duely.guard import bans, rules
 from duely.guard.access import ban_for, require_management
 from duely.guard.models import Ban, InstalledKey

@@ -14,7 +14,7 @@ from django.db.models import F
 
 from duely.activity.actions import Entry, record_many
 from duely.core.ids import new_id
-from duely.core.records import insertions
+from duely.database.statements import insertions
 from duely.jobs.queue import Running, enqueue_many
 from duely.jobs.registry import Definition
 from duely.notifications.models import Digest, Notice

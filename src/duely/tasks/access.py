@@ -13,7 +13,7 @@ from duely.accounts.models import User
 from duely.accounts.rules import Permission
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
-from duely.core.prepared import Row
+from duely.database.compiled import Row
 from duely.tasks.models import Category, Task
 from duely.tasks.queries import (
     ids_taken,

@@ -11,11 +11,11 @@ from duely.activity.actions import Changes
 from duely.activity.queries import fields_of_last
 from duely.api.lists import model_columns
 from duely.api.versions import EditConflict, Expected
-from duely.core import records
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
-from duely.core.records import Statement, insertions, row_of, this_connection, update
+from duely.database.statements import Statement, insertions, row_of, this_connection, update
+from duely.database.statements import stored as stored_value
 from duely.tasks import search
 from duely.tasks.models import Category, Reminder, Task
 from duely.tasks.rules import (
@@ -243,7 +243,7 @@ def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _removal(reminders: Sequence[tuple[UUID, str]]) -> Statement:
     marks = ", ".join(["(%s, %s)"] * len(reminders))
-    params = ((records.stored(_TASK_KEY, task_id, this_connection()), text) for task_id, text in reminders)
+    params = ((stored_value(_TASK_KEY, task_id, this_connection()), text) for task_id, text in reminders)
     sql = f"DELETE FROM tasks_reminder WHERE (task_id, text) IN (VALUES {marks})"  # noqa: S608
     return Statement(sql, tuple(chain.from_iterable(params)))
 
@@ -276,7 +276,7 @@ def index_words(tasks: Sequence[Task]) -> Statement:
     for task in tasks:
         scope, words = search.scope_of(task.owner_id), search.indexed_words(task.title, task.description)
         text = search.tsvector(words, scope) if as_vector else " ".join(words)
-        rows.append((records.stored(_TASK_KEY, task.id, database), scope, text, search.WORDS_FORMAT))
+        rows.append((stored_value(_TASK_KEY, task.id, database), scope, text, search.WORDS_FORMAT))
     marks = ", ".join(["(%s, %s, %s::tsvector, %s)" if as_vector else "(%s, %s, %s, %s)"] * len(rows))
     sql = (
         f"INSERT INTO tasks_words (task_id, scope, words, format) VALUES {marks}"  # noqa: S608
@@ -322,7 +322,7 @@ def move_days(owner_id: UUID, times: Sequence[tuple[date, datetime]]) -> list[St
         "WITH moved (day, at) AS (VALUES {moved}) UPDATE tasks_task SET due_at = moved.at"
         " FROM moved WHERE owner_id = %s AND due_on = moved.day RETURNING due_on, status, deleted_at"
     )
-    owner = records.stored(Task._meta.get_field("owner"), owner_id, this_connection())
+    owner = stored_value(Task._meta.get_field("owner"), owner_id, this_connection())
     return _for_pairs(sql, times, Task._meta.get_field("due_on"), Task._meta.get_field("due_at"), owner)
 
 
@@ -333,9 +333,7 @@ def _for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any,
         marks = f"(%s::{key.db_type(database)}, %s::{value.db_type(database)})"
     statements = []
     for part in _parts(pairs):
-        stored_pairs = (
-            (records.stored(key, one, database), records.stored(value, other, database)) for one, other in part
-        )
+        stored_pairs = ((stored_value(key, one, database), stored_value(value, other, database)) for one, other in part)
         text = sql.format(moved=", ".join([marks] * len(part)))
         statements.append(Statement(text, (*chain.from_iterable(stored_pairs), *more)))
     return statements
@@ -343,13 +341,13 @@ def _for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any,
 
 def stored(at: datetime) -> Any:
     """An instant as the database driver takes it."""
-    return records.stored(Task._meta.get_field("updated_at"), at, this_connection())
+    return stored_value(Task._meta.get_field("updated_at"), at, this_connection())
 
 
 def listed(task_ids: Sequence[UUID]) -> tuple[str, tuple[Any, ...]]:
     """Ids of tasks for SQL: the marks, the values."""
     database = this_connection()
-    keys = tuple(records.stored(_TASK_KEY, task_id, database) for task_id in task_ids)
+    keys = tuple(stored_value(_TASK_KEY, task_id, database) for task_id in task_ids)
     return ", ".join(["%s"] * len(keys)), keys
 
 

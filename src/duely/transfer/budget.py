@@ -3,7 +3,7 @@
 import time
 
 from duely.core.errors import Refused
-from duely.guard.turns import let_others
+from duely.database.slots import let_others
 
 BASE_SECONDS = 1.0
 SECONDS_PER_BYTE = 100e-6

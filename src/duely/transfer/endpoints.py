@@ -9,7 +9,7 @@ from duely.accounts.rules import Permission
 from duely.api.resource import JSON, Options, Resource, Upload, operation
 from duely.core.clock import now
 from duely.core.errors import QuotaExceeded
-from duely.guard.turns import Few, aside, give_back
+from duely.database.slots import Few, aside, give_back
 from duely.transfer import exports, schemas
 from duely.transfer.budget import ImportTooCostly
 from duely.transfer.files import CHUNK, UnknownFormat

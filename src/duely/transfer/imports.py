@@ -14,7 +14,7 @@ from duely.core.actor import Actor
 from duely.core.errors import MAX_REPORTED, FieldError, QuotaExceeded, Unavailable, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.quotas import LIMITS
-from duely.guard.turns import let_others
+from duely.database.slots import let_others
 from duely.tasks import actions
 from duely.tasks.models import Task
 from duely.tasks.queries import own_category_ids

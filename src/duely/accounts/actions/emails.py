@@ -14,7 +14,7 @@ from duely.accounts.rules import Purpose, Role, email_key
 from duely.activity.actions import Changes, Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import AlreadyExists, Refused
-from duely.core.records import insertion
+from duely.database.statements import insertion
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from duely.accounts import queries, steps
 from duely.accounts.rules import email_key
 from duely.activity.actions import Changes, Nobody, record
-from duely.core.records import update
+from duely.database.statements import update
 from duely.mail.rules import Allowance
 
 

@@ -16,7 +16,7 @@ from duely.activity.actions import Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import RateLimited, Refused
 from duely.core.ids import new_id
-from duely.core.records import insertion, update
+from duely.database.statements import insertion, update
 from duely.guard.limits import limit_refresh
 
 PASSWORD = "password"  # noqa: S105 - the way of signing in, in the change log

@@ -28,7 +28,7 @@ from duely.core.errors import (
     Unavailable,
     ValidationFailed,
 )
-from duely.core.records import insertion, insertions, update
+from duely.database.statements import insertion, insertions, update
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 

@@ -12,7 +12,7 @@ from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError
 from duely.core.ids import new_id
-from duely.core.records import deletion, insertion, run_all, update
+from duely.database.statements import deletion, insertion, run_all, update
 from duely.jobs.queue import Running, enqueue, remember
 from duely.jobs.registry import named
 from duely.tasks import steps

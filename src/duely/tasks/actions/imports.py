@@ -13,7 +13,7 @@ from duely.activity.queries import last_changes_by_people
 from duely.core.actor import Actor
 from duely.core.clock import parse_instant, rfc3339
 from duely.core.ids import derived_id, new_id
-from duely.core.records import Statement, insertions, update
+from duely.database.statements import Statement, insertions, update
 from duely.tasks import steps
 from duely.tasks.access import Places, own_categories, places_for
 from duely.tasks.actions.categories import CATEGORY_DEFAULTS

@@ -13,7 +13,7 @@ from duely.activity.actions import Changes, Entry, record_many
 from duely.api.versions import NOTHING, EditConflict, Expected
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
-from duely.guard.turns import pause
+from duely.database.slots import pause
 from duely.jobs.pace import Pace
 from duely.tasks import steps
 from duely.tasks.access import Locked, lock_for_changes

@@ -17,20 +17,13 @@ from duely.activity.models import Counter
 from duely.activity.queries import counted_for, owners_counted
 from duely.core.actor import Actor
 from duely.core.quotas import LIMITS
-from duely.core.records import Statement
-from duely.guard.turns import pause
+from duely.database.slots import pause
+from duely.database.statements import Statement
 from duely.jobs.pace import Pace
 from duely.tasks import steps
 from duely.tasks.actions.zones import BEGIN_LATENESS
 from duely.tasks.models import UNPASSED, Reminder, StaleWords, Task
-from duely.tasks.queries import (
-    late_tasks,
-    locked_texts,
-    old_trash,
-    own_trash,
-    stored_by,
-    tasks_with_stale_words,
-)
+from duely.tasks.queries import late_tasks, locked_texts, old_trash, own_trash, stored_by, tasks_with_stale_words
 from duely.tasks.rules import Status
 
 SWEEP = 500

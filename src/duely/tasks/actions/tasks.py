@@ -10,7 +10,7 @@ from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import Refused
-from duely.core.records import RowChanged, insertion
+from duely.database.statements import RowChanged, insertion
 from duely.tasks import steps
 from duely.tasks.access import locked_task_for, owner_for, trashed_task_for, unlocked_task_for
 from duely.tasks.models import Task

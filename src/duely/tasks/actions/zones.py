@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from duely.accounts.models import User
 from duely.activity.actions import Changes, Entry, count_background, record_many
 from duely.core.clock import rfc3339
-from duely.core.records import run_all
+from duely.database.statements import run_all
 from duely.jobs.queue import Running, enqueue, remember
 from duely.jobs.registry import named
 from duely.tasks import steps

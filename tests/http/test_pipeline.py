@@ -13,7 +13,7 @@ from django.test import Client
 from cast import V1, Api, alice
 from duely.core import errors
 from duely.core.actor import Origin
-from duely.guard.middleware import refuse_body, request_origin
+from duely.http.pipeline import refuse_body, request_origin
 
 pytestmark = pytest.mark.django_db
 

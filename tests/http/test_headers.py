@@ -8,7 +8,7 @@ from django.test import Client
 from cast import V1, Api, adam, alice
 from contract import operations
 from duely.api.idempotency import REPLAYED
-from duely.guard.headers import ACCEPTED, EXPOSED
+from duely.http.headers import ACCEPTED, EXPOSED
 
 pytestmark = pytest.mark.django_db
 

@@ -13,11 +13,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
 from duely.core.errors import Unavailable
-from duely.guard import connections, turns
-from duely.guard.headers import store_of
-from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES, REFUSED, WRITING, guarded
+from duely.database import slots
 from duely.guard.rules import is_api
 from duely.guard.watch import watch
+from duely.http import connections
+from duely.http.headers import store_of
+from duely.http.pipeline import INCOMPLETE, MAX_BODY_BYTES, REFUSED, WRITING, guarded
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -54,7 +55,7 @@ def read_chunked(stream: Any) -> bytes:
 
     granian does not tell of a broken body, it only gives nothing in place of all of it. That needs `read()` without a
     size: with a size, what came before the fault looks whole. The size is watched at the socket instead, see
-    `duely.guard.connections`; where that cannot be, the limit goes first.
+    `duely.http.connections`; where that cannot be, the limit goes first.
     """
     if not connections.can_be_counted():
         return cast("bytes", stream.read(MAX_BODY_BYTES + 1))
@@ -74,14 +75,14 @@ def in_turn(application: Application) -> Application:
                 environ[INCOMPLETE] = True
             environ["wsgi.input"] = io.BytesIO(content)
         try:
-            turns.enter_first(writes=environ["REQUEST_METHOD"] in WRITING)
+            slots.enter_first(writes=environ["REQUEST_METHOD"] in WRITING)
         except Unavailable as refused:
             environ[REFUSED] = refused
             return application(environ, start_response)
         try:
             return application(environ, start_response)
         finally:
-            turns.leave()
+            slots.leave()
 
     return wrapped
 

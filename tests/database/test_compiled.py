@@ -10,10 +10,10 @@ from django.db.models import F, Q, QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, alice, bob
-from duely.core import prepared
 from duely.core.clock import now, rfc3339
 from duely.core.ids import new_id
-from duely.core.prepared import Condition, Seen, Unprepared
+from duely.database import compiled
+from duely.database.compiled import Condition, Seen, Unprepared
 from duely.tasks.models import Category, Task
 
 pytestmark = pytest.mark.django_db
@@ -43,11 +43,11 @@ def test_values_differ_and_the_text_stays(owner: UUID) -> None:
     other = Api(bob())
     other.post("tasks/", {"title": "theirs"})
     assert found(Q(owner_id=owner), Q(title="a")) == ["a"]
-    before = len(prepared._queries)
+    before = len(compiled._queries)
     assert found(Q(owner_id=owner), Q(title="b")) == ["b"]
     assert found(Q(owner_id=other.user.id), Q(title="theirs")) == ["theirs"]
     assert found(Q(owner_id=other.user.id), Q(title="a")) == []
-    assert len(prepared._queries) == before
+    assert len(compiled._queries) == before
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_rows_that_hold_someones_values_are_never_kept(owner: UUID) -> None:
     def mine() -> QuerySet[Task]:
         return Task.objects.filter(owner_id=owner)
 
-    before = len(prepared._queries)
+    before = len(compiled._queries)
     with pytest.raises(Unprepared):
         Seen(mine, (Q(title="a"),)).select((), "titles", titles)
-    assert len(prepared._queries) == before
+    assert len(compiled._queries) == before
 
 
 def test_what_values_list_gives_comes_with_ids_as_text(owner: UUID) -> None:
@@ -116,11 +116,11 @@ def test_what_values_list_gives_comes_with_ids_as_text(owner: UUID) -> None:
 
 
 def test_only_so_many_shapes_are_kept(owner: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepared, "MOST", 3)
-    monkeypatch.setattr(prepared, "_queries", type(prepared._queries)())
+    monkeypatch.setattr(compiled, "MOST", 3)
+    monkeypatch.setattr(compiled, "_queries", type(compiled._queries)())
     for number in range(1, 8):
         assert found(Q(owner_id=owner), Q(title__in=["a"] * number)) == ["a"]
-    assert len(prepared._queries) == 3
+    assert len(compiled._queries) == 3
 
 
 def test_the_server_prepares_them(owner: UUID) -> None:

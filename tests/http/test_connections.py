@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from duely.guard.connections import (
+from duely.http.connections import (
     LEAST_READ_BYTES,
     MOST_CHUNKED_BYTES,
     UNREAD_SECONDS,

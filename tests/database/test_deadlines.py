@@ -19,8 +19,8 @@ from pytest_django import DjangoDbBlocker
 
 import postgres_server
 from duely.config.database import from_url
-from duely.core.postgresql import deadlines
-from duely.core.postgresql.deadlines import watch
+from duely.database.postgresql import deadlines
+from duely.database.postgresql.deadlines import watch
 from postgres_server import hanging
 from programs import Server, until
 
@@ -43,8 +43,8 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def database(server: str, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker) -> Iterator[Any]:
     """A connection to it, with a short limit, and a table `note` of one row."""
-    monkeypatch.setattr("duely.core.postgresql.base.ANSWER_SECONDS", LIMIT_SECONDS)
-    monkeypatch.setattr("duely.core.postgresql.base.LEAST_SECONDS", LIMIT_SECONDS)
+    monkeypatch.setattr("duely.database.postgresql.base.ANSWER_SECONDS", LIMIT_SECONDS)
+    monkeypatch.setattr("duely.database.postgresql.base.LEAST_SECONDS", LIMIT_SECONDS)
     options = from_url(server.format(database="postgres"), threads=1)
     options["OPTIONS"].pop("pool")
     connections.settings["own"] = ConnectionHandler({"default": options}).settings["default"]

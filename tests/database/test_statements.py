@@ -9,7 +9,7 @@ import pytest
 from django.db.models import JSONField
 
 from duely.activity.models import Change
-from duely.core.records import row_of, stored, this_connection
+from duely.database.statements import row_of, stored, this_connection
 from duely.tasks.models import Task
 
 VALUES: list[Any] = [

@@ -31,7 +31,7 @@ from psycopg.types.json import Jsonb
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool
 
-from duely.core.postgresql.deadlines import ANSWER_SECONDS, LEAST_SECONDS, UNLIMITED, Connection, watch
+from duely.database.postgresql.deadlines import ANSWER_SECONDS, LEAST_SECONDS, UNLIMITED, Connection, watch
 
 django: Any = base
 """Its type hints leave out what is to be changed here."""

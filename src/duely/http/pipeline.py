@@ -18,8 +18,9 @@ from duely.core import clock, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.core.settings import setting
-from duely.guard import bans, drain, headers, rules, space
+from duely.guard import bans, rules, space
 from duely.guard.rules import Scope, Standing
+from duely.http import drain, headers
 
 MAX_BODY_BYTES = 1024 * 1024
 INCOMPLETE = "duely.incomplete"

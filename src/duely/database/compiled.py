@@ -19,8 +19,8 @@ from django.db import OperationalError, connection
 from django.db.models import DateTimeField, Expression, JSONField, Model, Q, QuerySet
 
 from duely.core.clock import as_shown
-from duely.core.records import all_stored, this_connection
 from duely.core.settings import setting
+from duely.database.statements import all_stored, this_connection
 
 Condition = Q | tuple[str, Any]
 """A lookup and its value, or what is made of such pairs."""

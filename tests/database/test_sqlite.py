@@ -18,14 +18,14 @@ from django.db import OperationalError, connection, transaction
 from pytest_django import DjangoDbBlocker
 
 from cast import Api, alice
-from duely.core.sqlite import line as lines
-from duely.core.sqlite.base import DatabaseWrapper
+from duely.database.sqlite import line as lines
+from duely.database.sqlite.base import DatabaseWrapper
 from programs import until
 from races import in_background, joined
 
 PATIENCE = 20
 SETTINGS = {
-    "ENGINE": "duely.core.sqlite",
+    "ENGINE": "duely.database.sqlite",
     "AUTOCOMMIT": True,
     "ATOMIC_REQUESTS": False,
     "CONN_HEALTH_CHECKS": False,
@@ -39,7 +39,7 @@ import django
 from django.conf import settings
 settings.configure(USE_TZ=True)
 django.setup()
-from duely.core.sqlite.base import DatabaseWrapper
+from duely.database.sqlite.base import DatabaseWrapper
 from threading import Thread
 
 def connect():
@@ -369,7 +369,7 @@ def test_where_there_can_be_no_file_to_lock_writers_write_all_the_same(
     connect: Callable[..., DatabaseWrapper], path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "no such locks":
-        monkeypatch.setattr("duely.core.sqlite.baton.fcntl", None)
+        monkeypatch.setattr("duely.database.sqlite.baton.fcntl", None)
     else:
         Path(f"{path}.turn.lock").mkdir()
     databases = [connect() for _ in range(4)]

@@ -11,9 +11,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from duely.guard import drain, health
-from duely.guard.drain import Stage
-from duely.guard.health import OK, UNKNOWN, Checks, Readiness, System, health_first, refuses_writes
+from duely.http import drain, health
+from duely.http.drain import Stage
+from duely.http.health import OK, UNKNOWN, Checks, Readiness, System, health_first, refuses_writes
 
 GOOD = {"database": OK, "migrations": OK}
 

@@ -14,11 +14,11 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection, transaction
 
 from duely.core.errors import Unavailable
-from duely.core.records import this_connection
-from duely.guard import turns
-from duely.guard.middleware import MAX_BODY_BYTES
-from duely.guard.turns import Few, Places, aside, let_others, step_aside
-from duely.guard.wsgi import api_first, in_turn
+from duely.database import slots
+from duely.database.slots import Few, Places, aside, let_others, step_aside
+from duely.database.statements import this_connection
+from duely.http.entry import api_first, in_turn
+from duely.http.pipeline import MAX_BODY_BYTES
 from programs import Server, until
 from races import in_background, joined
 
@@ -29,12 +29,12 @@ PATIENCE = 20
 def close_what_places_have() -> Iterator[None]:
     yield
     # All at once: one that is given back is the next to be taken.
-    for lent in [turns._places.take() for _ in range(settings.WEB_AT_ONCE)]:
+    for lent in [slots._places.take() for _ in range(settings.WEB_AT_ONCE)]:
         connection.close()
         if lent is not None:
             this_connection().adopt(lent)
             connection.close()
-        turns._places.give(None)
+        slots._places.give(None)
 
 
 def asked(method: str = "GET") -> dict[str, Any]:
@@ -392,8 +392,8 @@ def test_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, 
 @pytest.mark.parametrize("path, kind", [("/api/v1/tasks/", "application/problem+json"), ("/admin/", "text/plain")])
 def test_a_request_for_which_no_place_comes_gets_503(monkeypatch: pytest.MonkeyPatch, path: str, kind: str) -> None:
     application = in_turn(api_first(get_wsgi_application()))
-    monkeypatch.setattr(turns, "LONGEST_WAIT_SECONDS", 0.1)
-    taken = [turns._places.take() for _ in range(settings.WEB_AT_ONCE)]
+    monkeypatch.setattr(slots, "LONGEST_WAIT_SECONDS", 0.1)
+    taken = [slots._places.take() for _ in range(settings.WEB_AT_ONCE)]
     answers: list[tuple[str, dict[str, str]]] = []
     environ = {
         **asked(),
@@ -408,7 +408,7 @@ def test_a_request_for_which_no_place_comes_gets_503(monkeypatch: pytest.MonkeyP
         application(environ, lambda status, headers: answers.append((status, dict(headers))))
     finally:
         for lent in taken:
-            turns._places.give(lent)
+            slots._places.give(lent)
     [(status, headers)] = answers
     assert (status, headers["Content-Type"].partition(";")[0]) == ("503 Service Unavailable", kind)
     assert headers.get("Retry-After") == "1"

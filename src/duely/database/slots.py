@@ -15,11 +15,11 @@ from django.conf import settings
 from django.db import connection
 
 from duely.core.errors import Unavailable
-from duely.core.records import this_connection
-from duely.core.sqlite.line import when_it_takes_long
+from duely.database.sqlite.line import when_it_takes_long
+from duely.database.statements import this_connection
 
 if TYPE_CHECKING:
-    from duely.core.postgresql.base import Lent
+    from duely.database.postgresql.base import Lent
 
 _mine = threading.local()
 
@@ -78,7 +78,7 @@ _places_of_writers = Places(1) if connection.vendor == "sqlite" else _places
 
 
 LONGEST_WAIT_SECONDS = 3.5 if connection.vendor == "postgresql" else None
-"""How long a request waits for its first place. Writers on SQLite have their own queue, with a limit (core/sqlite)."""
+"""How long a request waits for its first place. Writers on SQLite have their own queue (database/sqlite)."""
 
 
 def enter_first(*, writes: bool) -> None:

@@ -10,7 +10,7 @@ from django.db import connection
 from psycopg import sql
 
 import postgres_server
-from core.wire import Wire
+from database.wire import Wire
 from programs import Server, free_port, run
 
 pytestmark = [

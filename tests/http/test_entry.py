@@ -14,9 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cast import Api, alice
-from duely.guard import connections
-from duely.guard.middleware import INCOMPLETE, MAX_BODY_BYTES
-from duely.guard.wsgi import Request, api_first, plain_query, with_length
+from duely.http import connections
+from duely.http.entry import Request, api_first, plain_query, with_length
+from duely.http.pipeline import INCOMPLETE, MAX_BODY_BYTES
 
 PREFLIGHT = "HTTP_ACCESS_CONTROL_REQUEST_METHOD"
 

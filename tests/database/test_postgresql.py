@@ -9,10 +9,10 @@ from django.db import NotSupportedError, OperationalError, ProgrammingError, con
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, alice
-from core.wire import Wire
-from duely.core import prepared
-from duely.core.postgresql.base import PreparedStatements, is_alive
-from duely.core.postgresql.deadlines import Connection
+from database.wire import Wire
+from duely.database import compiled
+from duely.database.postgresql.base import PreparedStatements, is_alive
+from duely.database.postgresql.deadlines import Connection
 from programs import until
 from races import together
 
@@ -91,7 +91,7 @@ def in_another_thread(work: Callable[[], Any]) -> Any:
 
 
 def number_of_backend() -> int:
-    return int(prepared.rows_of("SELECT pg_backend_pid()", ())[0][0])
+    return int(compiled.rows_of("SELECT pg_backend_pid()", ())[0][0])
 
 
 def test_a_connection_goes_from_one_thread_to_the_next_with_what_it_has_prepared(me: Api) -> None:
@@ -101,7 +101,7 @@ def test_a_connection_goes_from_one_thread_to_the_next_with_what_it_has_prepared
 
     def go_on() -> tuple[int, int]:
         connection.adopt(lent)
-        many = prepared.rows_of("SELECT count(*) FROM pg_prepared_statements WHERE statement ~ %s", ("backend_pid",))
+        many = compiled.rows_of("SELECT count(*) FROM pg_prepared_statements WHERE statement ~ %s", ("backend_pid",))
         with transaction.atomic():
             return number_of_backend(), many[0][0]
 
@@ -116,13 +116,13 @@ def test_a_connection_that_is_not_clean_is_not_lent(me: Api) -> None:
         assert connection.lend() is None
         assert connection.connection is not None
     with pytest.raises(ProgrammingError):
-        prepared.rows_of("SELECT nothing", ())
+        compiled.rows_of("SELECT nothing", ())
     assert connection.lend() is None
     assert connection.connection is None
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_adopted(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duely.core.postgresql.base.TRUSTED_SECONDS", -1)
+    monkeypatch.setattr("duely.database.postgresql.base.TRUSTED_SECONDS", -1)
     number_of_backend()
     lent = connection.lend()
     kill_all()
@@ -133,7 +133,7 @@ def test_a_connection_that_was_closed_meanwhile_is_not_adopted(me: Api, monkeypa
 
 
 def test_after_a_while_the_pool_sees_a_connection_again(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duely.core.postgresql.base.TAKEN_SECONDS", -1)
+    monkeypatch.setattr("duely.database.postgresql.base.TAKEN_SECONDS", -1)
     number_of_backend()
     assert connection.lend() is None
     assert connection.connection is None
@@ -143,17 +143,17 @@ def test_what_is_prepared_outlives_a_rollback_and_is_let_go_when_it_is_too_much(
     me: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = "SELECT count(*) FROM pg_prepared_statements WHERE name ~ '^duely'"
-    monkeypatch.setattr("duely.core.postgresql.base.PREPARED_AT_MOST", 3)
+    monkeypatch.setattr("duely.database.postgresql.base.PREPARED_AT_MOST", 3)
     with pytest.raises(OperationalError), transaction.atomic():
         for number in range(5):
-            assert prepared.rows_of(f"SELECT {number} + %s::int", (1,)) == [(number + 1,)]
+            assert compiled.rows_of(f"SELECT {number} + %s::int", (1,)) == [(number + 1,)]
         raise OperationalError
-    assert prepared.rows_of(kept, ()) == [(3,)]
-    assert prepared.rows_of("SELECT 0 + %s::int", (1,)) == [(1,)]
+    assert compiled.rows_of(kept, ()) == [(3,)]
+    assert compiled.rows_of("SELECT 0 + %s::int", (1,)) == [(1,)]
 
 
 def test_a_percent_sign_is_written_twice(me: Api) -> None:
-    assert prepared.rows_of("SELECT '5 %%' || %s::text", ("s",)) == [("5 %s",)]
+    assert compiled.rows_of("SELECT '5 %%' || %s::text", ("s",)) == [("5 %s",)]
 
 
 def test_a_statement_that_is_not_what_was_prepared_any_more_is_prepared_again(me: Api) -> None:
@@ -164,21 +164,21 @@ def test_a_statement_that_is_not_what_was_prepared_any_more_is_prepared_again(me
     execute("CREATE TEMPORARY TABLE changing (a int)")
     execute("INSERT INTO changing VALUES (1)")
     ask = "SELECT a FROM changing WHERE a = %s"
-    assert prepared.rows_of(ask, (1,)) == [(1,)]
+    assert compiled.rows_of(ask, (1,)) == [(1,)]
     execute("ALTER TABLE changing ALTER a TYPE text USING a || '!'")
     with pytest.raises(NotSupportedError), transaction.atomic():
-        prepared.rows_of("SELECT a FROM changing", ())
+        compiled.rows_of("SELECT a FROM changing", ())
         execute("ALTER TABLE changing ADD b int, ALTER a TYPE varchar(9)")
-        prepared.rows_of("SELECT a FROM changing", ())
+        compiled.rows_of("SELECT a FROM changing", ())
     execute("ALTER TABLE changing ALTER a TYPE int USING 2")
-    assert prepared.rows_of("SELECT a FROM changing", ()) == [(2,)]
-    assert prepared.rows_of(ask, (2,)) == [(2,)]
+    assert compiled.rows_of("SELECT a FROM changing", ()) == [(2,)]
+    assert compiled.rows_of(ask, (2,)) == [(2,)]
     execute("DEALLOCATE ALL")
-    assert prepared.rows_of(ask, (2,)) == [(2,)]
+    assert compiled.rows_of(ask, (2,)) == [(2,)]
 
 
 def test_a_result_is_not_kept_when_it_was_read(me: Api) -> None:
-    prepared.rows_of("SELECT repeat('x', 1000000)", ())
+    compiled.rows_of("SELECT repeat('x', 1000000)", ())
     assert connection.connection.prepared_statements._transformer.pgresult is None
 
 
@@ -219,6 +219,6 @@ def test_a_statement_whose_columns_changed_is_prepared_under_another_name(me: Ap
         cursor.execute("CREATE TEMPORARY TABLE note AS SELECT 1 AS id")
         for number in range(3):
             cursor.execute(f"ALTER TABLE note ADD column_{number} int")
-            rows = prepared.rows_of("SELECT * FROM note WHERE id = %s", (1,))
+            rows = compiled.rows_of("SELECT * FROM note WHERE id = %s", (1,))
             assert len(rows[0]) == number + 2
     connection.close()
