@@ -151,7 +151,7 @@ def environment(path: PurePosixPath, tree: ast.Module) -> Found:
 TAKES_LOOKUPS = {"filter", "exclude", "get", "annotate", "alias", "aggregate", "values", "values_list", "Q"}
 NAMING = {"order_by", "distinct", "values", "values_list", "only", "defer", "F", "OuterRef", "select_related"}
 RAW = {"extra", "raw", "RawSQL"}
-LISTS = {"api/lists.py", "api/filters.py"}
+LISTS = {"api/lists.py", "api/cursors.py", "api/filters.py"}
 
 
 def user_text_in_query(path: PurePosixPath, tree: ast.Module) -> Found:

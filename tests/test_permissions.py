@@ -351,8 +351,8 @@ def _holds_uuid(kind: Any) -> bool:
 
 def places_of_ids() -> set[tuple[str, str, str, str]]:
     """(method, route, place, name) of every id that an operation takes: found in routes, bodies and lists."""
+    from duely.api.components import Listed
     from duely.api.filters import UUID_TEXT
-    from duely.api.resource import Listed
     from duely.config.urls import ROUTES
 
     found = set()

@@ -8,7 +8,8 @@ from django.test import Client
 from django.urls import path
 
 from cast import V1, Api, alice, bearer, faults
-from duely.api.resource import Resource, operation
+from duely.api.operations import operation
+from duely.api.resource import Resource
 from duely.core.ids import new_id
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from cast import Api, adam, alice
-from duely.api.lists import MAX_PAGE_BYTES
+from duely.api.page_sizes import MAX_PAGE_BYTES
 from duely.tasks.rules import MAX_DESCRIPTION_BYTES
 
 pytestmark = pytest.mark.django_db

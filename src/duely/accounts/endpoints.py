@@ -37,8 +37,10 @@ from duely.accounts.schemas import (
     show_profile,
     show_user,
 )
+from duely.api.components import Body, Listed, Path
 from duely.api.lists import ListQuery
-from duely.api.resource import Body, Listed, Path, Resource, operation
+from duely.api.operations import operation
+from duely.api.resource import Resource
 from duely.api.types import given
 from duely.core import clock
 from duely.core.errors import AlreadyExists, Forbidden, NotFound

@@ -6,8 +6,10 @@ from django.http import HttpResponse
 
 from duely.activity.queries import seen_changes
 from duely.activity.schemas import ACTIVITY, ActivityPage
+from duely.api.components import Listed
 from duely.api.lists import ListQuery
-from duely.api.resource import Listed, Resource, operation
+from duely.api.operations import operation
+from duely.api.resource import Resource
 from duely.api.versions import LISTED
 from duely.core.errors import PageTooLarge
 

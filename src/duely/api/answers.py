@@ -63,3 +63,6 @@ class Answer(HttpResponse):
     @cached_property
     def _resource_closers(self) -> list[Any]:
         return []
+
+
+JSON = "application/json"

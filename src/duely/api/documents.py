@@ -16,7 +16,7 @@ from dmr.routing import Router
 
 import duely
 from duely.api import openapi
-from duely.api.resource import limit_public
+from duely.api.security import limit_public
 from duely.api.versions import has_already
 from duely.core.errors import MethodNotAllowed
 

@@ -8,42 +8,31 @@ A page has at most MAX_PAGE_BYTES, unless it has one row only. A page by cursor 
 a page by number is refused, because the numbers of the pages behind it would not be true any more.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property, partial
-from typing import Any, ClassVar, NamedTuple, Protocol
-from uuid import UUID
+from typing import Any, ClassVar, Protocol
 
 import msgspec
-from django.db.models import F, Func, IntegerField, Model, Q, QuerySet, TextField, Value
+from django.db.models import F, Q, QuerySet, TextField, Value
 from django.db.models.expressions import Combinable, OrderBy
 from django.http import QueryDict
 
 from duely.api.bodies import Invalid, is_plain
+from duely.api.cursors import OrderTerm, keyset_parts, list_fingerprint, read_cursor, write_cursor
 from duely.api.filters import Filter, Order
+from duely.api.page_sizes import MAX_PAGE_BYTES, ShortText, SizeInBytes, full_after, number_fitting
 from duely.api.types import reference
-from duely.core import keys
 from duely.core.actor import Actor
 from duely.core.clock import as_shown
-from duely.core.errors import FieldError, InvalidCursor, PageTooLarge, ValidationFailed
+from duely.core.errors import FieldError, PageTooLarge, ValidationFailed
 from duely.database.compiled import Rows, Seen, Unprepared
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 MAX_DEPTH = 10_000
 MAX_ORDERINGS = 4
-SIGNATURE_BYTES = 16
-MAX_PAGE_BYTES = 1024 * 1024
-"""Size of a page with more than one row."""
-ENVELOPE_BYTES = 8 * 1024
-"""Room in a page for everything but its rows: the cursor holds up to MAX_ORDERINGS values of a row."""
-SHORT_BYTES = 4 * 1024
-"""Values of `Listing.long` columns up to this size are read at once; longer ones only once it is known how many fit."""
 
 
 class CursorPage(msgspec.Struct, frozen=True):
@@ -76,14 +65,6 @@ class Meta(msgspec.Struct, frozen=True):
     """Information about the answer."""
 
     version: str = "1.0"
-
-
-class OrderTerm(NamedTuple):
-    """One term of an ordering, as asked for."""
-
-    column: str
-    descending: bool
-    nullable: bool
 
 
 @dataclass(slots=True)
@@ -217,7 +198,7 @@ class Listing:
         faults.extend(_choose_page(query, params, limit, page_size))
         if faults:
             raise ValidationFailed(*faults)
-        query.fingerprint = _fingerprint(self.name, str(actor.id), order_text, *sorted(bound))
+        query.fingerprint = list_fingerprint(self.name, str(actor.id), order_text, *sorted(bound))
         if "cursor" in params:
             query.after = read_cursor(str(params["cursor"]), query.fingerprint, len(query.order))
         return query
@@ -298,7 +279,7 @@ class Listing:
             page = _encoded(items, CursorPage(cursor, more, query.limit, len(items)))
             if len(page) <= MAX_PAGE_BYTES or limit == 1:
                 return page
-            limit = min(_number_fitting(items), limit - 1)
+            limit = min(number_fitting(items), limit - 1)
 
     def _numbered_page(self, selected: QuerySet[Any, Any], query: ListQuery, number: int) -> bytes:
         total = selected.count()
@@ -327,11 +308,11 @@ class Listing:
         if not any(row[place] is None for place in long for row in found):
             return found, most
         sizes = [sum(row) for row in read(Reading.SIZES, most)]
-        number = _full_after(sizes)
+        number = full_after(sizes)
         number, wanted = (most, most) if number >= len(sizes) else (number, number + 1)
         found = read(Reading.WHOLE, wanted)
         # Escapes make up to six bytes of one. One row after the other: their JSON together may be six times a page.
-        fitting = _number_fitting(self._items(found, query))
+        fitting = number_fitting(self._items(found, query))
         return found, min(number, fitting) if fitting < len(found) else number
 
     def _items(self, rows: Sequence[tuple[Any, ...]], query: ListQuery) -> Sequence[Any]:
@@ -344,7 +325,7 @@ class Listing:
     ) -> Sequence[tuple[Any, ...]]:
         """The first rows behind the cursor, at least `most` where there are so many."""
         found: list[tuple[Any, ...]] = []
-        for where, order in _parts(query.order, query.after):
+        for where, order in keyset_parts(query.order, query.after):
             found += self._part(rows, query, where, order, reading, most)
             if len(found) >= most:
                 break
@@ -384,45 +365,6 @@ class Listing:
         positions = () if reading is Reading.SIZES else (term.column for term in query.order)
         columns = (*self.read(self._unread(query), reading), *positions)
         return rows.order_by(*map(_order_by, order)).values_list(*columns)
-
-
-class SizeInBytes(Func):
-    """The length of a text in UTF-8. PostgreSQL does not load a long text for it."""
-
-    output_field = IntegerField()
-    template = "length(CAST(%(expressions)s AS BLOB))"
-
-    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> Any:
-        """PostgreSQL."""
-        return self.as_sql(compiler, connection, template="octet_length(%(expressions)s)")
-
-
-class ShortText(Func):
-    """A text and its size: null in place of one of more than SHORT_BYTES."""
-
-    output_field = TextField()
-
-    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> Any:
-        """The limit stands in the statement, where it costs no parameter for each execution."""
-        (text, text_params), (size, size_params) = map(compiler.compile, self.source_expressions)
-        return f"CASE WHEN {size} <= {SHORT_BYTES} THEN {text} END", (*size_params, *text_params)
-
-
-def _full_after(sizes: Iterable[int]) -> int:
-    """How many rows of these sizes fit into one page, at least one."""
-    room = MAX_PAGE_BYTES - ENVELOPE_BYTES
-    number = 0
-    for size in sizes:
-        room -= size + 1
-        if room < 0:
-            break
-        number += 1
-    return max(number, 1)
-
-
-def _number_fitting(items: Iterable[Any]) -> int:
-    """How many of these items fit into one page, at least one."""
-    return _full_after(len(msgspec.json.encode(item)) for item in items)
 
 
 def _encoded(items: Sequence[Any], where: msgspec.Struct) -> bytes:
@@ -490,79 +432,3 @@ def _bounded(raw: str, highest: int) -> int:
 def _order_by(term: OrderTerm) -> OrderBy:
     nulls = {"nulls_last": True} if term.nullable else {}
     return F(term.column).desc(**nulls) if term.descending else F(term.column).asc(**nulls)
-
-
-def _parts(order: tuple[OrderTerm, ...], after: tuple[Any, ...] | None) -> Iterator[tuple[Q, tuple[OrderTerm, ...]]]:
-    """The rows behind the one with these values, as parts that follow each other: of each a condition and its order.
-
-    An index keeps the rows without a value at one end. So they are a part of their own, but for the first page in
-    ascending order: just as an index has it. They are ordered by that column too, though all have the same: else
-    PostgreSQL may look for them along the primary key, past what others have made since.
-    """
-    first, *rest = order
-    if not first.nullable or (after is None and not first.descending):
-        yield (Q() if after is None else _after(order, after)), order
-        return
-    order = (first._replace(nullable=False), *rest)
-    if after is None or after[0] is not None:
-        yield Q((f"{first.column}__isnull", False)) & (Q() if after is None else _after(order, after)), order
-    behind = _after(rest, after[1:]) if after is not None and after[0] is None else Q()
-    yield Q((f"{first.column}__isnull", True)) & behind, order
-
-
-def _after(order: Sequence[OrderTerm], values: Sequence[Any]) -> Q:
-    """The rows behind the one with these values, nulls last in both directions."""
-    behind = Q()
-    same = Q()
-    for term, value in zip(order, values, strict=True):
-        if value is not None:
-            further = Q((f"{term.column}__{'lt' if term.descending else 'gt'}", value))
-            if term.nullable:
-                further |= Q((f"{term.column}__isnull", True))
-            behind |= same & further
-            same &= Q((term.column, value))
-        else:
-            same &= Q((f"{term.column}__isnull", True))
-    first, value = order[0], values[0]
-    if value is not None and not first.nullable:
-        # Says the same again in a form that an index on the first column can use.
-        behind &= Q((f"{first.column}__{'lte' if first.descending else 'gte'}", value))
-    return behind
-
-
-def _fingerprint(*parts: object) -> bytes:
-    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).digest()[:8]
-
-
-def write_cursor(position: Sequence[Any], fingerprint: bytes) -> str:
-    """A signed, opaque cursor behind a row with these ordering values."""
-    payload = fingerprint + msgspec.msgpack.encode(list(position))
-    signature = hmac.digest(keys.current_key("cursor"), payload, "sha256")[:SIGNATURE_BYTES]
-    return _opaque(signature + payload)
-
-
-def _opaque(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
-    """The ordering values in a cursor. Raises InvalidCursor unless it is ours and for this very list."""
-    try:
-        data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        if _opaque(data) != text:
-            raise ValueError(text)
-    except (binascii.Error, ValueError):
-        raise InvalidCursor("This is not a cursor. Use `next_cursor` of the previous page.") from None
-    signature, payload = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
-    expected = (hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES] for key in keys.accepted_keys("cursor"))
-    if not any(hmac.compare_digest(signature, good) for good in expected):
-        raise InvalidCursor("This cursor is not from this server. Use `next_cursor` of the previous page.")
-    if payload[:8] != fingerprint:
-        raise InvalidCursor("This cursor belongs to another ordering, filter or user. Start again without a cursor.")
-    values = msgspec.msgpack.decode(payload[8:])
-    return (*values[: width - 1], UUID(values[width - 1]))
-
-
-def model_columns(model: type[Model]) -> tuple[str, ...]:
-    """The names of all columns of a model, foreign keys as their ids."""
-    return tuple(column.attname for column in model._meta.concrete_fields)

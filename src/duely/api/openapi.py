@@ -15,9 +15,12 @@ from dmr.routing import Router
 
 import duely
 from duely.api import idempotency
+from duely.api.answers import JSON
 from duely.api.bodies import IDENTITY
+from duely.api.components import Listed, Upload
 from duely.api.lists import DEFAULT_LIMIT, MAX_DEPTH, MAX_LIMIT, Listing
-from duely.api.resource import JSON, Listed, OpenOrBearer, Resource, Upload
+from duely.api.resource import Resource
+from duely.api.security import OpenOrBearer
 from duely.api.types import REFERENCE, REFERENCED, component_schemas, inline_schema
 from duely.core.errors import Refused, catalogue
 

@@ -24,13 +24,22 @@ from duely.database.statements import all_stored, this_connection
 
 Condition = Q | tuple[str, Any]
 """A lookup and its value, or what is made of such pairs."""
+
+
 Row = tuple[Any, ...]
+
+
 Rows = QuerySet[Any, Any]
+
+
 Loader = Callable[[Sequence[Any]], Sequence[Any]]
 """Makes the values of a column of what the driver gives."""
 
+
 LOOKUPS = frozenset({"exact", "gt", "gte", "lt", "lte", "in", "isnull", "has_item"})
 """Those that compile to the same text for every value."""
+
+
 MOST = 1000
 """Shapes kept: orderings, page sizes and filters may be combined at will."""
 
@@ -256,6 +265,8 @@ def _shown_of_sqlite(values: Sequence[Any]) -> Sequence[Any]:
 
 
 WITH_MILLISECONDS = len("2026-01-31 09:30:00.512+00")
+
+
 _OF_SQLITE: dict[str, Loader] = {"UUIDField": _dashed, "ForeignKey": _dashed}
 """SQLite knows no ids."""
 
@@ -275,3 +286,8 @@ def _loaded(rows: list[Row], loaders: tuple[tuple[Loader, tuple[int, ...]], ...]
         for place in places:
             columns[place] = loader(columns[place])
     return list(zip(*columns, strict=True))
+
+
+def model_columns(model: type[Model]) -> tuple[str, ...]:
+    """The names of all columns of a model, foreign keys as their ids."""
+    return tuple(column.attname for column in model._meta.concrete_fields)

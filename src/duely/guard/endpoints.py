@@ -4,8 +4,10 @@ from typing import Annotated
 
 from django.http import HttpResponse
 
+from duely.api.components import Body, Listed, Path
 from duely.api.lists import ListQuery
-from duely.api.resource import Body, Listed, Path, Resource, operation
+from duely.api.operations import operation
+from duely.api.resource import Resource
 from duely.api.types import given
 from duely.core import clock
 from duely.core.errors import AlreadyExists, Forbidden, NotFound

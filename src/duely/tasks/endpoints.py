@@ -9,9 +9,11 @@ from django.http import HttpRequest, HttpResponse
 
 from duely.accounts.access import require
 from duely.accounts.rules import Permission
+from duely.api.components import Body, Listed, Options, Path
 from duely.api.lists import ListQuery
+from duely.api.operations import operation
 from duely.api.problems import problem_of
-from duely.api.resource import Body, Listed, Options, Path, Resource, operation
+from duely.api.resource import Resource
 from duely.api.types import given
 from duely.api.versions import LISTED, EditConflict, Expected, VersionConflict, etag, expected
 from duely.core.clock import now

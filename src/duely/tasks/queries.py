@@ -15,9 +15,8 @@ from django.db.models.functions import Coalesce
 from django.db.models.sql.datastructures import BaseTable
 
 from duely.accounts.models import User
-from duely.api.lists import model_columns
 from duely.core.actor import Actor
-from duely.database.compiled import Row, Seen
+from duely.database.compiled import Row, Seen, model_columns
 from duely.database.statements import row_of
 from duely.tasks import search
 from duely.tasks.models import (

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from duely.activity.actions import Changes
 from duely.activity.queries import fields_of_last
-from duely.api.lists import model_columns
 from duely.api.versions import EditConflict, Expected
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
+from duely.database.compiled import model_columns
 from duely.database.statements import Statement, insertions, row_of, this_connection, update
 from duely.database.statements import stored as stored_value
 from duely.tasks import search

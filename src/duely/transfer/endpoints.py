@@ -6,7 +6,10 @@ from django.http import FileResponse, HttpResponse, HttpResponseBase
 
 from duely.accounts.access import require
 from duely.accounts.rules import Permission
-from duely.api.resource import JSON, Options, Resource, Upload, operation
+from duely.api.answers import JSON
+from duely.api.components import Options, Upload
+from duely.api.operations import operation
+from duely.api.resource import Resource
 from duely.core.clock import now
 from duely.core.errors import QuotaExceeded
 from duely.database.slots import Few, aside, give_back

@@ -1,0 +1,98 @@
+"""Cursors of pages: the ordering values of the last row, signed, and the condition for the rows behind it."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.db.models import Q
+
+from duely.core import keys
+from duely.core.errors import InvalidCursor
+
+SIGNATURE_BYTES = 16
+
+
+class OrderTerm(NamedTuple):
+    """One term of an ordering, as asked for."""
+
+    column: str
+    descending: bool
+    nullable: bool
+
+
+def keyset_parts(
+    order: tuple[OrderTerm, ...], after: tuple[Any, ...] | None
+) -> Iterator[tuple[Q, tuple[OrderTerm, ...]]]:
+    """The rows behind the one with these values, as parts that follow each other: of each a condition and its order.
+
+    An index keeps the rows without a value at one end. So they are a part of their own, but for the first page in
+    ascending order: just as an index has it. They are ordered by that column too, though all have the same: else
+    PostgreSQL may look for them along the primary key, past what others have made since.
+    """
+    first, *rest = order
+    if not first.nullable or (after is None and not first.descending):
+        yield (Q() if after is None else _after(order, after)), order
+        return
+    order = (first._replace(nullable=False), *rest)
+    if after is None or after[0] is not None:
+        yield Q((f"{first.column}__isnull", False)) & (Q() if after is None else _after(order, after)), order
+    behind = _after(rest, after[1:]) if after is not None and after[0] is None else Q()
+    yield Q((f"{first.column}__isnull", True)) & behind, order
+
+
+def _after(order: Sequence[OrderTerm], values: Sequence[Any]) -> Q:
+    """The rows behind the one with these values, nulls last in both directions."""
+    behind = Q()
+    same = Q()
+    for term, value in zip(order, values, strict=True):
+        if value is not None:
+            further = Q((f"{term.column}__{'lt' if term.descending else 'gt'}", value))
+            if term.nullable:
+                further |= Q((f"{term.column}__isnull", True))
+            behind |= same & further
+            same &= Q((term.column, value))
+        else:
+            same &= Q((f"{term.column}__isnull", True))
+    first, value = order[0], values[0]
+    if value is not None and not first.nullable:
+        # Says the same again in a form that an index on the first column can use.
+        behind &= Q((f"{first.column}__{'lte' if first.descending else 'gte'}", value))
+    return behind
+
+
+def list_fingerprint(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).digest()[:8]
+
+
+def write_cursor(position: Sequence[Any], fingerprint: bytes) -> str:
+    """A signed, opaque cursor behind a row with these ordering values."""
+    payload = fingerprint + msgspec.msgpack.encode(list(position))
+    signature = hmac.digest(keys.current_key("cursor"), payload, "sha256")[:SIGNATURE_BYTES]
+    return _opaque(signature + payload)
+
+
+def _opaque(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
+    """The ordering values in a cursor. Raises InvalidCursor unless it is ours and for this very list."""
+    try:
+        data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if _opaque(data) != text:
+            raise ValueError(text)
+    except (binascii.Error, ValueError):
+        raise InvalidCursor("This is not a cursor. Use `next_cursor` of the previous page.") from None
+    signature, payload = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
+    expected = (hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES] for key in keys.accepted_keys("cursor"))
+    if not any(hmac.compare_digest(signature, good) for good in expected):
+        raise InvalidCursor("This cursor is not from this server. Use `next_cursor` of the previous page.")
+    if payload[:8] != fingerprint:
+        raise InvalidCursor("This cursor belongs to another ordering, filter or user. Start again without a cursor.")
+    values = msgspec.msgpack.decode(payload[8:])
+    return (*values[: width - 1], UUID(values[width - 1]))
