@@ -222,15 +222,15 @@ class Maker:
     def __init__(
         self, loader: Loader, world: World, start: datetime, tasks_each: int, first: int, chance: random.Random
     ) -> None:
-        from duely.tasks import search
+        from duely.tasks import words
 
-        self.search, self.is_postgres, self.chance = search, loader.is_postgres, chance
+        self.search, self.is_postgres, self.chance = words, loader.is_postgres, chance
         self.world, self.start, self.tasks_each = world, start, tasks_each
         self.turn = [*range(len(world.people)), *[0] * (first - 1)]
         if first > 1:
             chance.shuffle(self.turn)
         self.owners = [
-            (each.id.hex, each.name, search.scope_of(each.id), (None, *(category.hex for category in each.categories)))
+            (each.id.hex, each.name, words.scope_of(each.id), (None, *(category.hex for category in each.categories)))
             for each in world.people
         ]
         self.texts = self.made_texts()

@@ -54,7 +54,7 @@ def fill(number: int, words: list[str], weights: list[float]) -> list[Any]:
 
     from duely.accounts.models import User
     from duely.core.ids import new_id
-    from duely.tasks import search
+    from duely.tasks import words
 
     people = [
         User(id=new_id(), username=name, username_key=name, email=name, email_key=name, role=role, created_at=NOW)
@@ -71,11 +71,11 @@ def fill(number: int, words: list[str], weights: list[float]) -> list[Any]:
         )
     for index, (owner, title, description) in enumerate(tasks(number, [p.id for p in people[1:]], words, weights)):
         at += timedelta(milliseconds=30)
-        task_id, scope, found = new_id(), search.scope_of(owner), search.indexed_words(title, description)
+        task_id, scope, found = new_id(), words.scope_of(owner), words.indexed_words(title, description)
         shown = at if is_postgres else at.strftime("%Y-%m-%d %H:%M:%S.%f")
         key, whose = (task_id, owner) if is_postgres else (task_id.hex, owner.hex)
         rows.append((key, whose, title, description, "pending", 2, "[]", "[]", "[]", 1, shown, shown))
-        indexed.append((key, scope, search.tsvector(found, scope) if is_postgres else " ".join(found)))
+        indexed.append((key, scope, words.tsvector(found, scope) if is_postgres else " ".join(found)))
         if len(rows) == BATCH or index == number - 1:
             put(raw, "tasks_task", COLUMNS, rows)
             put(raw, "tasks_words", "task_id, scope, words", indexed)

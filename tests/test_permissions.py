@@ -336,7 +336,7 @@ def test_the_table_has_every_page_of_the_admin_and_no_other() -> None:
 
 def _ids_of(model: Any) -> Iterator[str]:
     """The fields of a body that hold ids; those of one of many operations with its name before them."""
-    from duely.tasks.schemas import OPERATIONS, Operations
+    from duely.tasks.bulk.schemas import OPERATIONS, Operations
 
     for item in msgspec.structs.fields(model):
         if item.type is Operations:

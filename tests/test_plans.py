@@ -30,10 +30,10 @@ from duely.jobs.queries import time_to_next
 from duely.jobs.queue import claim, recover
 from duely.jobs.registry import known
 from duely.tasks.actions import mark_overdue, purge_trash
+from duely.tasks.lists import TASKS
 from duely.tasks.models import Category, Reminder, Task, TaskWords
 from duely.tasks.queries import due_reminders
-from duely.tasks.schemas import TASKS
-from duely.tasks.search import indexed_words, scope_of, tsvector
+from duely.tasks.words import indexed_words, scope_of, tsvector
 from plans import ANYWHERE, KEY, WHEN, faults, plans_of
 
 ALICES, OTHERS, OF_EACH = 1500, 500, 27

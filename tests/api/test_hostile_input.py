@@ -128,7 +128,8 @@ TEXT = {"tag", "tag__ne", "name", "action", "action__ne", "target", "username", 
 def parameters(path: str) -> list[str]:
     from duely.accounts.schemas import SESSIONS, USERS
     from duely.activity.schemas import ACTIVITY
-    from duely.tasks.schemas import CATEGORIES, TASKS
+    from duely.tasks.categories.lists import CATEGORIES
+    from duely.tasks.lists import TASKS
 
     listings = dict(zip(LISTS, (TASKS, CATEGORIES, ACTIVITY, USERS, SESSIONS), strict=True))
     return list(listings[path].known)

@@ -280,7 +280,7 @@ def fill(owner: Any) -> None:
     from duely.activity.models import Change, Counter
     from duely.core.clock import now
     from duely.core.ids import new_id
-    from duely.tasks import steps
+    from duely.tasks import statements
     from duely.tasks.models import Reminder, Task
     from duely.tasks.rules import placed, reminded_at
 
@@ -315,13 +315,15 @@ def fill(owner: Any) -> None:
         for task in made
         for text in REMINDERS
     )
-    indexed = steps.index_words([made[0]])
+    indexed = statements.index_words([made[0]])
     with connection.cursor() as cursor:
         for task in made[:INDEXED]:
-            cursor.execute(indexed.sql, (steps._TASK_KEY.get_db_prep_save(task.id, connection), *indexed.params[1:]))
+            cursor.execute(
+                indexed.sql, (statements.TASK_KEY.get_db_prep_save(task.id, connection), *indexed.params[1:])
+            )
     for task in made[INDEXED:]:
         task.description = ""
-    steps.index_words(made[INDEXED:]).run()
+    statements.index_words(made[INDEXED:]).run()
     store(
         [
             Change(

@@ -40,7 +40,7 @@ def build() -> tuple[Api, list[dict[str, Any]]]:
 
 
 def test_filters_and_orderings_do_what_a_model_does() -> None:
-    from duely.tasks.schemas import CATEGORIES
+    from duely.tasks.categories.lists import CATEGORIES
 
     boss, rows = build()
     owners = [*sorted({row["owner"] for row in rows}), str(new_id())]

@@ -334,7 +334,7 @@ EXAMPLES = settings(deadline=None, max_examples=60, phases=[Phase.explicit, Phas
 
 
 def test_the_model_knows_every_filter_and_ordering_of_the_list() -> None:
-    from duely.tasks.schemas import TASKS
+    from duely.tasks.lists import TASKS
 
     world = build_world()
     known = set(conditions(world, "UTC")) - {"priority__range"}
@@ -420,8 +420,8 @@ def test_without_an_ordering_the_newest_come_first() -> None:
 
 @pytest.mark.parametrize("caller", ["alice", "adam"])
 def test_a_prepared_query_gives_the_bytes_that_a_queryset_gives(caller: str) -> None:
+    from duely.tasks.lists import TASKS
     from duely.tasks.queries import seen_tasks
-    from duely.tasks.schemas import TASKS
 
     world = build_world()
     user = world.callers[caller].user

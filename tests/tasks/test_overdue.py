@@ -14,7 +14,7 @@ from duely.activity.models import Change
 from duely.core.actor import Actor, Origin
 from duely.core.clock import now
 from duely.core.ids import new_id
-from duely.tasks import steps
+from duely.tasks import statements
 from duely.tasks.actions import SWEEP, create_task, mark_overdue
 from duely.tasks.models import Reminder, Task
 
@@ -203,12 +203,12 @@ def test_a_new_time_zone_costs_the_same_few_statements_for_any_number_of_days(mo
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False):
         few = cost(1)
         assert cost(9) == few
-        monkeypatch.setattr(steps, "ROWS", 4)
+        monkeypatch.setattr(statements, "ROWS", 4)
         assert cost(8) > few
 
 
 def test_a_new_time_zone_takes_overdue_back_however_many_are_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "ROWS", 2)
+    monkeypatch.setattr(statements, "ROWS", 2)
     with time_machine.travel(datetime(2030, 1, 31, 11, tzinfo=UTC), tick=False):
         me = Api(person("alice", time_zone="Pacific/Kiritimati"))
         paths = [made(me, "2030-01-31") for _ in range(5)]

@@ -13,7 +13,7 @@ from duely.accounts.models import User
 from duely.activity.models import Change
 from duely.core.clock import now
 from duely.core.ids import new_id
-from duely.tasks import actions, steps
+from duely.tasks import actions, edits
 from duely.tasks.models import Category, Task
 from duely.tasks.rules import placed
 from races import together
@@ -345,7 +345,7 @@ MEANWHILE: list[tuple[Callable[[Api, str], Any], int]] = [
 def test_an_edit_that_comes_second_starts_again_from_what_the_first_one_left(
     committed_db: None, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Api, str], Any], expected: int
 ) -> None:
-    me, plan = Api(alice()), steps.planned
+    me, plan = Api(alice()), edits.planned
     path = f"tasks/{made(me)['id']}/"
     pending = [meanwhile]
 
@@ -355,7 +355,7 @@ def test_an_edit_that_comes_second_starts_again_from_what_the_first_one_left(
             pending.pop()(me, path)
         return found
 
-    monkeypatch.setattr(steps, "planned", planned)
+    monkeypatch.setattr(edits, "planned", planned)
     answer = me.patch(path, {"priority": "high"})
     assert answer.status_code == expected
     if expected == 200:

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 import contract
 from cast import Api, adam, alice, bob, faults, undone
 from duely.core.clock import now
-from duely.tasks import actions, queries, steps
+from duely.tasks import actions, statements
 from duely.tasks.models import Task, TaskWords
-from duely.tasks.search import (
+from duely.tasks.words import (
     GAP,
     MAX_MARKS,
     MAX_SAME,
@@ -59,7 +59,7 @@ def finds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     """Each of the ways."""
     way: str = request.param
     for name, value in WAYS[way].items():
-        monkeypatch.setattr(queries, name, value)
+        monkeypatch.setattr(f"duely.tasks.search.{name}", value)
     return way
 
 
@@ -324,7 +324,7 @@ def test_the_words_of_a_scope_that_two_owners_share_tell_nothing(api: Api, finds
     TaskWords.objects.all().delete()
     task = Task.objects.get()
     task.owner_id = api.user.id  # as if both had the same scope
-    steps.index_words([task]).run()
+    statements.index_words([task]).run()
     assert titles(api, "milk") == []
 
 

@@ -19,7 +19,7 @@ from duely.core.clock import now
 from duely.core.ids import new_id
 from duely.jobs.queue import tick
 from duely.jobs.registry import known
-from duely.tasks import actions, search
+from duely.tasks import actions, words
 from duely.tasks import jobs as task_jobs
 from duely.tasks.actions import index_stale_words, sweeps
 from duely.tasks.models import StaleWords, Task, TaskWords
@@ -147,10 +147,10 @@ def test_a_task_that_is_gone_is_forgotten(api: Api) -> None:
 
 def test_words_of_an_older_format_are_made_anew(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = {UUID(made(api, f"Milk {number}")) for number in range(5)}
-    older, newer = search.WORDS_FORMAT, search.WORDS_FORMAT + 1
-    monkeypatch.setattr(search, "WORDS_FORMAT", newer)
+    older, newer = words.WORDS_FORMAT, words.WORDS_FORMAT + 1
+    monkeypatch.setattr(words, "WORDS_FORMAT", newer)
     new = UUID(made(api, "Bread"))
-    monkeypatch.setattr("duely.tasks.queries.OUTDATED", Q(format__lt=newer))
+    monkeypatch.setattr("duely.tasks.search.OUTDATED", Q(format__lt=newer))
     assert set(TaskWords.objects.filter(format=older).values_list("task_id", flat=True)) == ids
 
     assert [index_stale_words(limit=2) for _ in range(4)] == [2, 2, 1, 0]
@@ -162,9 +162,9 @@ def test_words_of_an_older_format_are_made_anew(api: Api, monkeypatch: pytest.Mo
 def test_half_width_letters_of_old_tasks_are_found_later(api: Api) -> None:
     task = UUID(made(api, "ｶﾞｽ代"))
     # The words and the format of the release before.
-    words = search.tsvector(["カ", "ス", "代"], search.scope_of(api.user.id))
+    vector = words.tsvector(["カ", "ス", "代"], words.scope_of(api.user.id))
     is_postgresql = connection.vendor == "postgresql"
-    former = words if is_postgresql else "カ ス 代"
+    former = vector if is_postgresql else "カ ス 代"
     cast = "::tsvector" if is_postgresql else ""
     execute(f"UPDATE tasks_words SET format = 1, words = %s{cast} WHERE task_id = %s", [former, key(task)])
     assert titles(api, "ガス") == []

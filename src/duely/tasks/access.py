@@ -14,11 +14,11 @@ from duely.accounts.rules import Permission
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
 from duely.database.compiled import Row
+from duely.tasks.categories.queries import seen_categories
 from duely.tasks.models import Category, Task
 from duely.tasks.queries import (
     ids_taken,
     locked_task,
-    seen_categories,
     seen_task,
     seen_tasks,
     seen_trash,

@@ -18,10 +18,34 @@ from duely.api.types import given
 from duely.api.versions import LISTED, EditConflict, Expected, VersionConflict, etag, expected
 from duely.core.clock import now
 from duely.core.errors import AlreadyExists, Forbidden, NotFound, PageTooLarge, QuotaExceeded, Refused, ValidationFailed
-from duely.tasks import actions, models, schemas
+from duely.tasks import actions, lists, models, schemas
 from duely.tasks.access import category_for, task_for
-from duely.tasks.queries import own_stats, seen_categories, seen_tasks, seen_trash, understood
+from duely.tasks.bulk.schemas import (
+    Bulk,
+    BulkResult,
+    BulkResults,
+    CreateOperation,
+    DeleteOperation,
+    Operation,
+    UpdateOperation,
+)
+from duely.tasks.categories.lists import CATEGORIES
+from duely.tasks.categories.queries import seen_categories
+from duely.tasks.categories.schemas import (
+    Category,
+    CategoryPage,
+    CategoryPatch,
+    CategoryPath,
+    CategoryPut,
+    NewCategory,
+    category_of,
+)
+from duely.tasks.queries import seen_tasks, seen_trash
+from duely.tasks.quick.queries import understood
+from duely.tasks.quick.schemas import QuickPreview, QuickTask, checked_title, show_preview
 from duely.tasks.rules import Verb
+from duely.tasks.stats.queries import own_stats
+from duely.tasks.stats.schemas import Stats, show_stats
 
 TAGGED = {"ETag": "The version of the object, as an entity tag."}
 CREATED = {**TAGGED, "Location": "The path of the new object."}
@@ -50,15 +74,15 @@ def showing_current(show: Callable[[Any], msgspec.Struct]) -> Iterator[None]:
         raise
 
 
-def operation_of(each: schemas.Operation | ValidationFailed) -> actions.Asked:
+def operation_of(each: Operation | ValidationFailed) -> actions.Asked:
     """One of many operations as actions know it."""
     match each:
-        case schemas.CreateOperation():
+        case CreateOperation():
             return actions.Operation(Verb.CREATE, fields=given(each))
-        case schemas.UpdateOperation():
+        case UpdateOperation():
             fields = given(each)
             return actions.Operation(Verb.UPDATE, fields.pop("id"), fields, Expected(None, fields.pop("version", None)))
-        case schemas.DeleteOperation():
+        case DeleteOperation():
             return actions.Operation(Verb.DELETE, each.id)
     return each
 
@@ -66,14 +90,14 @@ def operation_of(each: schemas.Operation | ValidationFailed) -> actions.Asked:
 STATUSES = {Verb.CREATE: 201, Verb.UPDATE: 200, Verb.DELETE: 204}
 
 
-def result_of(outcome: actions.Outcome, request: HttpRequest) -> schemas.BulkResult:
+def result_of(outcome: actions.Outcome, request: HttpRequest) -> BulkResult:
     """What came of one of many operations."""
     if isinstance(outcome, EditConflict):
         outcome.extra["current"] = schemas.task_of(outcome.row)
     if isinstance(outcome, Refused):
-        return schemas.BulkResult(outcome.status, problem_of(outcome, request))
+        return BulkResult(outcome.status, problem_of(outcome, request))
     is_deleted = outcome.verb is Verb.DELETE
-    return schemas.BulkResult(STATUSES[outcome.verb], None if is_deleted else schemas.task_of(outcome.task))
+    return BulkResult(STATUSES[outcome.verb], None if is_deleted else schemas.task_of(outcome.task))
 
 
 def made(resource: Resource, task: models.Task) -> HttpResponse:
@@ -88,9 +112,9 @@ class Tasks(Resource):
     tags = ("tasks",)
 
     @operation(schemas.TaskPage, name="listTasks", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
-    def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TASKS)]) -> HttpResponse:
+    def get(self, parsed_query: Annotated[ListQuery, Listed(lists.TASKS)]) -> HttpResponse:
         """List tasks, except those in the trash."""
-        return self.listed(schemas.TASKS, seen_tasks(self.actor), parsed_query)
+        return self.listed(lists.TASKS, seen_tasks(self.actor), parsed_query)
 
     @operation(
         schemas.Task, name="createTask", status=201, refuses=(Forbidden, AlreadyExists, QuotaExceeded), headers=CREATED
@@ -110,8 +134,8 @@ class BulkTasks(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.BulkResults, name="changeTasks", refuses=(actions.BulkRefused, QuotaExceeded))
-    def post(self, parsed_body: Body[schemas.Bulk]) -> HttpResponse:
+    @operation(BulkResults, name="changeTasks", refuses=(actions.BulkRefused, QuotaExceeded))
+    def post(self, parsed_body: Body[Bulk]) -> HttpResponse:
         """Create, change and delete up to 100 tasks in one request.
 
         Operations are executed in order. By default each one has its own result, and a refused one does not affect the
@@ -124,7 +148,7 @@ class BulkTasks(Resource):
         except actions.BulkRefused as refused:
             refused.extra["results"] = [result_of(outcome, self.request) for outcome in refused.outcomes]
             raise
-        return self.show(schemas.BulkResults([result_of(outcome, self.request) for outcome in done]))
+        return self.show(BulkResults([result_of(outcome, self.request) for outcome in done]))
 
 
 class QuickTasks(Resource):
@@ -138,9 +162,9 @@ class QuickTasks(Resource):
         status=201,
         refuses=(QuotaExceeded,),
         headers=CREATED,
-        also={200: schemas.QuickPreview},
+        also={200: QuickPreview},
     )
-    def post(self, parsed_body: Body[schemas.QuickTask]) -> HttpResponse:
+    def post(self, parsed_body: Body[QuickTask]) -> HttpResponse:
         """Create a task from one line of text.
 
         `Pay rent tomorrow 9am #home @bank !high` sets due date, category, tag and priority. Words that are not certain
@@ -149,8 +173,8 @@ class QuickTasks(Resource):
         at, text = now(), parsed_body.text.value
         found = understood(self.actor, text, at)
         if parsed_body.preview:
-            return self.show(schemas.show_preview(text, found))
-        return made(self, actions.create_task(actor=self.actor, fields=schemas.checked_title(found.fields), now=at))
+            return self.show(show_preview(text, found))
+        return made(self, actions.create_task(actor=self.actor, fields=checked_title(found.fields), now=at))
 
 
 class Trash(Resource):
@@ -159,9 +183,9 @@ class Trash(Resource):
     tags = ("tasks",)
 
     @operation(schemas.TaskPage, name="listTrash", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
-    def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.TRASH)]) -> HttpResponse:
+    def get(self, parsed_query: Annotated[ListQuery, Listed(lists.TRASH)]) -> HttpResponse:
         """List the tasks in the trash, most recently deleted first."""
-        return self.listed(schemas.TRASH, seen_trash(self.actor), parsed_query)
+        return self.listed(lists.TRASH, seen_trash(self.actor), parsed_query)
 
     @operation(schemas.Purged, name="emptyTrash")
     def delete(self, parsed_options: Options[schemas.Confirmation]) -> HttpResponse:
@@ -174,11 +198,11 @@ class TaskStats(Resource):
 
     tags = ("tasks",)
 
-    @operation(schemas.Stats, name="getTaskStats")
+    @operation(Stats, name="getTaskStats")
     def get(self) -> HttpResponse:
         """Count your own tasks."""
         require(self.actor, Permission.TASK_VIEW)
-        return self.show(schemas.show_stats(own_stats(self.actor, now())))
+        return self.show(show_stats(own_stats(self.actor, now())))
 
 
 class Restored(Resource):
@@ -234,19 +258,17 @@ class Categories(Resource):
 
     tags = ("categories",)
 
-    @operation(schemas.CategoryPage, name="listCategories", optional_headers=LISTED, conditional=True)
-    def get(self, parsed_query: Annotated[ListQuery, Listed(schemas.CATEGORIES)]) -> HttpResponse:
+    @operation(CategoryPage, name="listCategories", optional_headers=LISTED, conditional=True)
+    def get(self, parsed_query: Annotated[ListQuery, Listed(CATEGORIES)]) -> HttpResponse:
         """List categories with their numbers of tasks."""
-        return self.listed(schemas.CATEGORIES, seen_categories(self.actor), parsed_query)
+        return self.listed(CATEGORIES, seen_categories(self.actor), parsed_query)
 
-    @operation(
-        schemas.Category, name="createCategory", status=201, refuses=(AlreadyExists, QuotaExceeded), headers=CREATED
-    )
-    def post(self, parsed_body: Body[schemas.NewCategory]) -> HttpResponse:
+    @operation(Category, name="createCategory", status=201, refuses=(AlreadyExists, QuotaExceeded), headers=CREATED)
+    def post(self, parsed_body: Body[NewCategory]) -> HttpResponse:
         """Create a category."""
         category = actions.create_category(actor=self.actor, fields=given(parsed_body), now=now())
         place = {**tagged(category), "Location": f"/api/v1/categories/{category.id}/"}
-        return self.show(schemas.category_of(category), 201, headers=place)
+        return self.show(category_of(category), 201, headers=place)
 
 
 class OneCategory(Resource):
@@ -254,35 +276,35 @@ class OneCategory(Resource):
 
     tags = ("categories",)
 
-    @operation(schemas.Category, name="getCategory", refuses=REFUSES, headers=TAGGED)
-    def get(self, parsed_path: Path[schemas.CategoryPath]) -> HttpResponse:
+    @operation(Category, name="getCategory", refuses=REFUSES, headers=TAGGED)
+    def get(self, parsed_path: Path[CategoryPath]) -> HttpResponse:
         """Get a category."""
         # Not conditional: its `task_count` changes without its version.
         category = category_for(self.actor, parsed_path.category_id)
-        return self.show(schemas.category_of(category), headers=tagged(category))
+        return self.show(category_of(category), headers=tagged(category))
 
-    @operation(schemas.Category, name="replaceCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
-    def put(self, parsed_path: Path[schemas.CategoryPath], parsed_body: Body[schemas.CategoryPut]) -> HttpResponse:
+    @operation(Category, name="replaceCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
+    def put(self, parsed_path: Path[CategoryPath], parsed_body: Body[CategoryPut]) -> HttpResponse:
         """Replace all writable fields of a category. Missing fields get their defaults."""
         edit = edit_of(self.request, parsed_body)
-        with showing_current(schemas.category_of):
+        with showing_current(category_of):
             category = actions.replace_category(
                 actor=self.actor, category_id=parsed_path.category_id, **edit, now=now()
             )
-        return self.show(schemas.category_of(category), headers=tagged(category))
+        return self.show(category_of(category), headers=tagged(category))
 
-    @operation(schemas.Category, name="updateCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
-    def patch(self, parsed_path: Path[schemas.CategoryPath], parsed_body: Body[schemas.CategoryPatch]) -> HttpResponse:
+    @operation(Category, name="updateCategory", refuses=(*REFUSES, *STALE, AlreadyExists), headers=TAGGED)
+    def patch(self, parsed_path: Path[CategoryPath], parsed_body: Body[CategoryPatch]) -> HttpResponse:
         """Change some fields of a category."""
         edit = edit_of(self.request, parsed_body)
-        with showing_current(schemas.category_of):
+        with showing_current(category_of):
             category = actions.update_category(actor=self.actor, category_id=parsed_path.category_id, **edit, now=now())
-        return self.show(schemas.category_of(category), headers=tagged(category))
+        return self.show(category_of(category), headers=tagged(category))
 
     @operation(None, name="deleteCategory", status=204, refuses=(*REFUSES, VersionConflict))
-    def delete(self, parsed_path: Path[schemas.CategoryPath]) -> HttpResponse:
+    def delete(self, parsed_path: Path[CategoryPath]) -> HttpResponse:
         """Delete a category. Its tasks stay, without a category."""
-        with showing_current(schemas.category_of):
+        with showing_current(category_of):
             basis = expected(self.request)
             actions.delete_category(actor=self.actor, category_id=parsed_path.category_id, expected=basis, now=now())
         return self.nothing()

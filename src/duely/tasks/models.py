@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 
 from duely.tasks.rules import MAX_TITLE, PRIORITIES, Status
-from duely.tasks.search import WORDS_FORMAT
+from duely.tasks.words import WORDS_FORMAT
 
 if TYPE_CHECKING:
     AnyLookup = models.Lookup[Any]

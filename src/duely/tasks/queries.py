@@ -1,39 +1,20 @@
 """Reads of tasks and categories."""
 
-import json
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import chain, pairwise
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import BooleanField, Count, Func, IntegerField, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
-from django.db.models.sql.datastructures import BaseTable
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from duely.accounts.models import User
 from duely.core.actor import Actor
 from duely.database.compiled import Row, Seen, model_columns
 from duely.database.statements import row_of
-from duely.tasks import search
-from duely.tasks.models import (
-    IN_TRASH,
-    LIVE,
-    OPEN_TASKS,
-    OUTDATED,
-    UNPASSED,
-    Category,
-    Reminder,
-    StaleWords,
-    Task,
-    TaskWords,
-)
-from duely.tasks.quick import Understood, category_names, understand
-from duely.tasks.rules import CLOSED, PRIORITIES, TRASH_DAYS, Status, last_days, start_of_day
-from duely.tasks.search import Term
+from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
+from duely.tasks.rules import CLOSED, TRASH_DAYS
 
 
 def any_tasks() -> bool:
@@ -158,69 +139,8 @@ def stored_by(owner_id: UUID) -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counts of someone's tasks. `days` are the last days with what was completed on each, the oldest first."""
-
-    statuses: Mapping[str, int]
-    priorities: Mapping[int, int]
-    categories: Mapping[UUID | None, int]
-    overdue: int
-    due_today: int
-    days: Mapping[date, int]
-
-
-def own_stats(actor: Actor, now: datetime) -> Stats:
-    """Of the actor's own tasks, without those in the trash; days are those of their time zone. One statement."""
-    days = last_days(now, actor.zone, STATS_DAYS)
-    starts = [start_of_day(day, actor.zone) for day in (*days, days[-1] + timedelta(days=1))]
-    spans = [(number, *map(_instant, span)) for number, span in enumerate(pairwise(starts))]
-    today, morrow, at = _instant(starts[-2]), _instant(starts[-1]), _instant(now)
-    moment = "%s::timestamptz" if connection.vendor == "postgresql" else "%s"
-    sql = _STATS.format(days=", ".join([f"(%s, {moment}, {moment})"] * len(days)))
-    values = (_KEY.get_db_prep_value(actor.user_id, connection), _instant(starts[0]), *chain.from_iterable(spans))
-    counted: dict[str, dict[Any, int]] = defaultdict(dict)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, (*values, at, today, morrow))
-        for kind, name, number in cursor.fetchall():
-            counted[kind][name] = number
-    return Stats(
-        statuses={status.value: counted["status"].get(status.value, 0) for status in Status},
-        priorities={rank: counted["priority"].get(str(rank), 0) for rank in PRIORITIES},
-        categories={UUID(name) if name else None: number for name, number in counted["category"].items()},
-        overdue=counted["overdue"][None],
-        due_today=counted["due_today"][None],
-        days={day: counted["completed"].get(str(number), 0) for number, day in enumerate(days)},
-    )
-
-
-_STATS = """
-    WITH mine AS (
-        SELECT status, priority, category_id, due_at, completed_at FROM tasks_task
-        WHERE owner_id = %s AND deleted_at IS NULL
-    ), lately AS (SELECT completed_at FROM mine WHERE completed_at >= %s),
-    days (number, start, finish) AS (VALUES {days})
-    SELECT 'status', status, count(*) FROM mine GROUP BY status
-    UNION ALL SELECT 'priority', CAST(priority AS text), count(*) FROM mine GROUP BY priority
-    UNION ALL SELECT 'category', CAST(category_id AS text), count(*) FROM mine GROUP BY category_id
-    UNION ALL SELECT 'completed', CAST(number AS text), count(*) FROM days JOIN lately
-        ON completed_at >= start AND completed_at < finish GROUP BY number
-    UNION ALL SELECT 'overdue', NULL, count(*) FROM mine
-        WHERE status = 'overdue' OR (status IN ('pending', 'in_progress') AND due_at <= %s)
-    UNION ALL SELECT 'due_today', NULL, count(*) FROM mine
-        WHERE status IN ('pending', 'in_progress', 'overdue') AND due_at >= %s AND due_at < %s"""
-STATS_DAYS = 30
-
-
-def _instant(at: datetime) -> Any:
+def instant(at: datetime) -> Any:
     return Task._meta.get_field("created_at").get_db_prep_value(at, connection)
-
-
-def understood(actor: Actor, text: str, now: datetime) -> Understood:
-    """The task that a line of text stands for, with the actor's own categories and in their time zone."""
-    names = {name for each in category_names(text).values() for _, name in each}
-    mine = Category.objects.filter(owner_id=actor.user_id, name_key__in=names) if names else Category.objects.none()
-    return understand(text, dict(mine.values_list("name_key", "id")), now, actor.zone)
 
 
 def ids_taken(kind: type[Task | Category], ids: Collection[UUID], actor: Actor) -> frozenset[UUID]:
@@ -229,137 +149,7 @@ def ids_taken(kind: type[Task | Category], ids: Collection[UUID], actor: Actor) 
     return frozenset(others.values_list("pk", flat=True)) if ids else frozenset()
 
 
-def own_category_ids(actor: Actor, texts: Sequence[str]) -> list[UUID]:
-    """Those of the actor's own categories whose ids are among these texts."""
-    return list(Category.objects.filter(owner_id=actor.user_id, pk__in=texts).values_list("pk", flat=True))
-
-
-def all_categories() -> QuerySet[Any]:
-    """Everyone's categories, each with its `task_count`."""
-    return with_task_count(Category.objects.all())
-
-
-def seen_categories(actor: Actor) -> Seen:
-    """The categories that this actor may see."""
-    return Seen(all_categories, () if actor.sees_all else (("owner_id", actor.user_id),))
-
-
-def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:
-    """Adds `task_count`: the tasks in each that are not in the trash."""
-    inside = Task.objects.filter(LIVE, category=OuterRef("pk")).order_by().values("category")
-    counted = inside.annotate(number=Count("*")).values("number")
-    return categories.annotate(task_count=Coalesce(Subquery(counted, output_field=IntegerField()), 0))
-
-
-FEW = 1_500
-"""Up to so many finds are looked up and put in order. Of more, the first ones are met soon in the order of the list."""
-FEWER = 400
-"""Up to so many, SQLite looks up one by one. Of more it makes a set, and walks through the tasks to a page's end."""
-DENSE, NEWEST = 8, 250
-"""So many finds among so many of the newest tasks tell that there are many, without a look at the index of words."""
-
-
-def found_tasks(tasks: QuerySet[Task], *, actor: Actor, terms: Sequence[Term], counted: bool) -> QuerySet[Task]:
-    """Those of these tasks that a search finds, among what the actor may see.
-
-    One statement finds a few. If that is all, the tasks are theirs; else each task is asked in its turn, to the end of
-    the page. counted: all of them will be counted, so that asking each would take long.
-    """
-    scope = None if actor.sees_all else search.scope_of(actor.user_id)
-    if all(term.is_excluded for term in terms):
-        return tasks.filter(_asked(terms, scope))
-    if counted:
-        return tasks.filter(_among_all(terms, scope))
-    few = _few(actor, terms, scope)
-    if few is None:
-        return tasks.filter(_asked(terms, scope))
-    if connection.vendor == "postgresql":
-        return tasks.filter(OfTask("{id} = ANY (%s)", few))
-    ids = json.dumps(few)
-    if len(few) > FEWER:
-        return tasks.filter(OfTask("{id} IN (SELECT value FROM json_each(%s))", ids))
-    return _by_row(tasks.filter(OfTask(_ROWS, ids)))
-
-
-class OfTask(Func):
-    """A condition on the id of a task, as SQL with `{id}` in it."""
-
-    output_field = BooleanField()
-
-    def __init__(self, sql: str, *values: Any) -> None:
-        super().__init__("pk")
-        self.sql, self.values = sql, values
-
-    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, tuple[Any, ...]]:
-        """The id's column is put into the text; the values go to the driver."""
-        column, params = compiler.compile(self.source_expressions[0])
-        return self.sql.format(id=column), (*params, *self.values)
-
-
-_ROWS = "tasks_task.rowid IN (SELECT rowid FROM tasks_task WHERE id IN (SELECT value FROM json_each(%s)))"
-_FOUND = "FROM tasks_words WHERE words @@ %s::tsquery"
-_FOUND_BY_FTS5 = "FROM tasks_search s JOIN tasks_words w ON w.id = s.rowid WHERE tasks_search MATCH %s"
-# One row without an id tells that there are many.
-_FEW = """
-    WITH newest AS (
-        SELECT id FROM tasks_task WHERE deleted_at IS NULL {mine} ORDER BY created_at DESC, id DESC LIMIT %s
-    ), dense AS (SELECT count(*) >= %s AS is_so FROM newest WHERE {asked})
-    SELECT NULL AS task_id WHERE (SELECT is_so FROM dense)
-    UNION ALL SELECT * FROM (SELECT task_id {found} AND NOT (SELECT is_so FROM dense) LIMIT %s) found"""
-
-
-def _few(actor: Actor, terms: Sequence[Term], scope: str | None) -> list[Any] | None:
-    """The ids of all finds, as the database has them; None when there are many."""
-    asked = _asked(terms, scope)
-    mine, owner = ("", []) if actor.sees_all else ("AND owner_id = %s", [_KEY.get_db_prep_value(actor.id, connection)])
-    found, wanted = _index(terms, scope)
-    sql = _FEW.format(mine=mine, asked=asked.sql.format(id="newest.id"), found=found)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*owner, NEWEST, DENSE, *asked.values, wanted, FEW + 1])
-        ids = [task_id for (task_id,) in cursor.fetchall()]
-    return None if None in ids or len(ids) > FEW else ids
-
-
-_KEY: Any = Task._meta.pk
-
-
-def _index(terms: Sequence[Term], scope: str | None) -> tuple[str, str]:
-    """Where the database finds the terms, and the value for that."""
-    if connection.vendor == "postgresql":
-        return _FOUND, search.tsquery(terms, scope)
-    return _FOUND_BY_FTS5, search.fts5(terms, scope)
-
-
-def _among_all(terms: Sequence[Term], scope: str | None) -> OfTask:
-    found, wanted = _index(terms, scope)
-    return OfTask(f"{{id}} IN (SELECT task_id {found})", wanted)
-
-
-def _asked(terms: Sequence[Term], scope: str | None) -> OfTask:
-    """Whether a task's words are found, without the index."""
-    if connection.vendor == "postgresql":
-        sql = "(SELECT words @@ %s::tsquery FROM tasks_words WHERE task_id = {id})"
-        return OfTask(sql, search.tsquery(terms, scope))
-    tests = " AND ".join(f"instr(' ' || words || ' ', %s) {'=' if term.is_excluded else '>'} 0" for term in terms)
-    sql = f"EXISTS (SELECT 1 FROM tasks_words WHERE task_id = {{id}} AND {tests})"  # noqa: S608
-    return OfTask(sql, *map(search.needle, terms))
-
-
-def _by_row(tasks: QuerySet[Task]) -> QuerySet[Task]:
-    """The same, with the rows looked up by their numbers.
-
-    SQLite knows nothing of how many tasks an owner has. Else it would walk through all, in the order of the list.
-    """
-    query = tasks.query
-    alias = query.get_initial_alias()
-    query.alias_map[alias] = _NotIndexed(query.alias_map[alias].table_name, alias)
-    return tasks
-
-
-class _NotIndexed(BaseTable):
-    def as_sql(self, compiler: Any, connection: Any) -> Any:
-        sql, params = super().as_sql(compiler, connection)
-        return f"{sql} NOT INDEXED", params
+TASK_KEY: Any = Task._meta.pk
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,15 +213,6 @@ def old_trash(now: datetime, limit: int) -> QuerySet[Task]:
     return for_the_log(old).select_for_update(skip_locked=True)[:limit]
 
 
-def tasks_with_stale_words(limit: int) -> list[UUID]:
-    """The ids of tasks that a search does not find by their text, and of those whose words have an older format."""
-    ids: list[UUID] = list(StaleWords.objects.order_by("task_id").values_list("task_id", flat=True)[:limit])
-    if len(ids) < limit:
-        outdated = TaskWords.objects.filter(OUTDATED).order_by("task_id")
-        ids += outdated.values_list("task_id", flat=True)[: limit - len(ids)]
-    return ids
-
-
 def locked_texts(ids: Sequence[UUID]) -> QuerySet[Task]:
     """What a search looks at in these tasks, locked as in `late_tasks`."""
     _need_transaction()
@@ -457,7 +238,7 @@ def bound_to_zone(owner_id: UUID, few: int) -> BoundToZone:
 
     One statement, because most who move have neither.
     """
-    key = _KEY.get_db_prep_value(owner_id, connection)
+    key = TASK_KEY.get_db_prep_value(owner_id, connection)
     with connection.cursor() as cursor:
         cursor.execute(_BOUND_TO_ZONE, [key, few + 1, key, few + 1])
         rows = [day for (day,) in cursor.fetchall()]

@@ -1,210 +1,134 @@
-"""What a search finds: text in words, and what is asked for in terms. No database, no clock.
+"""Tasks that a search finds, on both databases."""
 
-Both databases index the words that are made here, and neither has a say in where one begins: so both answer alike.
-"""
-
-import re
-import unicodedata
-from collections import Counter
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-WORDS_FORMAT = 2
-"""The number of the form in which words are indexed, stored with the words of each task.
+from django.db import connection
+from django.db.models import BooleanField, Func, QuerySet
+from django.db.models.sql.datastructures import BaseTable
 
-Raise it when the same text gives other words than before, and add a migration that replaces the index
-`tasks_words_outdated` (`models.OUTDATED`): the job `tasks.index_words` then makes the words of all
-old tasks anew.
-"""
-MAX_WORDS = 16_000
-"""Words of one task that a search finds. PostgreSQL counts places up to 16,383."""
-MAX_SAME = 255
-"""How often the same word counts within a task: PostgreSQL keeps so many places of it."""
-MAX_WORD = 64
-MAX_TERMS = 16
-MAX_MARKS = 30
-MOST_SIGNS = 50_000
-GAP = "·"
-"""Stands where there is no word: no phrase goes across it. It is in no word."""
+from duely.core.actor import Actor
+from duely.tasks import words
+from duely.tasks.models import OUTDATED, StaleWords, Task, TaskWords
+from duely.tasks.queries import TASK_KEY
+from duely.tasks.words import Term
 
-# Letters that Unicode does not take apart, but people do.
-_PLAIN = {"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "æ": "ae", "œ": "oe", "ı": "i", "þ": "th", "ð": "d", "ŧ": "t"}  # noqa: RUF001
-# Scripts that are written without blanks: each of their signs is a word, and what is asked for is a phrase of them.
-_UNSPACED = (
-    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF)),  # Thai, Lao, Burmese, Khmer
-    *((0x3005, 0x3007), (0x3041, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF)),  # kana and Chinese characters
-    *((0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x20000, 0x3FFFF)),
-)
+FEW = 1_500
+"""Up to so many finds are looked up and put in order. Of more, the first ones are met soon in the order of the list."""
+FEWER = 400
+"""Up to so many, SQLite looks up one by one. Of more it makes a set, and walks through the tasks to a page's end."""
+DENSE, NEWEST = 8, 250
+"""So many finds among so many of the newest tasks tell that there are many, without a look at the index of words."""
 
 
-class _Signs(dict[int, str]):
-    """For `str.translate`: what each character becomes, worked out when it is met for the first time.
+def found_tasks(tasks: QuerySet[Task], *, actor: Actor, terms: Sequence[Term], counted: bool) -> QuerySet[Task]:
+    """Those of these tasks that a search finds, among what the actor may see.
 
-    It starts anew when it is full, so that texts of rare characters do not leave those of others without a place.
+    One statement finds a few. If that is all, the tasks are theirs; else each task is asked in its turn, to the end of
+    the page. counted: all of them will be counted, so that asking each would take long.
     """
-
-    def __missing__(self, code: int) -> str:
-        if len(self) >= MOST_SIGNS:
-            self.clear()
-        self[code] = "".join(map(_parted, _folded(chr(code))))
-        return self[code]
-
-
-_SIGNS = _Signs()
-_TOO_MANY_MARKS = re.compile(rb"[^\x00]{%d,}" % (MAX_MARKS + 1))
-_MARKS_IN_ONE = {
-    "\u0344": "\u0308\u0301",
-    "\u0f73": "\u0f71\u0f72",
-    "\u0f75": "\u0f71\u0f74",
-    "\u0f81": "\u0f71\u0f80",
-    "\uff9e": "\u3099",
-    "\uff9f": "\u309a",
-}
-"""The characters that NFKC takes apart into combining ones alone."""
+    scope = None if actor.sees_all else words.scope_of(actor.user_id)
+    if all(term.is_excluded for term in terms):
+        return tasks.filter(_asked(terms, scope))
+    if counted:
+        return tasks.filter(_among_all(terms, scope))
+    few = _few(actor, terms, scope)
+    if few is None:
+        return tasks.filter(_asked(terms, scope))
+    if connection.vendor == "postgresql":
+        return tasks.filter(OfTask("{id} = ANY (%s)", few))
+    ids = json.dumps(few)
+    if len(few) > FEWER:
+        return tasks.filter(OfTask("{id} IN (SELECT value FROM json_each(%s))", ids))
+    return _by_row(tasks.filter(OfTask(_ROWS, ids)))
 
 
-def _folded(sign: str) -> str:
-    """Without case, accents and variants (NFKD of the full case folding, some combining marks left out)."""
-    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", sign).casefold())
-    kept = "".join(_PLAIN.get(part, part) for part in apart if not _is_accent(part))
-    return unicodedata.normalize("NFC", kept)
+class OfTask(Func):
+    """A condition on the id of a task, as SQL with `{id}` in it."""
+
+    output_field = BooleanField()
+
+    def __init__(self, sql: str, *values: Any) -> None:
+        super().__init__("pk")
+        self.sql, self.values = sql, values
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, tuple[Any, ...]]:
+        """The id's column is put into the text; the values go to the driver."""
+        column, params = compiler.compile(self.source_expressions[0])
+        return self.sql.format(id=column), (*params, *self.values)
 
 
-def _is_accent(sign: str) -> bool:
-    """Marks above and below letters, and the vowel points of Hebrew and Arabic. Vowels of other scripts are letters."""
-    place = unicodedata.combining(sign)
-    return 10 <= place <= 35 or place >= 200
+_ROWS = "tasks_task.rowid IN (SELECT rowid FROM tasks_task WHERE id IN (SELECT value FROM json_each(%s)))"
+_FOUND = "FROM tasks_words WHERE words @@ %s::tsquery"
+_FOUND_BY_FTS5 = "FROM tasks_search s JOIN tasks_words w ON w.id = s.rowid WHERE tasks_search MATCH %s"
+# One row without an id tells that there are many.
+_FEW = """
+    WITH newest AS (
+        SELECT id FROM tasks_task WHERE deleted_at IS NULL {mine} ORDER BY created_at DESC, id DESC LIMIT %s
+    ), dense AS (SELECT count(*) >= %s AS is_so FROM newest WHERE {asked})
+    SELECT NULL AS task_id WHERE (SELECT is_so FROM dense)
+    UNION ALL SELECT * FROM (SELECT task_id {found} AND NOT (SELECT is_so FROM dense) LIMIT %s) found"""
 
 
-def _parted(sign: str) -> str:
-    """The sign; with blanks around it where it is a word by itself; a blank where it is part of none."""
-    kind = unicodedata.category(sign)
-    if kind == "Cf" or 0xFE00 <= ord(sign) <= 0xFE0F or 0xE0100 <= ord(sign) <= 0xE01EF:
-        return ""  # joiners and variation selectors
-    is_picture = kind == "So" or 0x1F3FB <= ord(sign) <= 0x1F3FF
-    if not (sign.isalnum() or kind[0] == "M" or is_picture):
-        return " "
-    is_alone = is_picture or any(first <= ord(sign) <= last for first, last in _UNSPACED)
-    return f" {sign} " if is_alone else sign
+def _few(actor: Actor, terms: Sequence[Term], scope: str | None) -> list[Any] | None:
+    """The ids of all finds, as the database has them; None when there are many."""
+    asked = _asked(terms, scope)
+    mine, owner = (
+        ("", []) if actor.sees_all else ("AND owner_id = %s", [TASK_KEY.get_db_prep_value(actor.id, connection)])
+    )
+    found, wanted = _index(terms, scope)
+    sql = _FEW.format(mine=mine, asked=asked.sql.format(id="newest.id"), found=found)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*owner, NEWEST, DENSE, *asked.values, wanted, FEW + 1])
+        ids = [task_id for (task_id,) in cursor.fetchall()]
+    return None if None in ids or len(ids) > FEW else ids
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text: runs of letters and digits, and other signs such as emoji one by one."""
-    # The whole text and not sign by sign: half-width katakana and their voiced marks are two signs, and one letter.
-    whole = unicodedata.normalize("NFKC", _stream_safe(text))
-    return [word[:MAX_WORD] for word in whole.translate(_SIGNS).split()]
+def _index(terms: Sequence[Term], scope: str | None) -> tuple[str, str]:
+    """Where the database finds the terms, and the value for that."""
+    if connection.vendor == "postgresql":
+        return _FOUND, words.tsquery(terms, scope)
+    return _FOUND_BY_FTS5, words.fts5(terms, scope)
 
 
-def _stream_safe(text: str) -> str:
-    """The text without what follows after MAX_MARKS combining characters in a row (UAX #15 section 13).
+def _among_all(terms: Sequence[Term], scope: str | None) -> OfTask:
+    found, wanted = _index(terms, scope)
+    return OfTask(f"{{id}} IN (SELECT task_id {found})", wanted)
 
-    To put those in order takes time with the square of their number, and no language has as many.
+
+def _asked(terms: Sequence[Term], scope: str | None) -> OfTask:
+    """Whether a task's words are found, without the index."""
+    if connection.vendor == "postgresql":
+        sql = "(SELECT words @@ %s::tsquery FROM tasks_words WHERE task_id = {id})"
+        return OfTask(sql, words.tsquery(terms, scope))
+    tests = " AND ".join(f"instr(' ' || words || ' ', %s) {'=' if term.is_excluded else '>'} 0" for term in terms)
+    sql = f"EXISTS (SELECT 1 FROM tasks_words WHERE task_id = {{id}} AND {tests})"  # noqa: S608
+    return OfTask(sql, *map(words.needle, terms))
+
+
+def _by_row(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    """The same, with the rows looked up by their numbers.
+
+    SQLite knows nothing of how many tasks an owner has. Else it would walk through all, in the order of the list.
     """
-    if text.isascii():
-        return text
-    for whole, parts in _MARKS_IN_ONE.items():
-        text = text.replace(whole, parts)
-    classes = bytes(map(unicodedata.combining, text))
-    pieces, at = [], 0
-    for run in _TOO_MANY_MARKS.finditer(classes):
-        pieces.append(text[at : run.start() + MAX_MARKS])
-        at = run.end()
-    return "".join([*pieces, text[at:]])
+    query = tasks.query
+    alias = query.get_initial_alias()
+    query.alias_map[alias] = _NotIndexed(query.alias_map[alias].table_name, alias)
+    return tasks
 
 
-def indexed_words(*texts: str) -> list[str]:
-    """The words of a task as they are indexed, in their places, with a gap between the texts."""
-    places: list[str] = []
-    for text in texts:
-        places += words_of(text)[: max(MAX_WORDS - len(places), 0)]
-        places.append(GAP)
-    if len(places) <= MAX_SAME:
-        return places[:-1]
-    seen: Counter[str] = Counter()
-    for place, word in enumerate(places):
-        seen[word] += 1
-        if seen[word] > MAX_SAME:
-            places[place] = GAP
-    return places[:-1]
+class _NotIndexed(BaseTable):
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        sql, params = super().as_sql(compiler, connection)
+        return f"{sql} NOT INDEXED", params
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A word or a phrase. `is_prefix`: its last word may go on; `is_excluded`: it must not be there."""
-
-    words: tuple[str, ...]
-    is_prefix: bool = False
-    is_excluded: bool = False
-
-
-_TERM = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
-
-
-def parse_search(text: str) -> tuple[Term, ...]:
-    """What is asked for: `pay rent "next month" -car`. Empty when there is no word in it.
-
-    A word is found at the beginning of words. Words in quotes are found as they are, one after the other; so are those
-    that something else than a blank parts. What follows a `-` must not be there, as a whole word unless it ends in `*`.
-    Raises ValueError for more than MAX_TERMS terms.
-    """
-    terms: dict[Term, None] = {}
-    for minus, quoted, bare in _TERM.findall(text):
-        words = tuple(words_of(quoted or bare))
-        if words:
-            is_prefix = bool(bare) and (not minus or bare.endswith("*"))
-            terms[Term(words, is_prefix, bool(minus))] = None
-    if len(terms) > MAX_TERMS:
-        raise ValueError(text)
-    return tuple(terms)
-
-
-def scope_of(owner_id: UUID) -> str:
-    """What stands before the words of an owner, so that a search for them never meets those of others.
-
-    Two owners may share one, by chance: it makes a search quick, and does not decide what anyone may see.
-    """
-    return owner_id.hex[-12:]
-
-
-def _within(scope: str | None) -> str:
-    """What stands before a word within a scope. No word begins like that: a search without one never meets it."""
-    return f"{GAP}{scope}" if scope else ""
-
-
-def tsvector(words: Sequence[str], scope: str) -> str:
-    """Indexed words for PostgreSQL, each by itself and within its scope."""
-    places: dict[str, list[int]] = {}
-    for place, word in enumerate(words, start=1):
-        if word != GAP:
-            places.setdefault(word, []).append(place)
-    within, found = _within(scope), [(word, ",".join(map(str, where))) for word, where in places.items()]
-    return " ".join([f"'{word}':{where} '{within}{word}':{where}" for word, where in found])
-
-
-def tsquery(terms: Sequence[Term], scope: str | None) -> str:
-    """The terms for PostgreSQL."""
-    return " & ".join(_tsquery(term, _within(scope)) for term in terms)
-
-
-def _tsquery(term: Term, scope: str) -> str:
-    words = " <-> ".join(f"'{scope}{word}'" for word in term.words)
-    return f"{'!' if term.is_excluded else ''}({words}{':*' if term.is_prefix else ''})"
-
-
-def fts5(terms: Sequence[Term], scope: str | None) -> str:
-    """The terms for SQLite's FTS5. One of them at least is not excluded."""
-    column, before = ("own" if scope else "every"), _within(scope)
-    wanted = " AND ".join(_fts5(term, before) for term in terms if not term.is_excluded)
-    excluded = " OR ".join(_fts5(term, before) for term in terms if term.is_excluded)
-    return f"{column} : (({wanted})" + (f" NOT ({excluded}))" if excluded else ")")
-
-
-def _fts5(term: Term, scope: str) -> str:
-    words = " ".join(scope + word for word in term.words)
-    return f'"{words}"{" *" if term.is_prefix else ""}'
-
-
-def needle(term: Term) -> str:
-    """What must stand in the indexed words, joined by blanks and with blanks around them."""
-    return f" {' '.join(term.words)}{'' if term.is_prefix else ' '}"
+def tasks_with_stale_words(limit: int) -> list[UUID]:
+    """The ids of tasks that a search does not find by their text, and of those whose words have an older format."""
+    ids: list[UUID] = list(StaleWords.objects.order_by("task_id").values_list("task_id", flat=True)[:limit])
+    if len(ids) < limit:
+        outdated = TaskWords.objects.filter(OUTDATED).order_by("task_id")
+        ids += outdated.values_list("task_id", flat=True)[: limit - len(ids)]
+    return ids

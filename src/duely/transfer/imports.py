@@ -16,8 +16,8 @@ from duely.core.ids import new_id
 from duely.core.quotas import LIMITS
 from duely.database.slots import let_others
 from duely.tasks import actions
+from duely.tasks.categories.queries import own_category_ids
 from duely.tasks.models import Task
-from duely.tasks.queries import own_category_ids
 from duely.tasks.rules import IncomingCategory, IncomingTask
 from duely.transfer.budget import SECONDS_PER_TASK, Budget
 from duely.transfer.files import opened

@@ -8,8 +8,9 @@ from msgspec import UNSET, UnsetType
 
 from duely.api.bodies import far_year
 from duely.api.types import Parsed, instant_of
+from duely.tasks.categories.schemas import CategoryName, Color
+from duely.tasks.fields import Description, DueDate, Reminders, Tags, Title
 from duely.tasks.rules import EARLIEST, LATEST, Priority, Status
-from duely.tasks.schemas import CategoryName, Color, Description, DueDate, Reminders, Tags, Title
 
 Changes = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 """A version after which as many more can come: the column holds twice as much."""

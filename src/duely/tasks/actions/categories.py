@@ -15,12 +15,12 @@ from duely.core.ids import new_id
 from duely.database.statements import deletion, insertion, run_all, update
 from duely.jobs.queue import Running, enqueue, remember
 from duely.jobs.registry import named
-from duely.tasks import steps
+from duely.tasks import edits, statements
 from duely.tasks.access import category_for
+from duely.tasks.edits import Fields
 from duely.tasks.models import Category, Task
 from duely.tasks.queries import for_the_log
 from duely.tasks.rules import folded
-from duely.tasks.steps import Fields
 
 CATEGORY_DEFAULTS: Fields = {"color": "#808080", "position": 0}
 
@@ -30,7 +30,7 @@ def create_category(*, actor: Actor, fields: Fields, now: datetime) -> Category:
     wanted = {**CATEGORY_DEFAULTS, **fields}
     columns = {"id": new_id(), **_category_columns(wanted)}
     category = Category(**columns, owner_id=actor.user_id, created_at=now, updated_at=now)
-    changes = steps.category_news(category)
+    changes = edits.category_news(category)
     try:
         with transaction.atomic():
             record(actor, "category.created", category, at=now, changes=changes, write=insertion(category))
@@ -52,11 +52,11 @@ def update_category(
         with transaction.atomic():
             category = category_for(actor, category_id, lock=True)
             expected.refuse_other(category)
-            changes = steps.differences({name: getattr(category, name) for name in fields}, fields)
-            steps.refuse_conflict(category, expected, fields, changes)
+            changes = edits.differences({name: getattr(category, name) for name in fields}, fields)
+            edits.refuse_conflict(category, expected, fields, changes)
             # A name that stays keeps its key, which of two equal names of an older release only one has.
             columns = dict(fields) if fields.get("name") == category.name else _category_columns(fields)
-            statement = steps.edit(category, columns, now)
+            statement = edits.edit(category, columns, now)
             if statement is not None:
                 record(actor, "category.updated", category, at=now, changes=changes, write=statement)
     except IntegrityError as fault:
@@ -97,7 +97,7 @@ def delete_category(*, actor: Actor, category_id: UUID, expected: Expected = NOT
         actor,
         [*entries, Entry("category.deleted", category, {"name": [category.name, None]})],
         at=now,
-        writes=[*steps.update_alike(_WITHOUT, [task.id for task in tasks], now), deletion(category)],
+        writes=[*statements.update_alike(_WITHOUT, [task.id for task in tasks], now), deletion(category)],
     )
 
 
@@ -123,7 +123,7 @@ def take_some_out(*, running: Running, category_id: UUID, emptied: int, limit: i
     running.confirm()
     ids = _inside(category_id, limit, skip_locked=True) or _inside(category_id, limit, skip_locked=False)
     if ids:
-        run_all(steps.update_alike(_WITHOUT, ids, now))
+        run_all(statements.update_alike(_WITHOUT, ids, now))
         remember(running, emptied=emptied + len(ids))
         return len(ids)
     category = Category.with_deleted.filter(pk=category_id).first()

@@ -14,13 +14,13 @@ from duely.core.actor import Actor
 from duely.core.clock import parse_instant, rfc3339
 from duely.core.ids import derived_id, new_id
 from duely.database.statements import Statement, insertions, update
-from duely.tasks import steps
+from duely.tasks import edits, reminders, statements
 from duely.tasks.access import Places, own_categories, places_for
 from duely.tasks.actions.categories import CATEGORY_DEFAULTS
+from duely.tasks.edits import TASK_DEFAULTS, Fields
 from duely.tasks.models import Category, Task
 from duely.tasks.queries import ids_taken
 from duely.tasks.rules import RANKS, IncomingCategory, IncomingTask, folded, placed, standing_of
-from duely.tasks.steps import TASK_DEFAULTS, Fields
 
 AT_ONCE = 500
 """Categories in one statement. With 8 values each that is far below the 32,766 that SQLite takes."""
@@ -53,7 +53,7 @@ def import_categories(
         if there is None:
             there = _new_category(actor, category_id or new_id(), wanted, now)
             made.append(there)
-            entries.append(Entry("category.created", there, steps.category_news(there)))
+            entries.append(Entry("category.created", there, edits.category_news(there)))
             mine[there.id] = named[there.name_key] = there
             counts[CREATED] += 1
         else:
@@ -153,7 +153,7 @@ def import_tasks(
         shown.append(task if there is None else there)
         if there is None:
             made.append(task)
-            entries.append(Entry("task.created", task, {**steps.news(task), **_gone(task)}))
+            entries.append(Entry("task.created", task, {**edits.news(task), **_gone(task)}))
             counts[CREATED] += 1
         elif not _differing(there, task):
             counts[UNCHANGED] += 1
@@ -167,8 +167,8 @@ def import_tasks(
                 else ("task.status_changed" if "status" in changes else "task.updated")
             )
             version = there.version + 1
-            steps.assign(task, {"version": version, "created_at": there.created_at, "updated_at": now})
-            task.words_version = version if changes.keys() & steps.SEARCHED else there.words_version
+            edits.assign(task, {"version": version, "created_at": there.created_at, "updated_at": now})
+            task.words_version = version if changes.keys() & edits.SEARCHED else there.words_version
             changed.append((there, task))
             entries.append(Entry(action, task, changes))
             shown[-1] = task
@@ -255,15 +255,15 @@ def _task(actor: Actor, task_id: UUID, fields: Fields, category_id: UUID | None,
 
 def _differing(there: Task, task: Task) -> bool:
     """Whether what a file says of a task is not what is there."""
-    return (steps.logged(there), there.former_status, there.deleted_at) != (
-        steps.logged(task),
+    return (edits.logged(there), there.former_status, there.deleted_at) != (
+        edits.logged(task),
         task.former_status,
         task.deleted_at,
     )
 
 
 def _changes(there: Task, task: Task) -> dict[str, list[Any]]:
-    changes = steps.differences(steps.logged(there), steps.logged(task))
+    changes = edits.differences(edits.logged(there), edits.logged(task))
     if there.deleted_at != task.deleted_at:
         changes["deleted_at"] = [_instant(there.deleted_at), _instant(task.deleted_at)]
     return changes
@@ -287,5 +287,5 @@ def _write(
     now: datetime,
 ) -> None:
     had = ((task, zone, there.reminders) for there, task in changed)
-    steps.place_reminders([*((task, zone, ()) for task in made), *had], now)
-    record_many(actor, entries, at=now, writes=steps.writes_of(made, changed, steps.with_new_words(changed)))
+    reminders.place_reminders([*((task, zone, ()) for task in made), *had], now)
+    record_many(actor, entries, at=now, writes=statements.writes_of(made, changed, edits.with_new_words(changed)))

@@ -15,12 +15,12 @@ from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
 from duely.database.slots import pause
 from duely.jobs.pace import Pace
-from duely.tasks import steps
+from duely.tasks import edits, reminders, statements
 from duely.tasks.access import Locked, lock_for_changes
+from duely.tasks.edits import Fields
 from duely.tasks.models import Task
 from duely.tasks.queries import own_tasks
 from duely.tasks.rules import Verb
-from duely.tasks.steps import Fields
 
 MOST = 2_000
 """Tasks that one request moves to the trash. Each has an entry of some 350 bytes in the log."""
@@ -123,8 +123,8 @@ def delete_all_tasks(*, actor: Actor, now: datetime) -> tuple[int, bool]:
 def _delete_batch(actor: Actor, now: datetime, limit: int) -> int:
     tasks = list(own_tasks(actor, now, limit))
     if tasks:
-        entries = [Entry("task.deleted", task, steps.deletion_of(now)) for task in tasks]
-        writes = steps.update_alike("deleted_at = %s", [task.id for task in tasks], now, steps.stored(now))
+        entries = [Entry("task.deleted", task, edits.deletion_of(now)) for task in tasks]
+        writes = statements.update_alike("deleted_at = %s", [task.id for task in tasks], now, statements.stored(now))
         record_many(actor, entries, at=now, writes=writes)
     return len(tasks)
 
@@ -153,7 +153,7 @@ class _Many:
         """Change a task; returns it as it is now, for the log."""
         if task.id not in self.made:
             self.former.setdefault(task.id, copy(task))
-        steps.assign(task, {**columns, "version": task.version + 1, "updated_at": now})
+        edits.assign(task, {**columns, "version": task.version + 1, "updated_at": now})
         self.recent.setdefault(task.id, []).append(changes.keys())
         return copy(task)
 
@@ -191,11 +191,11 @@ def _create(actor: Actor, many: _Many, operation: Operation, now: datetime) -> T
     owner_id = fields.get("owner") or actor.user_id
     zone = locked.zone_for(actor, owner_id)
     locked.check_category(fields.get("category"), owner_id)
-    task = steps.new_task(owner_id, zone, fields, now)
+    task = edits.new_task(owner_id, zone, fields, now)
     if task.id in many.taken or task.id in locked.tasks:
-        raise steps.id_taken()
+        raise edits.id_taken()
     locked.tasks[task.id] = many.made[task.id] = task
-    many.entries.append(Entry("task.created", copy(task), steps.news(task)))
+    many.entries.append(Entry("task.created", copy(task), edits.news(task)))
     return task
 
 
@@ -203,7 +203,7 @@ def _update(_: Actor, many: _Many, operation: Operation, now: datetime) -> Task:
     task = many.locked.task_for(operation.task_id)
     many.locked.check_category(operation.fields.get("category"), task.owner_id)
     recent = many.recent.get(task.id, [])
-    changes, columns = steps.planned(task, operation.fields, operation.expected, many.zone_of(task), now, recent=recent)
+    changes, columns = edits.planned(task, operation.fields, operation.expected, many.zone_of(task), now, recent=recent)
     if columns:
         action = "task.status_changed" if "status" in changes else "task.updated"
         many.entries.append(Entry(action, many.change(task, changes, columns, now), changes))
@@ -212,7 +212,7 @@ def _update(_: Actor, many: _Many, operation: Operation, now: datetime) -> Task:
 
 def _delete(_: Actor, many: _Many, operation: Operation, now: datetime) -> Task:
     task = many.locked.task_for(operation.task_id)
-    changes = steps.deletion_of(now)
+    changes = edits.deletion_of(now)
     many.entries.append(Entry("task.deleted", many.change(task, changes, {"deleted_at": now}, now), changes))
     return task
 
@@ -235,11 +235,11 @@ def _write(actor: Actor, many: _Many, now: datetime) -> None:
         for former, task in changed
         if (former.due_at, former.reminders) != (task.due_at, task.reminders)
     ]
-    steps.place_reminders([*((task, many.zone_of(task), ()) for task in made), *moved], now)
-    searched = steps.with_new_words(changed)
+    reminders.place_reminders([*((task, many.zone_of(task), ()) for task in made), *moved], now)
+    searched = edits.with_new_words(changed)
     _refuse_much_text(searched)
     _refuse_much_text([former for former, task in changed if former.description != task.description])
-    record_many(actor, many.entries, at=now, writes=steps.writes_of(made, changed, searched))
+    record_many(actor, many.entries, at=now, writes=statements.writes_of(made, changed, searched))
 
 
 def _refuse_much_to_show(outcomes: Sequence[Outcome]) -> None:

@@ -20,11 +20,12 @@ from duely.core.quotas import LIMITS
 from duely.database.slots import pause
 from duely.database.statements import Statement
 from duely.jobs.pace import Pace
-from duely.tasks import steps
+from duely.tasks import statements
 from duely.tasks.actions.zones import BEGIN_LATENESS
 from duely.tasks.models import UNPASSED, Reminder, StaleWords, Task
-from duely.tasks.queries import late_tasks, locked_texts, old_trash, own_trash, stored_by, tasks_with_stale_words
+from duely.tasks.queries import late_tasks, locked_texts, old_trash, own_trash, stored_by
 from duely.tasks.rules import Status
+from duely.tasks.search import tasks_with_stale_words
 
 SWEEP = 500
 """Tasks that one transaction of a sweep takes. More would keep their owners waiting."""
@@ -45,7 +46,7 @@ def mark_overdue(*, now: datetime, limit: int = SWEEP) -> int:
     late = list(late_tasks(now, limit))
     if late:
         entries = [Entry("task.status_changed", task, {"status": [task.status, Status.OVERDUE.value]}) for task in late]
-        writes = steps.update_alike(BEGIN_LATENESS, [task.id for task in late], now)
+        writes = statements.update_alike(BEGIN_LATENESS, [task.id for task in late], now)
         record_many(None, entries, at=now, writes=writes)
     return len(late)
 
@@ -87,7 +88,7 @@ def _purge(actor: Actor | None, tasks: Sequence[Task], now: datetime) -> None:
     if not tasks:
         return
     entries = [Entry("task.purged", task, {"title": [task.title, None]}) for task in tasks]
-    marks, ids = steps.listed([task.id for task in tasks])
+    marks, ids = statements.listed([task.id for task in tasks])
     writes = [
         Statement(f"DELETE FROM tasks_reminder WHERE task_id IN ({marks})", ids),  # noqa: S608
         Statement(f"DELETE FROM tasks_words WHERE task_id IN ({marks})", ids),  # noqa: S608
@@ -132,7 +133,7 @@ def index_stale_words(  # allow: silent_action because the text itself stays as 
         tasks = _as_many_as_are_quick(locked_texts(stale))
         indexed = {task.id for task in tasks}
         if tasks:
-            steps.index_words(tasks).run()
+            statements.index_words(tasks).run()
         gone = set(stale) - set(Task.objects.filter(pk__in=set(stale) - indexed).values_list("id", flat=True))
         StaleWords.objects.filter(task_id__in=indexed | gone).delete()
     return len(indexed | gone)

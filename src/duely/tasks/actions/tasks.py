@@ -11,10 +11,10 @@ from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import Refused
 from duely.database.statements import RowChanged, insertion
-from duely.tasks import steps
+from duely.tasks import edits, reminders, statements
 from duely.tasks.access import locked_task_for, owner_for, trashed_task_for, unlocked_task_for
+from duely.tasks.edits import TASK_DEFAULTS, Fields
 from duely.tasks.models import Task
-from duely.tasks.steps import TASK_DEFAULTS, Fields
 
 
 class NotInTrash(Refused):
@@ -31,19 +31,19 @@ def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
     Raises AlreadyExists (409) for an id that is taken, ValidationFailed (400). Records task.created.
     """
     if not fields.keys() & _LOOKED_UP:
-        task = steps.new_task(actor.user_id, actor.zone, fields, now)
+        task = edits.new_task(actor.user_id, actor.zone, fields, now)
         _record_new(actor, task, now, alone=True)
         return task
     try:
         with transaction.atomic():
             owner_id, zone = owner_for(actor, fields.get("owner"), category_id=fields.get("category"))
-            task = steps.new_task(owner_id, zone, fields, now)
-            steps.place_reminders([(task, zone, ())], now)
+            task = edits.new_task(owner_id, zone, fields, now)
+            reminders.place_reminders([(task, zone, ())], now)
             _record_new(actor, task, now)
     except IntegrityError as fault:
         if "id" not in fields or not Task.objects.filter(pk=fields["id"]).exists():
             raise
-        raise steps.id_taken() from fault
+        raise edits.id_taken() from fault
     return task
 
 
@@ -52,8 +52,8 @@ _LOOKED_UP = frozenset({"id", "owner", "category", "due_date", "reminders"})
 
 
 def _record_new(actor: Actor, task: Task, now: datetime, *, alone: bool = False) -> None:
-    words = steps.index_words([task])
-    changes = steps.news(task)
+    words = statements.index_words([task])
+    changes = edits.news(task)
     record(actor, "task.created", task, at=now, changes=changes, write=insertion(task), also=[words], alone=alone)
 
 
@@ -75,14 +75,14 @@ def _update_unlocked(actor: Actor, task_id: UUID, fields: Fields, expected: Expe
     """
     due = fields.get("due_date")
     is_a_day = due is not None and not isinstance(due, datetime)
-    if is_a_day or fields.get("category") or fields.keys() & steps.SEARCHED:
+    if is_a_day or fields.get("category") or fields.keys() & edits.SEARCHED:
         return None
     task = unlocked_task_for(actor, task_id)
     expected.refuse_other(task)
-    changes, columns = steps.planned(task, fields, expected, actor.zone, now)
+    changes, columns = edits.planned(task, fields, expected, actor.zone, now)
     if (task.reminders or columns.get("reminders")) and columns.keys() & {"due_at", "reminders"}:
         return None
-    statement = steps.edit(task, columns, now, unless_changed=_AS_SEEN)
+    statement = edits.edit(task, columns, now, unless_changed=_AS_SEEN)
     if statement is not None:
         action = "task.status_changed" if "status" in changes else "task.updated"
         try:
@@ -102,12 +102,12 @@ def _update_locked(actor: Actor, task_id: UUID, fields: Fields, expected: Expect
     expected.refuse_other(task)
     zone: str = task.zone  # type: ignore[attr-defined]
     due_at, texts = task.due_at, task.reminders
-    changes, columns = steps.planned(task, fields, expected, zone, now)
-    statement = steps.edit(task, columns, now)
+    changes, columns = edits.planned(task, fields, expected, zone, now)
+    statement = edits.edit(task, columns, now)
     if statement is not None:
         if (task.due_at, task.reminders) != (due_at, texts):
-            steps.place_reminders([(task, zone, texts)], now)
-        words = [steps.index_words([task])] if changes.keys() & steps.SEARCHED else []
+            reminders.place_reminders([(task, zone, texts)], now)
+        words = [statements.index_words([task])] if changes.keys() & edits.SEARCHED else []
         action = "task.status_changed" if "status" in changes else "task.updated"
         record(actor, action, task, at=now, changes=changes, write=statement, also=words)
     return task
@@ -115,7 +115,7 @@ def _update_locked(actor: Actor, task_id: UUID, fields: Fields, expected: Expect
 
 def replace_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expected = NOTHING, now: datetime) -> Task:
     """Set all writable fields of a task; those not given take their defaults. Otherwise as `update_task`."""
-    whole = {**TASK_DEFAULTS, **steps.status_given(fields)}
+    whole = {**TASK_DEFAULTS, **edits.status_given(fields)}
     return update_task(actor=actor, task_id=task_id, fields=whole, expected=expected, now=now)
 
 
@@ -124,8 +124,8 @@ def delete_task(*, actor: Actor, task_id: UUID, expected: Expected = NOTHING, no
     """Move a task to the trash. Raises NotFound (404), Forbidden (403), VersionConflict (412). Records task.deleted."""
     task = locked_task_for(actor, task_id)
     expected.refuse_other(task)
-    statement = steps.edit(task, {"deleted_at": now}, now)
-    record(actor, "task.deleted", task, at=now, changes=steps.deletion_of(now), write=statement)
+    statement = edits.edit(task, {"deleted_at": now}, now)
+    record(actor, "task.deleted", task, at=now, changes=edits.deletion_of(now), write=statement)
 
 
 @transaction.atomic
@@ -138,6 +138,6 @@ def restore_task(*, actor: Actor, task_id: UUID, now: datetime) -> Task:
     if task.deleted_at is None:
         raise NotInTrash("It is not deleted, so there is nothing to restore.")
     changes = {"deleted_at": [rfc3339(task.deleted_at), None]}
-    statement = steps.edit(task, {"deleted_at": None}, now)
+    statement = edits.edit(task, {"deleted_at": None}, now)
     record(actor, "task.restored", task, at=now, changes=changes, write=statement)
     return task

@@ -18,7 +18,7 @@ from duely.core.clock import rfc3339
 from duely.database.statements import run_all
 from duely.jobs.queue import Running, enqueue, remember
 from duely.jobs.registry import named
-from duely.tasks import steps
+from duely.tasks import reminders, statements
 from duely.tasks.models import LIVE, Reminder, Task
 from duely.tasks.queries import bound_to_zone, following_days, following_reminders
 from duely.tasks.rules import OPEN, Status, placed, reminded_at
@@ -122,11 +122,11 @@ def _move_tasks(owner_id: UUID, progress: Progress, limit: int, now: datetime) -
         return
     places = {day: placed(day, progress.zone) for day in {task.due_on for task in tasks}}
     moved = [(task.id, places[task.due_on]) for task in tasks if task.due_at != places[task.due_on]]
-    run_all(steps.place_tasks(moved))
+    run_all(statements.place_tasks(moved))
     live = [task for task in tasks if task.deleted_at is None]
     early = [task.id for task in live if task.status == Status.OVERDUE and places[task.due_on] > now]
     late = [task.id for task in live if task.status in OPEN and places[task.due_on] <= now]
-    run_all([*steps.update_alike(END_LATENESS, early, now), *steps.update_alike(BEGIN_LATENESS, late, now)])
+    run_all([*statements.update_alike(END_LATENESS, early, now), *statements.update_alike(BEGIN_LATENESS, late, now)])
     progress.task = tasks[-1].due_on, tasks[-1].id
     progress.moved += len(moved)
     progress.changed += len(early) + len(late)
@@ -167,7 +167,7 @@ def _place_days(owner_id: UUID, places: Mapping[date, datetime]) -> tuple[int, l
     """Place the tasks of these days; returns how many, and the days on which some are overdue once they are locked."""
     moved = []
     with connection.cursor() as cursor:
-        for statement in steps.move_days(owner_id, list(places.items())):
+        for statement in statements.move_days(owner_id, list(places.items())):
             cursor.execute(statement.sql, statement.params)
             moved += cursor.fetchall()
     # In Python: SQLite 3.40 answers `deleted_at IS NULL` wrongly in what it returns.
@@ -181,11 +181,11 @@ def _move_reminders(rows: Sequence[Reminder], zone: str) -> None:
         remind_at = reminded_at(row.text, row.task.due_at, zone)
         if remind_at is not None and remind_at != row.remind_at:
             moved.append((row.pk, remind_at))
-    run_all(steps.move_reminders(moved))
+    run_all(reminders.move_reminders(moved))
 
 
 def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> int:
     overdue = Task.objects.filter(LIVE, owner_id=owner_id, due_on__in=days, status=Status.OVERDUE.value)
     ids = list(overdue.select_for_update(no_key=True).order_by("id").values_list("pk", flat=True))
-    run_all(steps.update_alike(END_LATENESS, ids, now))
+    run_all(statements.update_alike(END_LATENESS, ids, now))
     return len(ids)

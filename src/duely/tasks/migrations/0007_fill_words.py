@@ -9,7 +9,7 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-from duely.tasks.search import indexed_words, scope_of, tsvector
+from duely.tasks.words import indexed_words, scope_of, tsvector
 
 BATCH = 500
 
