@@ -15,9 +15,9 @@ from django.db import connection, transaction
 
 from duely.core.errors import Unavailable
 from duely.database import slots
-from duely.database.slots import Few, Places, aside, let_others, step_aside
+from duely.database.slots import ConcurrencyLimit, Slots, release_early, without_slot, yield_slot
 from duely.database.statements import this_connection
-from duely.http.entry import api_first, in_turn
+from duely.http.entry import api_first, with_slot
 from duely.http.pipeline import MAX_BODY_BYTES
 from programs import Server, until
 from races import in_background, joined
@@ -26,15 +26,15 @@ PATIENCE = 20
 
 
 @pytest.fixture(autouse=True)
-def close_what_places_have() -> Iterator[None]:
+def close_connections_of_slots() -> Iterator[None]:
     yield
     # All at once: one that is given back is the next to be taken.
-    for lent in [slots._places.take() for _ in range(settings.WEB_AT_ONCE)]:
+    for lent in [slots._slots.acquire() for _ in range(settings.WEB_AT_ONCE)]:
         connection.close()
         if lent is not None:
             this_connection().adopt(lent)
             connection.close()
-        slots._places.give(None)
+        slots._slots.release(None)
 
 
 def asked(method: str = "GET") -> dict[str, Any]:
@@ -45,14 +45,14 @@ def asked(method: str = "GET") -> dict[str, Any]:
 class Crowd:
     """Requests in threads, through an application that says who is inside."""
 
-    def __init__(self, *, waits_aside: bool = False) -> None:
+    def __init__(self, *, waits_without_slot: bool = False) -> None:
         self.inside = 0
         self.most = 0
         self.entered = 0
         self.go_on = threading.Event()
         self._lock = threading.Lock()
-        self._waits_aside = waits_aside
-        self._application = in_turn(self._answer)
+        self._waits_without_slot = waits_without_slot
+        self._application = with_slot(self._answer)
         self.threads: list[threading.Thread] = []
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -60,8 +60,8 @@ class Crowd:
             self.inside += 1
             self.entered += 1
             self.most = max(self.most, self.inside)
-        if self._waits_aside:
-            with aside():
+        if self._waits_without_slot:
+            with without_slot():
                 self.go_on.wait(PATIENCE)
         else:
             self.go_on.wait(PATIENCE)
@@ -113,45 +113,45 @@ def test_so_many_are_worked_on_at_once_and_all_are_served() -> None:
     assert (crowd.entered, crowd.most) == (10, settings.WEB_AT_ONCE)
 
 
-def test_who_waits_aside_lets_others_work() -> None:
-    crowd = Crowd(waits_aside=True)
+def test_a_request_that_waits_lets_others_work() -> None:
+    crowd = Crowd(waits_without_slot=True)
     for _ in range(10):
         crowd.come()
     until(lambda: crowd.entered == 10)
     crowd.leave()
 
 
-def test_places_are_given_in_the_order_in_which_they_were_asked_for() -> None:
-    places, came = Places(1), []
-    places.take()
+def test_waiting_threads_get_slots_in_order() -> None:
+    limited, came = Slots(1), []
+    limited.acquire()
 
     def come(number: int) -> None:
-        places.take()
+        limited.acquire()
         came.append(number)
-        places.give(None)
+        limited.release(None)
 
     threads = []
     for number in range(6):
         threads.append(in_background(lambda number=number: come(number)))
-        until(lambda number=number: len(places._waiting) == number + 1)
-    places.give(None)
+        until(lambda number=number: len(limited._waiting) == number + 1)
+    limited.release(None)
     joined(*threads)
     assert came == list(range(6))
 
 
-def test_who_steps_aside_gives_one_place_and_no_more() -> None:
+def test_an_early_release_frees_one_slot_only() -> None:
     entered: list[int] = []
     go_on = threading.Event()
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        step_aside()
-        step_aside()
-        with aside():
+        release_early()
+        release_early()
+        with without_slot():
             entered.append(1)
         go_on.wait(PATIENCE)
         return []
 
-    application = in_turn(answer)
+    application = with_slot(answer)
     threads = [in_background(lambda: application(asked(), None)) for _ in range(10)]
     until(lambda: len(entered) == 10)
     go_on.set()
@@ -170,10 +170,10 @@ def test_who_waits_to_write_keeps_no_reader_out() -> None:
         connection.close()
         return []
 
-    application = in_turn(write)
+    application = with_slot(write)
     with transaction.atomic():
         writers = [in_background(lambda: application(asked("POST"), None)) for _ in range(settings.WEB_AT_ONCE + 2)]
-        in_turn(lambda environ, start_response: [b"read"])(asked(), None)
+        with_slot(lambda environ, start_response: [b"read"])(asked(), None)
         assert not wrote
     joined(*writers)
     assert len(wrote) == len(writers)
@@ -188,7 +188,7 @@ def test_as_many_write_at_once_as_the_database_lets() -> None:
         go_on.wait(PATIENCE)
         return []
 
-    application = in_turn(answer)
+    application = with_slot(answer)
     threads = [
         in_background(lambda method=method: application(asked(method), None))
         for method in ("POST", "PUT", "PATCH", "DELETE")
@@ -228,16 +228,16 @@ def test_a_body_that_will_be_refused_is_not_read(length: str) -> None:
 
 
 def test_outside_of_a_request_it_does_nothing() -> None:
-    with aside(), aside():
+    with without_slot(), without_slot():
         pass
 
 
 def test_a_turn_comes_back_after_a_fault() -> None:
     def broken(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        with aside():
+        with without_slot():
             raise RuntimeError
 
-    application = in_turn(broken)
+    application = with_slot(broken)
     for _ in range(settings.WEB_AT_ONCE + 1):
         with pytest.raises(RuntimeError):
             application(asked(), None)
@@ -247,16 +247,16 @@ def test_who_works_for_long_lets_others_in_between() -> None:
     entered: list[int] = []
 
     def long(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        until(lambda: let_others() or len(entered) == 3)
+        until(lambda: yield_slot() or len(entered) == 3)
         return []
 
-    application = in_turn(long)
+    application = with_slot(long)
     threads = [
         threading.Thread(target=application, args=(asked(), None), daemon=True) for _ in range(settings.WEB_AT_ONCE)
     ]
     for thread in threads:
         thread.start()
-    quick = in_turn(lambda environ, start_response: entered.append(1) or [])
+    quick = with_slot(lambda environ, start_response: entered.append(1) or [])
     for _ in range(3):
         quick(asked(), None)
     for thread in threads:
@@ -265,10 +265,10 @@ def test_who_works_for_long_lets_others_in_between() -> None:
 
 
 def test_of_few_others_are_refused_or_wait() -> None:
-    few, held, go_on = Few(2, wait=0), threading.Semaphore(0), threading.Event()
+    few, held, go_on = ConcurrencyLimit(2, wait=0), threading.Semaphore(0), threading.Event()
 
     def hold() -> None:
-        with few.turn():
+        with few.slot():
             held.release()
             go_on.wait(PATIENCE)
 
@@ -276,20 +276,20 @@ def test_of_few_others_are_refused_or_wait() -> None:
     for thread in threads:
         thread.start()
         assert held.acquire(timeout=PATIENCE)
-    with pytest.raises(Unavailable), few.turn():
+    with pytest.raises(Unavailable), few.slot():
         pass
     go_on.set()
     for thread in threads:
         thread.join(PATIENCE)
-    with few.turn(), few.turn():
+    with few.slot(), few.slot():
         pass
 
 
 def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
-    few, entered, go_on = Few(1, wait=PATIENCE), threading.Event(), threading.Event()
+    few, entered, go_on = ConcurrencyLimit(1, wait=PATIENCE), threading.Event(), threading.Event()
 
     def hold() -> None:
-        with suppress(RuntimeError), few.turn():
+        with suppress(RuntimeError), few.slot():
             entered.set()
             go_on.wait(PATIENCE)
             raise RuntimeError
@@ -297,13 +297,13 @@ def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     assert entered.wait(PATIENCE)
-    waiting = in_turn(lambda environ, start_response: _within(few))
+    waiting = with_slot(lambda environ, start_response: _within(few))
     waiters = [
         threading.Thread(target=waiting, args=(asked(), None), daemon=True) for _ in range(settings.WEB_AT_ONCE + 1)
     ]
     for waiter in waiters:
         waiter.start()
-    # They wait aside: others get their places.
+    # They wait without a slot, so others get theirs.
     crowd = Crowd()
     crowd.come()
     until(lambda: crowd.inside == 1)
@@ -314,8 +314,8 @@ def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
         assert not waiter.is_alive()
 
 
-def _within(few: Few) -> Iterable[bytes]:
-    with few.turn():
+def _within(few: ConcurrencyLimit) -> Iterable[bytes]:
+    with few.slot():
         return []
 
 
@@ -325,11 +325,11 @@ def connected() -> bool:
 
 @pytest.mark.usefixtures("committed_db")
 @pytest.mark.parametrize("in_transaction", [True, False])
-def test_who_waits_aside_keeps_no_connection_of_the_pool(in_transaction: bool) -> None:
+def test_a_request_without_slot_keeps_no_connection(in_transaction: bool) -> None:
     seen: list[bool] = []
 
     def wait() -> None:
-        with aside():
+        with without_slot():
             seen.append(connected())
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -341,7 +341,7 @@ def test_who_waits_aside_keeps_no_connection_of_the_pool(in_transaction: bool) -
             wait()
         return []
 
-    in_turn(answer)(asked(), None)
+    with_slot(answer)(asked(), None)
     assert seen == [in_transaction or connection.vendor == "sqlite"]
 
 
@@ -355,7 +355,7 @@ def test_the_next_one_goes_on_with_the_connection_of_the_one_before() -> None:
         seen.append(connection.connection)
         return []
 
-    application = in_turn(answer)
+    application = with_slot(answer)
     threads = [threading.Thread(target=application, args=(asked(), None)) for _ in range(settings.WEB_AT_ONCE * 2)]
     for thread in threads:
         thread.start()
@@ -391,9 +391,9 @@ def test_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="writers on SQLite have a queue of their own")
 @pytest.mark.parametrize("path, kind", [("/api/v1/tasks/", "application/problem+json"), ("/admin/", "text/plain")])
 def test_a_request_for_which_no_place_comes_gets_503(monkeypatch: pytest.MonkeyPatch, path: str, kind: str) -> None:
-    application = in_turn(api_first(get_wsgi_application()))
+    application = with_slot(api_first(get_wsgi_application()))
     monkeypatch.setattr(slots, "LONGEST_WAIT_SECONDS", 0.1)
-    taken = [slots._places.take() for _ in range(settings.WEB_AT_ONCE)]
+    taken = [slots._slots.acquire() for _ in range(settings.WEB_AT_ONCE)]
     answers: list[tuple[str, dict[str, str]]] = []
     environ = {
         **asked(),
@@ -408,20 +408,20 @@ def test_a_request_for_which_no_place_comes_gets_503(monkeypatch: pytest.MonkeyP
         application(environ, lambda status, headers: answers.append((status, dict(headers))))
     finally:
         for lent in taken:
-            slots._places.give(lent)
+            slots._slots.release(lent)
     [(status, headers)] = answers
     assert (status, headers["Content-Type"].partition(";")[0]) == ("503 Service Unavailable", kind)
     assert headers.get("Retry-After") == "1"
 
 
 def test_a_place_that_comes_just_in_time_is_taken() -> None:
-    places = Places(1)
-    places.take()
+    limited = Slots(1)
+    limited.acquire()
     with pytest.raises(Unavailable):
-        places.take(0.05)
-    assert not places._waiting
-    waiting = in_background(lambda: places.give(places.take(PATIENCE)))
-    until(lambda: len(places._waiting) == 1)
-    places.give(None)
+        limited.acquire(0.05)
+    assert not limited._waiting
+    waiting = in_background(lambda: limited.release(limited.acquire(PATIENCE)))
+    until(lambda: len(limited._waiting) == 1)
+    limited.release(None)
     joined(waiting)
-    places.take(0.0)
+    limited.acquire(0.0)

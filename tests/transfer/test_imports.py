@@ -220,7 +220,7 @@ def test_as_many_tasks_as_are_allowed_come_in_and_no_more(monkeypatch: pytest.Mo
 def test_a_category_that_goes_while_the_file_comes_in_takes_no_task_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     me = Api(alice())
     monkeypatch.setattr(imports, "BATCH", 1)
-    monkeypatch.setattr(imports, "let_others", lambda: me.delete(f"categories/{ONE}/"))
+    monkeypatch.setattr(imports, "yield_slot", lambda: me.delete(f"categories/{ONE}/"))
     tasks = [{"id": each, "title": "x", "category": ONE} for each in (ONE, TWO, THREE)]
     assert counts(bring(me, file(tasks, [HOME]))) == {"created": 3}
     assert [task_of(me, each)["category"] for each in (ONE, TWO, THREE)] == [None] * 3

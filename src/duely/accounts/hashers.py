@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
-from duely.database.slots import aside
+from duely.database.slots import without_slot
 
 # A hash takes 19 MiB and a core for some 20 ms. More at once than there are cores would only slow each other and
 # everyone else down, so the processes of one machine share its cores. Threads of their own, because a thread keeps the
@@ -28,10 +28,10 @@ class Argon2id(Argon2PasswordHasher):
 
     def encode(self, password: str, salt: str) -> str:
         """Hash a password when a core is free."""
-        with aside():
+        with without_slot():
             return _HASHING.submit(super().encode, password, salt).result()
 
     def verify(self, password: str, encoded: str) -> bool:
         """Check a password when a core is free."""
-        with aside():
+        with without_slot():
             return _HASHING.submit(super().verify, password, encoded).result()

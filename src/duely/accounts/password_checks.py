@@ -93,7 +93,7 @@ def _one_at_a_time(account: str) -> Iterator[None]:
     with _gates_lock:
         gate = _gates.setdefault(account, _Gate())
     if not gate.lock.acquire(blocking=False):
-        with slots.aside():
+        with slots.without_slot():
             is_mine = gate.lock.acquire(timeout=GATE_SECONDS)
         if not is_mine:
             raise Unavailable("Too many passwords of this account are being checked. Try again in a few seconds.")

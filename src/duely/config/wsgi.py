@@ -16,10 +16,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
 def _ready_application() -> "Application":
     django = get_wsgi_application()
     # Only now can modules with models be imported.
-    from duely.http.entry import api_first, in_turn, watched, with_length
+    from duely.http.entry import api_first, watched, with_length, with_slot
     from duely.http.health import health_first
 
-    application = health_first(watched(with_length(in_turn(api_first(django)))))
+    application = health_first(watched(with_length(with_slot(api_first(django)))))
     # Reading every route now lets a broken module fail the start instead of the first request.
     _ = get_resolver().url_patterns
     return application

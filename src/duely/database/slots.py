@@ -1,7 +1,8 @@
-"""Who works and who waits, within one process.
+"""Slots: how many requests of one process run at the same time.
 
-A process has more threads than requests that are worked on at once: too many that all want to run Python only slow each
-other down, but one that waits for a slow client, or for a password to be hashed, is in nobody's way.
+A process has more threads than slots. Threads that all run Python slow each other down; a thread that waits for a slow
+client, or hashes a password, needs no slot. Each slot keeps a database connection, which passes from one request to
+the next (decisions 0013 and 0021).
 """
 
 import threading
@@ -21,159 +22,154 @@ from duely.database.statements import this_connection
 if TYPE_CHECKING:
     from duely.database.postgresql.base import Lent
 
-_mine = threading.local()
+_thread = threading.local()
 
 
-class Places:
-    """So many may be taken at once, in the order in which they are asked for.
+class Slots:
+    """A fixed number of slots. Waiting threads get them in the order in which they asked.
 
-    A semaphore or a queue of Python's lets whoever comes at the right moment go first, and who waited waits again.
-    Each place has the database connection of who had it before.
+    `threading.Semaphore` and `queue.Queue` let a thread that arrives at the right moment overtake the waiting ones.
     """
 
     def __init__(self, number: int) -> None:
         self._free: list[Lent | None] = [None] * number
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Waiter] = deque()
         self._mutex = threading.Lock()
 
-    def take(self, seconds: float | None = None) -> "Lent | None":
-        """Wait for one. Returns its connection, if it has one. Raises Unavailable (503) when none comes in time."""
+    def acquire(self, seconds: float | None = None) -> "Lent | None":
+        """Wait for a slot, and return its connection if it has one. Raises Unavailable (503) after `seconds`."""
         with self._mutex:
             if self._free:
                 return self._free.pop()
-            place = _Waiting()
-            self._waiting.append(place)
-        if not place.called.acquire(timeout=-1 if seconds is None else seconds):
+            waiter = _Waiter()
+            self._waiting.append(waiter)
+        if not waiter.ready.acquire(timeout=-1 if seconds is None else seconds):
             with self._mutex:
-                if place in self._waiting:
-                    self._waiting.remove(place)
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
                     raise Unavailable("Too many requests are waiting. Try again in a few seconds.")
-            place.called.acquire()  # it came just now
-        return place.lent
+            waiter.ready.acquire()  # the slot came between the timeout and the mutex
+        return waiter.lent
 
-    def give(self, lent: "Lent | None") -> None:
-        """Give it to the next one, with this connection."""
+    def release(self, lent: "Lent | None") -> None:
+        """Pass the slot and this connection to the next thread."""
         with self._mutex:
             if not self._waiting:
                 self._free.append(lent)
                 return
-            place = self._waiting.popleft()
-        place.lent = lent
-        place.called.release()
+            waiter = self._waiting.popleft()
+        waiter.lent = lent
+        waiter.ready.release()
 
 
-class _Waiting:
-    __slots__ = ("called", "lent")
+class _Waiter:
+    __slots__ = ("lent", "ready")
 
     def __init__(self) -> None:
         self.lent: Lent | None = None
-        self.called = threading.Lock()
-        self.called.acquire()
+        self.ready = threading.Lock()
+        self.ready.acquire()
 
 
-_places = Places(settings.WEB_AT_ONCE)
-# One at a time writes to SQLite. Others of this process that come to their transaction meanwhile would only take the
-# interpreter from the one that all wait for.
-_places_of_writers = Places(1) if connection.vendor == "sqlite" else _places
+_slots = Slots(settings.WEB_AT_ONCE)
+# SQLite has one writer at a time. A second thread of this process in a write transaction would only take the
+# interpreter from the one that holds the lock.
+_writer_slots = Slots(1) if connection.vendor == "sqlite" else _slots
 
 
 LONGEST_WAIT_SECONDS = 3.5 if connection.vendor == "postgresql" else None
-"""How long a request waits for its first place. Writers on SQLite have their own queue (database/sqlite)."""
+"""How long a request waits for its first slot. Writers on SQLite have a queue with its own limit (database/sqlite)."""
 
 
-def enter_first(*, writes: bool) -> None:
-    """Take the first place of a request. Raises Unavailable (503) when none comes in time."""
-    places = _places_of_writers if writes else _places
+def enter(*, writes: bool) -> None:
+    """Take a slot for the request of this thread. Raises Unavailable (503) when none is free in time."""
+    slots = _writer_slots if writes else _slots
     began_at = time.monotonic()
-    lent = places.take(LONGEST_WAIT_SECONDS)
+    lent = slots.acquire(LONGEST_WAIT_SECONDS)
     database = this_connection()
     if database.vendor == "postgresql":
         database.waited_seconds = time.monotonic() - began_at  # type: ignore[attr-defined]
-    _begin(places, lent)
+    _use(slots, lent)
 
 
-def _enter(places: Places) -> None:
-    _begin(places, places.take())
-
-
-def _begin(places: Places, lent: "Lent | None") -> None:
-    _mine.places = places
+def _use(slots: Slots, lent: "Lent | None") -> None:
+    _thread.slots = slots
     if lent is not None:
         this_connection().adopt(lent)  # type: ignore[attr-defined]
 
 
 def leave() -> None:
-    """Give the place of this request to the next one."""
+    """Release the slot of this thread, with its connection."""
     lent, database = None, this_connection()
     if database.vendor == "postgresql":
         lent = database.lend()  # type: ignore[attr-defined]
     elif database.errors_occurred:
         database.close_if_unusable_or_obsolete()
-    step_aside(lent)
+    release_early(lent)
 
 
-def step_aside(lent: "Lent | None" = None) -> None:
-    """Let others work from now on, with this connection: this request does for the rest of its time without a place."""
-    places: Places | None = getattr(_mine, "places", None)
-    if places is not None:
-        _mine.places = None
-        places.give(lent)
+def release_early(lent: "Lent | None" = None) -> None:
+    """Release the slot of this thread, with this connection. The request runs on without a slot until it ends."""
+    slots: Slots | None = getattr(_thread, "slots", None)
+    if slots is not None:
+        _thread.slots = None
+        slots.release(lent)
 
 
-# Who waits long for others that write to SQLite keeps nobody waiting, and is soon done when its turn comes.
-when_it_takes_long(step_aside)
+# A writer that waits long for SQLite's lock releases its slot, so that readers of this process can go on.
+when_it_takes_long(release_early)
 
 
 @contextmanager
-def aside() -> Iterator[None]:
-    """Let others work while this request waits for what needs neither Python nor the database.
+def without_slot() -> Iterator[None]:
+    """Release the slot while this request waits for something that needs neither Python nor the database.
 
-    Outside of a request, and within a transaction, it does nothing.
+    Does nothing outside of a request, and nothing within a transaction.
     """
-    places: Places | None = getattr(_mine, "places", None)
-    if places is None or connection.in_atomic_block:
+    slots: Slots | None = getattr(_thread, "slots", None)
+    if slots is None or connection.in_atomic_block:
         yield
         return
     leave()
     try:
         yield
     finally:
-        _enter(places)
+        _use(slots, slots.acquire())
 
 
-def give_back() -> None:
-    """Return the connection to the pool, which has one for each that works. Within a transaction it does nothing."""
+def return_connection() -> None:
+    """Return this thread's connection to the pool, which has one for each slot. Does nothing within a transaction."""
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
 
 
-def let_others() -> None:
-    """Let those who wait for a place have it for a moment. Within a transaction it does nothing."""
+def yield_slot() -> None:
+    """Let a waiting request use this slot for a moment. Does nothing within a transaction."""
     pause(0.001)
 
 
 def pause(seconds: float) -> None:
-    """Sleep, and let others have the place of this request meanwhile. Within a transaction it keeps its place."""
-    with aside():
+    """Sleep without a slot; within a transaction, sleep with it."""
+    with without_slot():
         time.sleep(seconds)
 
 
-class Few:
-    """How many requests of a heavy kind a process has at once. Others wait for their turn, so many seconds at most."""
+class ConcurrencyLimit:
+    """How many requests of an expensive kind run at once in this process. Others wait, at most `wait` seconds."""
 
     def __init__(self, at_once: int, *, wait: float) -> None:
-        self._places = threading.BoundedSemaphore(at_once)
+        self._semaphore = threading.BoundedSemaphore(at_once)
         self._wait = wait
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Raises Unavailable (503) when none comes in time."""
-        if not self._places.acquire(blocking=False):
-            with aside():
-                has_turn = self._places.acquire(timeout=self._wait)
-            if not has_turn:
+    def slot(self) -> Iterator[None]:
+        """Run one of them. Raises Unavailable (503) when too many run for too long."""
+        if not self._semaphore.acquire(blocking=False):
+            with without_slot():
+                is_acquired = self._semaphore.acquire(timeout=self._wait)
+            if not is_acquired:
                 raise Unavailable("Too many requests of this kind are running. Try again in a few seconds.")
         try:
             yield
         finally:
-            self._places.release()
+            self._semaphore.release()

@@ -63,7 +63,7 @@ def read_chunked(stream: Any) -> bytes:
         return cast("bytes", stream.read())
 
 
-def in_turn(application: Application) -> Application:
+def with_slot(application: Application) -> Application:
     """Let so many requests be worked on at once. A body comes in first, as slowly as its client sends it."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -75,7 +75,7 @@ def in_turn(application: Application) -> Application:
                 environ[INCOMPLETE] = True
             environ["wsgi.input"] = io.BytesIO(content)
         try:
-            slots.enter_first(writes=environ["REQUEST_METHOD"] in WRITING)
+            slots.enter(writes=environ["REQUEST_METHOD"] in WRITING)
         except Unavailable as refused:
             environ[REFUSED] = refused
             return application(environ, start_response)

@@ -3,7 +3,7 @@
 import time
 
 from duely.core.errors import Refused
-from duely.database.slots import let_others
+from duely.database.slots import yield_slot
 
 BASE_SECONDS = 1.0
 SECONDS_PER_BYTE = 100e-6
@@ -44,5 +44,5 @@ class Budget:
                 "Split the file, or send it uncompressed."
             )
         if used > self._next_turn:
-            let_others()
+            yield_slot()
             self._next_turn = time.thread_time() + SLICE_SECONDS

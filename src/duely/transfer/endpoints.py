@@ -12,7 +12,7 @@ from duely.api.operations import operation
 from duely.api.resource import Resource
 from duely.core.clock import now
 from duely.core.errors import QuotaExceeded
-from duely.database.slots import Few, aside, give_back
+from duely.database.slots import ConcurrencyLimit, return_connection, without_slot
 from duely.transfer import exports, schemas
 from duely.transfer.budget import ImportTooCostly
 from duely.transfer.files import CHUNK, UnknownFormat
@@ -20,8 +20,8 @@ from duely.transfer.imports import bring_in
 from duely.transfer.uploads import MEDIA, received
 
 CSV = "text/csv; charset=utf-8"
-_files = Few(4, wait=0)
-_work = Few(1, wait=30)
+_files = ConcurrencyLimit(4, wait=0)
+_work = ConcurrencyLimit(1, wait=30)
 
 
 class Exports(Resource):
@@ -40,10 +40,10 @@ class Exports(Resource):
         """
         require(self.actor, Permission.TASK_VIEW)
         at = now()
-        with _files.turn(), _work.turn():
+        with _files.slot(), _work.slot():
             file = exports.written(self.actor, parsed_options.format, at)
         # Whoever reads slowly keeps nobody from the database.
-        give_back()
+        return_connection()
         name = f"duely-{at:%Y-%m-%d}.{parsed_options.format}"
         media = JSON if parsed_options.format == "json" else CSV
         response = FileResponse(file, as_attachment=True, filename=name, content_type=media)
@@ -72,10 +72,10 @@ class Imports(Resource):
         same file again changes nothing, and tasks that were changed in Duely since then are kept. `notes` lists the
         values that could not be imported unchanged. With `preview` nothing is written.
         """
-        with _files.turn():
-            with aside():
+        with _files.slot():
+            with without_slot():
                 file = received(self.request)
-            with file, _work.turn():
+            with file, _work.slot():
                 result = bring_in(actor=self.actor, file=file, preview=parsed_options.preview, now=now())
         return self.show(schemas.show_result(result, preview=parsed_options.preview))
 

@@ -14,7 +14,7 @@ from duely.core.actor import Actor
 from duely.core.errors import MAX_REPORTED, FieldError, QuotaExceeded, Unavailable, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.quotas import LIMITS
-from duely.database.slots import let_others
+from duely.database.slots import yield_slot
 from duely.tasks import actions
 from duely.tasks.categories.queries import own_category_ids
 from duely.tasks.models import Task
@@ -83,7 +83,7 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
             )
             result.tasks += counts
             result.sample += shown[: SAMPLE - len(result.sample)]
-            let_others()
+            yield_slot()
     return result
 
 
@@ -106,7 +106,7 @@ def _refuse_too_many(actor: Actor, checked: _Checked, rows: Callable[[Reading], 
         places = {row.category: new_id() for row in batch if row.category is not None}
         _, counts = actions.import_tasks(actor=actor, rows=batch, categories={**places, **keys}, preview=True, now=now)
         new += counts["created"]
-        let_others()
+        yield_slot()
     _refuse_beyond("tasks", new, actor)
 
 
