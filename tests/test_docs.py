@@ -180,3 +180,9 @@ def test_a_decision_has_a_status_and_a_line_in_the_list(record: Path) -> None:
     assert number == record.name[:4]
     assert 10 <= len(lines) <= 30
     assert f"| [{number}]({record.name}) | {title} | {status[1]} |" in listed
+
+
+def test_the_list_of_decisions_is_sorted_by_number() -> None:
+    rows = re.findall(r"^\| \[(\d{4})\]", (DECISIONS[0].parent / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert rows == [record.name[:4] for record in DECISIONS]
