@@ -186,3 +186,25 @@ def test_the_list_of_decisions_is_sorted_by_number() -> None:
     rows = re.findall(r"^\| \[(\d{4})\]", (DECISIONS[0].parent / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
 
     assert rows == [record.name[:4] for record in DECISIONS]
+
+
+SPEED_AND_FAULTS = (
+    *("0005", "0013", "0014", "0018", "0019", "0020", "0021", "0022", "0023", "0024"),
+    *("0031", "0032", "0033", "0034", "0035"),
+)
+"""Records that explain code which looks needless without them."""
+
+
+def decisions_named_in_the_source() -> set[str]:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    lists = [match[1] for text in sources for match in re.finditer(r"[Dd]ecisions? (\d{4}(?:(?:,| and) \d{4})*)", text)]
+    return {number for numbers in lists for number in re.findall(r"\d{4}", numbers)}
+
+
+@pytest.mark.parametrize("number", SPEED_AND_FAULTS)
+def test_code_for_speed_or_against_faults_names_its_decision(number: str) -> None:
+    assert number in decisions_named_in_the_source()
+
+
+def test_the_source_names_only_decisions_that_exist() -> None:
+    assert decisions_named_in_the_source() <= {record.name[:4] for record in DECISIONS}

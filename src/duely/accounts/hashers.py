@@ -28,6 +28,7 @@ class Argon2id(Argon2PasswordHasher):
 
     def encode(self, password: str, salt: str) -> str:
         """Hash a password when a core is free."""
+        # While one thread hashes, the slot serves other requests (decision 0013).
         with without_slot():
             return _HASHING.submit(super().encode, password, salt).result()
 

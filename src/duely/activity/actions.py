@@ -114,6 +114,7 @@ def record(
     writes = (write, *also) if write else tuple(also)
     if database.vendor == "postgresql":
         values = itertools.chain.from_iterable([each.params for each in writes])
+        # One round trip instead of three or four for each write (decision 0019).
         sql = _one_statement(
             tuple([each.sql for each in writes]), bool(write and write.is_conditional), COUNTED.get(action)
         )

@@ -21,6 +21,7 @@ class Headers(ResponseHeaders):
     def put(self, headers: Iterable[tuple[str, str | bytes | int]]) -> None:
         """Set several at once."""
         for name, value in headers:
+            # Django encodes each name and value of every answer (decision 0024).
             if isinstance(value, str) and value.isascii() and value.isprintable():
                 self._store[name.lower()] = (name, value)
             else:

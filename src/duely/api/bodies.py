@@ -14,6 +14,7 @@ from duely.core.errors import FieldError, MalformedRequest, UnsupportedMediaType
 BOM = b"\xef\xbb\xbf"
 IDENTITY = "identity"
 """The only content coding of bodies: none."""
+# Limits that are checked before the work: a small body must not cost much time (decision 0018).
 MAX_DEPTH = 32
 MAX_KEYS = 1000
 """So many keys, and so many objects and lists. A model of larger bodies says so itself: `max_keys`."""

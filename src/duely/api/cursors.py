@@ -38,6 +38,7 @@ def keyset_parts(
     if not first.nullable or (after is None and not first.descending):
         yield (Q() if after is None else _after(order, after)), order
         return
+    # No index has rows without a value last in both directions, so they are read apart (decision 0022).
     order = (first._replace(nullable=False), *rest)
     if after is None or after[0] is not None:
         yield Q((f"{first.column}__isnull", False)) & (Q() if after is None else _after(order, after)), order

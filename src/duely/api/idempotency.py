@@ -101,6 +101,7 @@ def answer_once(
         if kept := _kept(request, row_id):
             return _again(kept, _asked(request, target))
         prepared = _prepared(prepare)
+    # One transaction holds the effect and the kept answer: a crash leaves both or neither (decision 0014).
     with transaction.atomic():
         _lock(row_id)
         if kept := _kept(request, row_id):

@@ -26,5 +26,7 @@ def keep_to_one(cores: int) -> None:
         for place, core in enumerate(sorted(os.sched_getaffinity(0))):
             with suppress(OSError):  # another one has it, or the system does not let us
                 fcntl.lockf(cores, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                # A process that stays on one core finds its data in that core's caches: 1.1 to 1.3 times the throughput
+                # (decision 0024).
                 os.sched_setaffinity(0, {core})
                 return

@@ -52,7 +52,7 @@ def load_for_children() -> None:
     import_string(settings.WSGI_APPLICATION)
     registry.known()
     MigrationLoader(None)
-    # What is frozen is never looked at for garbage: to look is to write, which gives each child a copy of its own.
+    # Garbage collection writes to each object that it visits, which copies 26 MB for each process (decision 0020).
     gc.freeze()
     gc.enable()
 

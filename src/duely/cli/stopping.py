@@ -45,6 +45,7 @@ def stop_in_order(stop: Callable[[], object], *, port: int, most_seconds: float)
     os.set_blocking(writing, False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _noted)
+    # Handlers run in the main thread, which misses a signal that comes just before it waits (decision 0032).
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     Thread(target=_stop_when_told, args=(reading, stop, port, most_seconds), name="duely-stop", daemon=True).start()
 

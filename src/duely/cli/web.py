@@ -116,6 +116,7 @@ def serve_web() -> None:
     # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
     gc.disable()  # as in serve
     import_string(settings.WSGI_APPLICATION)
+    # See duely.cli.serve (decision 0020).
     gc.freeze()
     gc.enable()
     # A worker would be killed in the midst of requests for a SIGTERM that came before it had handlers of its own.
@@ -129,6 +130,7 @@ def serve_web() -> None:
         port=settings.PORT,
         interface=Interfaces.WSGI,
         workers=settings.WEB_CONCURRENCY,
+        # More threads than slots: a slow client occupies a thread and no slot (decision 0013).
         blocking_threads=settings.WEB_THREADS,
         backpressure=CONNECTIONS_PER_WORKER,
         http=HTTPModes.http1,

@@ -27,6 +27,7 @@ SESSION_SETTINGS = {
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "10s",
     # PostgreSQL's own 4 is of disks that turn. With it, one owner's list is looked for among everyone's newest tasks.
+    # With 4 PostgreSQL reads an owner's list from everyone's tasks, newest first (decision 0022).
     "random_page_cost": "1.1",
 }
 

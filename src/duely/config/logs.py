@@ -66,6 +66,7 @@ def is_json(wanted: str) -> bool:
     return wanted == "json" or (wanted == "auto" and not sys.stdout.isatty())
 
 
+# Formats the line of a request without structlog's processors: 15 instead of 45 µs (decision 0021).
 class LineHandler(logging.StreamHandler[Any]):
     """As its base, which takes its lock twice for a line. Each request writes one."""
 

@@ -78,6 +78,7 @@ class Seen(msgspec.Struct, frozen=True):
         values: list[Any] = []
         database = this_connection()
         whole = (database.vendor, self.all_rows, key, shown, *[_shape(condition, values) for condition in conditions])
+        # With a queryset a list took 2.7 ms, of which the database needed 0.2 (decision 0019).
         query = _queries.get(whole)
         if query is None:
             rows, numbers = self.all_rows(), count()

@@ -71,12 +71,15 @@ class _Waiter:
         self.ready.acquire()
 
 
+# With two slots, two writers that wait for a row block all lists; eight are no faster (decision 0013).
 _slots = Slots(settings.WEB_AT_ONCE)
 # SQLite has one writer at a time. A second thread of this process in a write transaction would only take the
 # interpreter from the one that holds the lock.
+# See decision 0023.
 _writer_slots = Slots(1) if connection.vendor == "sqlite" else _slots
 
 
+# So that a request ends after 7 s at most, also while the server hangs (decision 0033).
 LONGEST_WAIT_SECONDS = 3.5 if connection.vendor == "postgresql" else None
 """How long a request waits for its first slot. Writers on SQLite have a queue with its own limit (database/sqlite)."""
 

@@ -111,6 +111,7 @@ def all_stored(values: Iterable[tuple[Any, Any]], database: BaseDatabaseWrapper)
     made = []
     for field, value in values:
         kinds = (field.__class__, value.__class__)
+        # Most fields return these values unchanged, after several Python calls (decision 0024).
         if field is None or kinds in as_it_is or (on_postgresql and kinds == _INSTANT and value.tzinfo is not None):
             made.append(value)
         elif kinds in _JSON:

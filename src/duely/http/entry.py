@@ -57,6 +57,7 @@ def read_chunked(stream: Any) -> bytes:
     size: with a size, what came before the fault looks whole. The size is watched at the socket instead, see
     `duely.http.connections`; where that cannot be, the limit goes first.
     """
+    # granian hides a broken body from reads with a size (decision 0031).
     if not connections.can_be_counted():
         return cast("bytes", stream.read(MAX_BODY_BYTES + 1))
     with connections.watch.chunked_body():
@@ -95,6 +96,7 @@ class Request(WSGIRequest):
 
     def __init__(self, environ: dict[str, Any]) -> None:
         path, kind = environ["PATH_INFO"], environ.get("CONTENT_TYPE", "")
+        # Django decodes path and headers of every request; most need no decoding (decision 0024).
         if environ.get("SCRIPT_NAME") or not path.isascii() or kind not in UNDECORATED:
             super().__init__(environ)
         else:
@@ -167,6 +169,7 @@ def api_first(application: Application) -> Application:
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not is_api(environ["PATH_INFO"]):
             return application(environ, start_response)
+        # Django's signals, middleware and resolver cost as much as a list of tasks (decision 0021).
         response, more = guarded(Request(environ), _no_page)
         start_response(_STATUS[response.status_code], [*store_of(response).values(), *more])
         return [response.content] if isinstance(response, HttpResponse) else response

@@ -72,6 +72,7 @@ def guarded(request: HttpRequest, pages: Handler) -> tuple[HttpResponseBase, lis
     if standing is not None:
         more += standing.headers()
     more.append(("X-Request-ID", origin.request_id))
+    # Clients move to another server before this one stops accepting (decision 0032).
     if drain.stage():
         # The server ends soon: the client makes its next connection to another one, or to the next.
         more.append(CLOSE)

@@ -31,6 +31,7 @@ class Pace:
             began = time.monotonic()  # the wait for the right to write is over
             yield self.rows
         seconds = time.monotonic() - began
+        # Short transactions: others wait for a few milliseconds, however many rows there are (decision 0035).
         factor = min(max(TARGET_SECONDS / max(seconds, 0.0001), 0.5), 2.0)
         self.rows = min(max(int(self.rows * factor), FEWEST), MOST)
         self._pause(min(seconds, LONGEST_PAUSE_SECONDS))

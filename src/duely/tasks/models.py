@@ -139,6 +139,7 @@ class Task(Owned, models.Model):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     deleted_at = models.DateTimeField(null=True)
+    # Older releases and SQL by hand write no words; triggers compare this with the version (decision 0034).
     words_version = models.IntegerField(null=True)
 
     owner_id: UUID
@@ -163,6 +164,7 @@ class Task(Owned, models.Model):
             ),
         ]
         indexes: ClassVar = [
+            # No index for each ordering: each one makes every write slower (decision 0022).
             models.Index(fields=["owner", "created_at", "id"], name="tasks_task_created", condition=LIVE),
             models.Index(fields=["owner", "due_at", "id"], name="tasks_task_due_at", condition=LIVE),
             models.Index(fields=["owner", "status", "due_at", "id"], name="tasks_task_status_due_at", condition=LIVE),

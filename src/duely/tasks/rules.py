@@ -99,6 +99,7 @@ def placed(due: date, zone: str) -> datetime:
     """
     if isinstance(due, datetime):
         return due
+    # Filters, ordering and the overdue check need one order for whole days and instants (decision 0005).
     return start_of_day(due + timedelta(days=1), zone) - MILLISECOND
 
 
@@ -228,6 +229,7 @@ def next_standing(current: Standing, *, asked: Status | None, late: bool, due_mo
     if asked in CLOSED:
         done_at = (current.completed_at or now) if asked is Status.COMPLETED else None
         return Standing(asked, None, done_at)
+    # Another status would be replaced by overdue within a minute (decision 0005).
     if overdue and late:
         return Standing(Status.OVERDUE, asked if asked in OPEN else current.former, None)
     if overdue and due_moved:

@@ -50,6 +50,7 @@ def index_words(tasks: Sequence[Task]) -> Statement:
 
     The statement that writes the text itself sets `words_version`, or the text counts as not indexed.
     """
+    # Python makes the words, so that a search finds the same on both databases (decisions 0015 and 0034).
     database, rows = this_connection(), []
     as_vector = database.vendor == "postgresql"
     for task in tasks:

@@ -22,6 +22,7 @@ MAX_WORDS = 16_000
 MAX_SAME = 255
 """How often the same word counts within a task: PostgreSQL keeps so many places of it."""
 MAX_WORD = 64
+# Each term may have to be checked in each task of a page (decision 0018).
 MAX_TERMS = 16
 MAX_MARKS = 30
 MOST_SIGNS = 50_000

@@ -103,6 +103,7 @@ class PreparedStatements:
     def _exec_prepared(self, name: bytes, values: Any) -> PGresult:
         self._statement.start()
         try:
+            # One call of libpq: 35 instead of 64 µs of Python for the check of a session (decision 0021).
             return self._pgconn.exec_prepared(name, values, self._transformer.formats)
         finally:
             self._statement.end()
@@ -164,6 +165,7 @@ def _name(sql: str, types: tuple[int, ...]) -> bytes:
 
     A pooler may give the connection of one client to another: with names that are numbers, one executed the other's.
     """
+    # Decision 0033.
     return b"duely_" + blake2b(repr((sql, types)).encode(), digest_size=16).hexdigest().encode()
 
 
@@ -378,6 +380,7 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     def _start_transaction_under_autocommit(self) -> None:
         """BEGIN, of an atomic block. The driver's autocommit stays on: to turn it off and on again takes it longer."""
         with debug_transaction(self, "BEGIN"), self.wrap_database_errors:
+            # One call of libpq saves a twentieth of the processor time of a write (decision 0024).
             self.connection.prepared_statements.command(b"BEGIN")
 
     def _commit(self) -> None:

@@ -56,6 +56,7 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             return
         begun = time.monotonic()
         try:
+            # SQLite's own lock goes to the writer that tries at the right moment, not to the first (decision 0023).
             self._turn = self._line.enter(self._seconds)
         except TimeoutError:
             raise OperationalError("database is locked") from None

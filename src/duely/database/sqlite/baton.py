@@ -42,6 +42,7 @@ class Baton:
 
     def wait(self, since: float) -> None:
         """Wait for it, as long as that takes. Until `let_follow` nobody else waits."""
+        # Two locks: with one, the process that releases it takes it again before another wakes up (decision 0023).
         fcntl.flock(self._next, fcntl.LOCK_EX)
         self._note(since)
         fcntl.flock(self._turn, fcntl.LOCK_EX)
