@@ -18,7 +18,7 @@ from django.db import OperationalError, connection, transaction
 from pytest_django import DjangoDbBlocker
 
 from cast import Api, alice
-from duely.database.sqlite import line as lines
+from duely.database.sqlite import writer_queue
 from duely.database.sqlite.base import DatabaseWrapper
 from programs import until
 from races import in_background, joined
@@ -100,7 +100,7 @@ def texts(path: Path) -> list[str]:
 
 
 def waiting(path: Path) -> int:
-    return len(lines.line_of(str(path))._waiting)
+    return len(writer_queue.line_of(str(path))._waiting)
 
 
 def program(path: Path, source: str, seconds: float = PATIENCE) -> "subprocess.Popen[str]":
@@ -181,7 +181,7 @@ database.commit()
     assert said(other) == "ready"
     other.stdin.write("\n")  # type: ignore[union-attr]
     other.stdin.flush()  # type: ignore[union-attr]
-    baton = lines.line_of(str(path))._baton
+    baton = writer_queue.line_of(str(path))._baton
     assert baton
     until(lambda: baton.awaited_since() < time.monotonic())
     thread = in_background(lambda: write(second, "later"))
@@ -210,7 +210,7 @@ def test_a_halted_process_that_is_next_keeps_nobody_out(connect: Callable[..., D
     first = connect()
     begin(first)
     halted = program(path, HOLDER)
-    baton = lines.line_of(str(path))._baton
+    baton = writer_queue.line_of(str(path))._baton
     assert baton
     until(lambda: baton.awaited_since() < time.monotonic())
     halted.send_signal(signal.SIGSTOP)
@@ -254,7 +254,7 @@ def test_a_lock_of_another_program_is_an_error_as_ever(connect: Callable[..., Da
         with pytest.raises(OperationalError, match="database is locked"):
             begin(late)
         thread = in_background(lambda: write(later, "later"))
-        until(lambda: lines.line_of(str(path))._writer is not None)
+        until(lambda: writer_queue.line_of(str(path))._writer is not None)
         other.execute("ROLLBACK")
     joined(thread)
     write(late, "now")
@@ -268,7 +268,7 @@ def test_who_waited_long_in_line_has_the_rest_of_the_time(connect: Callable[...,
     told: list[str] = []
     database.connection.set_trace_callback(told.append)
     thread = in_background(lambda: write(database, "x"))
-    time.sleep(lines.SOON_SECONDS * 3)
+    time.sleep(writer_queue.SOON_SECONDS * 3)
     end(first)
     joined(thread)
     patience = [int(text.rpartition(" ")[2]) for text in told if "busy_timeout" in text]
@@ -369,7 +369,7 @@ def test_where_there_can_be_no_file_to_lock_writers_write_all_the_same(
     connect: Callable[..., DatabaseWrapper], path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "no such locks":
-        monkeypatch.setattr("duely.database.sqlite.baton.fcntl", None)
+        monkeypatch.setattr("duely.database.sqlite.file_locks.fcntl", None)
     else:
         Path(f"{path}.turn.lock").mkdir()
     databases = [connect() for _ in range(4)]

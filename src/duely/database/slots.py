@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection
 
 from duely.core.errors import Unavailable
-from duely.database.sqlite.line import when_it_takes_long
+from duely.database.sqlite.writer_queue import when_it_takes_long
 from duely.database.statements import this_connection
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
-from duely.database.sqlite.line import SOON_SECONDS, Line, Turn, line_of
+from duely.database.sqlite.writer_queue import SOON_SECONDS, Line, Turn, line_of
 
 django: Any = base
 """Its type hints leave out what is to be changed here."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import structlog
 
-from duely.database.sqlite.baton import Baton
+from duely.database.sqlite.file_locks import Baton
 
 log = structlog.get_logger("duely.sqlite")
 
