@@ -1,4 +1,4 @@
-"""Who wants to write to SQLite stands in line, and nothing stays locked, whatever goes wrong."""
+"""Writers of an SQLite file queue, and no fault leaves the file locked."""
 
 import gc
 import os
@@ -45,16 +45,16 @@ from threading import Thread
 def connect():
     return DatabaseWrapper({**%(settings)r, "NAME": sys.argv[1], "OPTIONS": %(options)r}, "default")
 """
-"""What other processes begin with."""
+"""The first lines of the programs of other processes."""
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    found = tmp_path / "a.sqlite3"
-    with closing(sqlite3.connect(found)) as made:
-        made.execute("PRAGMA journal_mode=WAL")
-        made.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, text TEXT)")
-    return found
+    database = tmp_path / "a.sqlite3"
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("PRAGMA journal_mode=WAL")
+        opened.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, text TEXT)")
+    return database
 
 
 def options(seconds: float = PATIENCE) -> dict[str, Any]:
@@ -64,18 +64,18 @@ def options(seconds: float = PATIENCE) -> dict[str, Any]:
 @pytest.fixture
 def connect(path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Callable[..., DatabaseWrapper]]:
     """Makes connections. Those of other threads may be closed from here."""
-    made: list[DatabaseWrapper] = []
+    databases: list[DatabaseWrapper] = []
 
     def new(seconds: float = PATIENCE, name: str | None = None) -> DatabaseWrapper:
-        found = DatabaseWrapper({**SETTINGS, "NAME": name or str(path), "OPTIONS": options(seconds)}, "default")
-        found.inc_thread_sharing()
-        made.append(found)
-        return found
+        database = DatabaseWrapper({**SETTINGS, "NAME": name or str(path), "OPTIONS": options(seconds)}, "default")
+        database.inc_thread_sharing()
+        databases.append(database)
+        return database
 
     with django_db_blocker.unblock():
         yield new
-        for each in made:
-            each.close()
+        for database in databases:
+            database.close()
 
 
 def begin(database: DatabaseWrapper) -> None:
@@ -100,7 +100,7 @@ def texts(path: Path) -> list[str]:
 
 
 def waiting(path: Path) -> int:
-    return len(writer_queue.line_of(str(path))._waiting)
+    return len(writer_queue.queue_for(str(path))._waiting)
 
 
 def program(path: Path, source: str, seconds: float = PATIENCE) -> "subprocess.Popen[str]":
@@ -124,7 +124,7 @@ database.commit()
 """
 
 
-def test_within_a_process_who_comes_first_writes_first(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_threads_of_one_process_write_in_their_order(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     first = connect()
     begin(first)
     threads = []
@@ -138,7 +138,7 @@ def test_within_a_process_who_comes_first_writes_first(connect: Callable[..., Da
     assert texts(path) == [str(number) for number in range(8)]
 
 
-def test_processes_with_many_threads_lose_nothing(path: Path) -> None:
+def test_no_write_of_several_processes_is_lost(path: Path) -> None:
     source = """
 def work(name):
     database = connect()
@@ -158,15 +158,17 @@ for thread in threads: thread.join()
     assert [each.wait(60) for each in programs] == [0, 0, 0]
     for each in programs:
         each.communicate()
-    found = texts(path)
-    assert len(found) == 3 * 6 * 20
+    written = texts(path)
+    assert len(written) == 3 * 6 * 20
     for number in range(3):
         for name in range(6):
-            mine = [text for text in found if text.startswith(f"{number} {name} ")]
-            assert mine == [f"{number} {name} {count}" for count in range(20)]
+            texts_of_thread = [text for text in written if text.startswith(f"{number} {name} ")]
+            assert texts_of_thread == [f"{number} {name} {count}" for count in range(20)]
 
 
-def test_another_process_comes_between_two_that_came_later(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_another_process_writes_before_a_thread_that_came_later(
+    connect: Callable[..., DatabaseWrapper], path: Path
+) -> None:
     first, second = connect(), connect()
     second.ensure_connection()
     begin(first)
@@ -181,9 +183,9 @@ database.commit()
     assert said(other) == "ready"
     other.stdin.write("\n")  # type: ignore[union-attr]
     other.stdin.flush()  # type: ignore[union-attr]
-    baton = writer_queue.line_of(str(path))._baton
-    assert baton
-    until(lambda: baton.awaited_since() < time.monotonic())
+    file_locks = writer_queue.queue_for(str(path))._file_locks
+    assert file_locks
+    until(lambda: file_locks.next_waits_since() < time.monotonic())
     thread = in_background(lambda: write(second, "later"))
     until(lambda: waiting(path) == 1)
     end(first)
@@ -193,7 +195,7 @@ database.commit()
     assert texts(path) == ["other", "later"]
 
 
-def test_a_killed_process_lets_go(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_a_killed_process_releases_its_locks(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     holder = program(path, HOLDER)
     assert said(holder) == "holds"
     database = connect()
@@ -206,20 +208,20 @@ def test_a_killed_process_lets_go(connect: Callable[..., DatabaseWrapper], path:
     assert texts(path) == ["after"]
 
 
-def test_a_halted_process_that_is_next_keeps_nobody_out(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_a_halted_process_that_is_next_blocks_no_other(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     first = connect()
     begin(first)
     halted = program(path, HOLDER)
-    baton = writer_queue.line_of(str(path))._baton
-    assert baton
-    until(lambda: baton.awaited_since() < time.monotonic())
+    file_locks = writer_queue.queue_for(str(path))._file_locks
+    assert file_locks
+    until(lambda: file_locks.next_waits_since() < time.monotonic())
     halted.send_signal(signal.SIGSTOP)
     try:
         end(first)
         second = connect()
-        write(second, "meanwhile")
-        write(second, "and again")
-        assert texts(path) == ["meanwhile", "and again"]
+        write(second, "one")
+        write(second, "two")
+        assert texts(path) == ["one", "two"]
     finally:
         halted.kill()
         halted.communicate()
@@ -227,7 +229,7 @@ def test_a_halted_process_that_is_next_keeps_nobody_out(connect: Callable[..., D
 
 
 @pytest.mark.parametrize("elsewhere", [True, False], ids=["by another process", "by another thread"])
-def test_a_lock_that_is_held_for_too_long_is_an_error_as_ever(
+def test_a_lock_held_for_too_long_is_an_error(
     connect: Callable[..., DatabaseWrapper], path: Path, elsewhere: bool
 ) -> None:
     late = connect(0.3)
@@ -247,32 +249,32 @@ def test_a_lock_that_is_held_for_too_long_is_an_error_as_ever(
     assert texts(path) == ["now"]
 
 
-def test_a_lock_of_another_program_is_an_error_as_ever(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_a_lock_of_another_program_is_an_error(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     late, later = connect(0.3), connect()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationalError, match="database is locked"):
             begin(late)
         thread = in_background(lambda: write(later, "later"))
-        until(lambda: writer_queue.line_of(str(path))._writer is not None)
+        until(lambda: writer_queue.queue_for(str(path))._writer is not None)
         other.execute("ROLLBACK")
     joined(thread)
     write(late, "now")
     assert texts(path) == ["later", "now"]
 
 
-def test_who_waited_long_in_line_has_the_rest_of_the_time(connect: Callable[..., DatabaseWrapper]) -> None:
+def test_time_in_the_queue_is_subtracted_from_the_timeout(connect: Callable[..., DatabaseWrapper]) -> None:
     database, first = connect(), connect()
     database.ensure_connection()
     begin(first)
-    told: list[str] = []
-    database.connection.set_trace_callback(told.append)
+    statements: list[str] = []
+    database.connection.set_trace_callback(statements.append)
     thread = in_background(lambda: write(database, "x"))
-    time.sleep(writer_queue.SOON_SECONDS * 3)
+    time.sleep(writer_queue.LONG_WAIT_SECONDS * 3)
     end(first)
     joined(thread)
-    patience = [int(text.rpartition(" ")[2]) for text in told if "busy_timeout" in text]
-    assert patience[0] < patience[1] == PATIENCE * 1000
+    timeouts = [int(text.rpartition(" ")[2]) for text in statements if "busy_timeout" in text]
+    assert timeouts[0] < timeouts[1] == PATIENCE * 1000
 
 
 def fail_to_commit(database: DatabaseWrapper) -> None:
@@ -297,7 +299,7 @@ def statement_fails(database: DatabaseWrapper) -> None:
     database.set_autocommit(True)
 
 
-def closed(database: DatabaseWrapper) -> None:
+def connection_closed(database: DatabaseWrapper) -> None:
     database.close()
 
 
@@ -308,7 +310,9 @@ def begun_twice(database: DatabaseWrapper) -> None:
     database.set_autocommit(True)
 
 
-@pytest.mark.parametrize("how", [commit_fails, statement_fails, closed, begun_twice], ids=lambda how: how.__name__)
+@pytest.mark.parametrize(
+    "how", [commit_fails, statement_fails, connection_closed, begun_twice], ids=lambda how: how.__name__
+)
 def test_nothing_stays_locked(
     connect: Callable[..., DatabaseWrapper], path: Path, how: Callable[[DatabaseWrapper], None]
 ) -> None:
@@ -320,9 +324,7 @@ def test_nothing_stays_locked(
     assert texts(path) == ["next", "again"]
 
 
-def test_a_transaction_that_could_not_be_ended_keeps_its_turn(
-    connect: Callable[..., DatabaseWrapper], path: Path
-) -> None:
+def test_a_failed_commit_keeps_the_place_in_the_queue(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     database = connect()
     begin(database)
     fail_to_commit(database)
@@ -332,7 +334,9 @@ def test_a_transaction_that_could_not_be_ended_keeps_its_turn(
     joined(thread)
 
 
-def test_a_thread_that_ends_in_a_transaction_lets_go(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_a_thread_that_ends_in_a_transaction_leaves_the_queue(
+    connect: Callable[..., DatabaseWrapper], path: Path
+) -> None:
     def vanish() -> None:
         lost = DatabaseWrapper({**SETTINGS, "NAME": str(path), "OPTIONS": options()}, "default")
         begin(lost)
@@ -343,19 +347,19 @@ def test_a_thread_that_ends_in_a_transaction_lets_go(connect: Callable[..., Data
     assert texts(path) == ["after"]
 
 
-def test_a_process_that_was_forked_has_a_line_of_its_own(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_a_forked_process_has_its_own_queue(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     database = connect()
     begin(database)
     child = os.fork()
     if not child:  # pragma: no cover
-        found = 1
+        failure = 1
         with suppress(BaseException):
-            mine = DatabaseWrapper({**SETTINGS, "NAME": str(path), "OPTIONS": options(0.3)}, "default")
+            own = DatabaseWrapper({**SETTINGS, "NAME": str(path), "OPTIONS": options(0.3)}, "default")
             try:
-                begin(mine)
-            except OperationalError:  # it is the parent's turn
-                found = 0
-        os._exit(found)
+                begin(own)
+            except OperationalError:  # the parent writes
+                failure = 0
+        os._exit(failure)
     assert os.waitpid(child, 0)[1] == 0
     elsewhere = program(path, HOLDER, 0.3)
     assert elsewhere.wait(PATIENCE) == 1  # still
@@ -364,11 +368,11 @@ def test_a_process_that_was_forked_has_a_line_of_its_own(connect: Callable[..., 
     write(connect(), "after")
 
 
-@pytest.mark.parametrize("how", ["a folder is there", "no such locks"])
-def test_where_there_can_be_no_file_to_lock_writers_write_all_the_same(
+@pytest.mark.parametrize("how", ["a folder is there", "no flock"])
+def test_without_file_locks_all_writers_still_write(
     connect: Callable[..., DatabaseWrapper], path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if how == "no such locks":
+    if how == "no flock":
         monkeypatch.setattr("duely.database.sqlite.file_locks.fcntl", None)
     else:
         Path(f"{path}.turn.lock").mkdir()
@@ -377,15 +381,15 @@ def test_where_there_can_be_no_file_to_lock_writers_write_all_the_same(
     assert texts(path) == ["x"] * 4
 
 
-def test_a_database_in_memory_has_no_line(connect: Callable[..., DatabaseWrapper]) -> None:
+def test_a_database_in_memory_has_no_queue(connect: Callable[..., DatabaseWrapper]) -> None:
     for name in (":memory:", "file:some?mode=memory&cache=shared"):
         database = connect(name=name)
         begin(database)
-        assert database._line is None
+        assert database._queue is None
         end(database)
 
 
-def test_the_files_belong_to_whom_the_database_belongs_to(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
+def test_lock_files_have_the_permissions_of_the_database(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     path.chmod(0o660)
     write(connect(), "x")
     for name in ("turn", "next"):
@@ -394,19 +398,19 @@ def test_the_files_belong_to_whom_the_database_belongs_to(connect: Callable[...,
 
 @pytest.mark.usefixtures("committed_db")
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite's backend")
-def test_blocks_within_blocks_have_one_turn() -> None:
+def test_nested_blocks_queue_once() -> None:
     with transaction.atomic(durable=True), transaction.atomic():
-        turn = connection._turn  # type: ignore[attr-defined]
+        writer = connection._writer  # type: ignore[attr-defined]
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             _ = 1 / 0
-        assert turn is not None
-        assert connection._turn is turn  # type: ignore[attr-defined]
-    assert connection._turn is None  # type: ignore[attr-defined]
+        assert writer is not None
+        assert connection._writer is writer  # type: ignore[attr-defined]
+    assert connection._writer is None  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("committed_db")
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite's backend")
-def test_a_request_that_waits_too_long_is_told_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_waits_too_long_gets_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     me = Api(alice())
     connection.close()
     begun, done = threading.Event(), threading.Event()

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection
 
 from duely.core.errors import Unavailable
-from duely.database.sqlite.writer_queue import when_it_takes_long
+from duely.database.sqlite.writer_queue import on_long_wait
 from duely.database.statements import this_connection
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def release_early(lent: "Lent | None" = None) -> None:
 
 
 # A writer that waits long for SQLite's lock releases its slot, so that readers of this process can go on.
-when_it_takes_long(release_early)
+on_long_wait(release_early)
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Django's database backend for SQLite, where those who want to write stand in line (`ENGINE` of settings)."""
+"""Django's database backend for SQLite with a queue for writers (`ENGINE` of the settings)."""

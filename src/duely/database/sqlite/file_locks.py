@@ -1,4 +1,4 @@
-"""What that process has, of all that use a database, whose turn it is to write."""
+"""File locks that decide which process may write next (decision 0023)."""
 
 import math
 import mmap
@@ -15,73 +15,79 @@ except ImportError:  # Windows
 _INSTANT = struct.Struct("d")
 
 
-class Baton:
-    """Locks on two files beside the database. The kernel takes them from a process that dies.
+class FileLocks:
+    """Two `flock` locks on files beside the database. The kernel releases them when a process dies.
 
-    `turn` has the process that writes, `next` the one that is to write after it. While that waits nobody else can be
-    quicker, so a process with many who want to write keeps no other one out. In its file stands since when it waits.
+    The process that writes holds `turn`; the process that writes after it holds `next`. With one lock alone, a process
+    with many waiting threads would take the lock again before another process wakes up. The file of `next` contains
+    the time since which its holder waits (`time.monotonic`; infinity when no process waits).
     """
 
     def __init__(self, database: str) -> None:
-        """Raises OSError where there can be no such locks."""
+        """Raises OSError if the file system or the operating system has no such locks."""
         if fcntl is None:
-            raise OSError("there are no locks on files here")
-        self._turn = _opened(f"{database}.turn.lock", database)
-        self._next = _opened(f"{database}.next.lock", database)
+            raise OSError("this operating system has no flock")
+        self._turn = _open_lock_file(f"{database}.turn.lock", database)
+        self._next = _open_lock_file(f"{database}.next.lock", database)
         os.ftruncate(self._next, _INSTANT.size)
-        # Read between two turns, where a call of the system would cost more: it lets other threads run first.
-        self._since = mmap.mmap(self._next, _INSTANT.size)
+        # Mapped into memory, because it is read after every transaction: a system call would also release the
+        # interpreter and let other threads run first (decision 0023).
+        self._waiting_since = mmap.mmap(self._next, _INSTANT.size)
 
-    def take(self) -> bool:
-        """Take it, if nobody has it and nobody waits for it. If not, `wait` may find this process to be the next."""
-        if not (_is_locked(self._next) and _is_locked(self._turn)):
+    def try_acquire(self) -> bool:
+        """Acquire the right to write if no process has it and none waits for it.
+
+        After False this process may hold `next` already. Then `acquire` only waits for `turn`.
+        """
+        if not (_try_lock(self._next) and _try_lock(self._turn)):
             return False
-        self._note(math.inf)
-        self.let_follow()
+        self._set_waiting_since(math.inf)
+        self.release_next()
         return True
 
-    def wait(self, since: float) -> None:
-        """Wait for it, as long as that takes. Until `let_follow` nobody else waits."""
         # Two locks: with one, the process that releases it takes it again before another wakes up (decision 0023).
+    def acquire(self, waiting_since: float) -> None:
+        """Wait for the right to write, without a timeout. Holds `next` until `release_next`."""
         fcntl.flock(self._next, fcntl.LOCK_EX)
-        self._note(since)
+        self._set_waiting_since(waiting_since)
         fcntl.flock(self._turn, fcntl.LOCK_EX)
-        self._note(math.inf)
+        self._set_waiting_since(math.inf)
 
-    def let_follow(self) -> None:
-        """Let another process come next."""
+    def release_next(self) -> None:
+        """Let another process be the next one."""
         fcntl.flock(self._next, fcntl.LOCK_UN)
 
-    def awaited_since(self) -> float:
-        """Since when the process waits that comes next; infinite when there is none."""
-        return float(_INSTANT.unpack_from(self._since)[0])
+    def next_waits_since(self) -> float:
+        """Since when the next process waits; infinity if there is none."""
+        return float(_INSTANT.unpack_from(self._waiting_since)[0])
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Let another process write."""
         fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Forget the files, and give nothing back: in a process that was forked from the one that has it."""
-        self._since.close()
+        """Close the files without an unlock: in a forked child, where an unlock would release its parent's locks."""
+        self._waiting_since.close()
         os.close(self._turn)
         os.close(self._next)
 
-    def _note(self, since: float) -> None:
-        _INSTANT.pack_into(self._since, 0, since)
+    def _set_waiting_since(self, instant: float) -> None:
+        _INSTANT.pack_into(self._waiting_since, 0, instant)
 
 
-def _opened(path: str, database: str) -> int:
-    """A file for everyone who may write the database."""
-    whose = Path(database).stat()
+def _open_lock_file(path: str, database: str) -> int:
+    """Open a lock file, with the owner and the permissions of the database."""
+    database_status = Path(database).stat()
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    # Every user who may write the database must be able to lock. Only the file's owner may change this.
     with suppress(PermissionError):
-        os.fchmod(file, whose.st_mode & 0o666)
-        os.fchown(file, whose.st_uid, whose.st_gid)
+        os.fchmod(file, database_status.st_mode & 0o666)
+        os.fchown(file, database_status.st_uid, database_status.st_gid)
     return file
 
 
-def _is_locked(file: int) -> bool:
-    """Whether it is locked for this process by now."""
+def _try_lock(file: int) -> bool:
+    """Lock a file if no other process holds its lock. Returns whether this process holds it now."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,10 +1,11 @@
-"""Who writes next to an SQLite file.
+"""The queue of threads that want to write to an SQLite file (decision 0023).
 
-SQLite lets everyone who finds the file locked sleep, longer each time, and try again. Who tries at the right moment
-wins, however late they came, and in between the file stands idle. Here they stand in line, and the next one is called.
+When SQLite finds its file locked, it sleeps and tries again, longer each time. The writer that tries at the right
+moment gets the lock, even if it came last, and until then nobody writes. This queue wakes the writers in their order
+instead.
 
-This is about the order alone: that one writes at a time is SQLite's own business. Where processes cannot have a common
-line, nothing but the order is lost.
+The queue decides the order alone. SQLite's own lock protects the data. Where processes cannot lock files together, they
+only lose the order.
 """
 
 import math
@@ -17,173 +18,181 @@ from collections.abc import Callable
 
 import structlog
 
-from duely.database.sqlite.file_locks import Baton
+from duely.database.sqlite.file_locks import FileLocks
 
 log = structlog.get_logger("duely.sqlite")
 
-IN_A_ROW = 32
-"""Turns of a process while another one waits that came later: a bound, should their clocks differ."""
-SOON_SECONDS = 0.05
-"""Who waits for longer than this is in nobody else's way meanwhile."""
-LOOK_SECONDS = 1.0
-"""How soon those who wait notice that who is to call them never will: a thread that is gone, a halted process."""
+MAX_IN_A_ROW = 32
+"""Transactions of this process while another process waits that came later. A limit, in case their clocks differ."""
+LONG_WAIT_SECONDS = 0.05
+"""After this wait, a thread calls the functions of `on_long_wait`."""
+CHECK_SECONDS = 1.0
+"""How often waiting threads check whether the writer has disappeared, and when they stop waiting for a process that
+was halted while it held a file lock."""
 
-_while_waiting: list[Callable[[], object]] = []
-
-
-def when_it_takes_long(call: Callable[[], object]) -> None:
-    """Have this called in each thread whose turn does not come soon."""
-    _while_waiting.append(call)
+_on_long_wait: list[Callable[[], object]] = []
 
 
-class Turn:
-    """A place in the line. Who has been called writes, until they leave or nobody has this any more."""
+def on_long_wait(function: Callable[[], object]) -> None:
+    """Have this function called in each thread that has to wait longer than LONG_WAIT_SECONDS."""
+    _on_long_wait.append(function)
 
-    __slots__ = ("__weakref__", "called", "came_at")
+
+class Writer:
+    """A thread that waits to write, or writes. If it ends without `leave`, the queue notices that this is gone."""
+
+    __slots__ = ("__weakref__", "may_write", "queued_at")
 
     def __init__(self) -> None:
-        self.came_at = time.monotonic()
-        self.called = threading.Lock()
-        self.called.acquire()
+        self.queued_at = time.monotonic()
+        # Locked until the writer is the first of the queue. A lock takes less memory and time than an Event.
+        self.may_write = threading.Lock()
+        self.may_write.acquire()
 
 
-class Line:
-    """The threads of this process that want to write to one file, and whether it is this process's turn."""
+class WriterQueue:
+    """The threads of this process that want to write to one file, and the file locks that this process holds."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._baton: Baton | None = None
-        self.begin()
+        self._file_locks: FileLocks | None = None
+        self.reset()
 
-    def begin(self) -> None:
-        """Be empty: at first, and in a process that was forked from one with this line."""
-        if self._baton is not None:
-            self._baton.close()
+    def reset(self) -> None:
+        """Become an empty queue: at the start, and in a child process, which must not share its parent's locks."""
+        if self._file_locks is not None:
+            self._file_locks.close()
         self._mutex = threading.Lock()
-        self._waiting: deque[Turn] = deque()
-        self._writer: weakref.ref[Turn] | None = None
-        self._baton, self._is_alone = None, False
-        self._has_baton, self._in_a_row = False, 0
-        self._asked_at = self._asked_for = math.inf
-        self._asked = threading.Semaphore(0)
-        self._keeper: threading.Thread | None = None
+        self._waiting: deque[Writer] = deque()
+        self._writer: weakref.ref[Writer] | None = None
+        self._file_locks, self._is_alone = None, False
+        self._holds_file_lock, self._in_a_row = False, 0
+        self._requested_at = self._requested_for = math.inf
+        self._requests = threading.Semaphore(0)
+        self._lock_thread: threading.Thread | None = None
 
-    def enter(self, seconds: float) -> Turn:
-        """Wait until it is one's turn to write. Raises TimeoutError when it does not come in time."""
-        turn = Turn()
-        end = turn.came_at + seconds
+    def enter(self, timeout: float) -> Writer:
+        """Wait until this thread may write. Raises TimeoutError after `timeout` seconds."""
+        writer = Writer()
+        ends_at = writer.queued_at + timeout
         try:
             with self._mutex:
-                self._waiting.append(turn)
-                self._call_next()
-            if not turn.called.acquire(timeout=min(SOON_SECONDS, seconds)):
-                for call in _while_waiting:
-                    call()
-                while not turn.called.acquire(timeout=min(max(end - time.monotonic(), 0.0), LOOK_SECONDS)):
-                    if time.monotonic() >= end:
+                self._waiting.append(writer)
+                self._wake_first()
+            if not writer.may_write.acquire(timeout=min(LONG_WAIT_SECONDS, timeout)):
+                for function in _on_long_wait:
+                    function()
+                while not writer.may_write.acquire(timeout=min(max(ends_at - time.monotonic(), 0.0), CHECK_SECONDS)):
+                    if time.monotonic() >= ends_at:
                         raise TimeoutError
                     with self._mutex:
-                        self._call_next()
+                        self._wake_first()
         except BaseException:
-            self.leave(turn)
+            self.leave(writer)
             raise
-        return turn
+        return writer
 
-    def leave(self, turn: Turn) -> None:
-        """Let the next one write, or wait no more."""
+    def leave(self, writer: Writer) -> None:
+        """Let the next thread write, or stop waiting."""
         with self._mutex:
-            if self._writer is not None and self._writer() is turn:
+            if self._writer is not None and self._writer() is writer:
                 self._writer = None
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
-            self._call_next()
+            elif writer in self._waiting:
+                self._waiting.remove(writer)
+            self._wake_first()
 
-    # The mutex is locked in all that follows but `_keep`.
+    # All methods below are called with the mutex locked, except `_acquire_file_locks`.
 
-    def _call_next(self) -> None:
+    def _wake_first(self) -> None:
+        """Let the first thread of the queue write if no other thread and no other process does."""
         if self._writer is not None and self._writer() is not None:
             return
         if not self._waiting:
-            self._give_baton()
-        elif self._is_ours(self._waiting[0].came_at):
-            turn = self._waiting.popleft()
-            self._writer = weakref.ref(turn)
-            turn.called.release()
-
-    def _is_ours(self, came_at: float) -> bool:
-        """Whether it is this process's turn, for someone who came then. If not, `_keep` calls them when it is."""
+            self._release_file_lock()
+            return
         try:
-            return self._is_alone or self._has_turn(came_at)
+            may_write = self._is_alone or self._may_write(self._waiting[0].queued_at)
         except OSError as error:
-            self._go_alone(error)
-            return True
+            self._give_up_file_locks(error)
+            may_write = True
+        if may_write:
+            writer = self._waiting.popleft()
+            self._writer = weakref.ref(writer)
+            writer.may_write.release()
 
-    def _has_turn(self, came_at: float) -> bool:
-        baton = self._baton = self._baton or Baton(self._path)
-        if self._asked_at < math.inf:
-            # Whoever has it may stand still. Then SQLite's own lock tells whether one can write.
-            return time.monotonic() >= self._asked_at + LOOK_SECONDS
-        if self._has_baton:
-            since = baton.awaited_since()
-            if came_at <= since and (self._in_a_row < IN_A_ROW or since == math.inf):
+    def _may_write(self, queued_at: float) -> bool:
+        """Whether this process may write for a thread that queued then.
+
+        After False, `_acquire_file_locks` wakes the thread.
+        """
+        file_locks = self._file_locks = self._file_locks or FileLocks(self._path)
+        if self._requested_at < math.inf:
+            # The process that holds the lock may be halted. Then SQLite's own lock tells whether one can write.
+            return time.monotonic() >= self._requested_at + CHECK_SECONDS
+        if self._holds_file_lock:
+            next_since = file_locks.next_waits_since()
+            if queued_at <= next_since and (self._in_a_row < MAX_IN_A_ROW or next_since == math.inf):
                 self._in_a_row += 1
                 return True
-            self._give_baton()
-        elif baton.take():
-            self._has_baton, self._in_a_row = True, 0
+            self._release_file_lock()
+        elif file_locks.try_acquire():
+            self._holds_file_lock, self._in_a_row = True, 0
             return True
-        self._asked_at, self._asked_for = time.monotonic(), came_at
-        self._asked.release()
-        if self._keeper is None:
-            self._keeper = threading.Thread(target=self._keep, args=[baton], name="duely.sqlite", daemon=True)
-            self._keeper.start()
+        self._requested_at, self._requested_for = time.monotonic(), queued_at
+        self._requests.release()
+        if self._lock_thread is None:
+            self._lock_thread = threading.Thread(
+                target=self._acquire_file_locks, args=[file_locks], name="duely.sqlite", daemon=True
+            )
+            self._lock_thread.start()
         return False
 
-    def _give_baton(self) -> None:
-        if self._has_baton and self._baton is not None:
-            self._has_baton = False
-            self._baton.give()
+    def _release_file_lock(self) -> None:
+        if self._holds_file_lock and self._file_locks is not None:
+            self._holds_file_lock = False
+            self._file_locks.release()
 
-    def _go_alone(self, error: OSError) -> None:
-        log.warning("this process waits for no other one to write", reason=str(error))
-        self._is_alone, self._has_baton, self._asked_at = True, False, math.inf
-        if self._baton is not None:
-            self._baton.close()
-            self._baton = None
+    def _give_up_file_locks(self, error: OSError) -> None:
+        log.warning("this process does not queue with other processes to write", reason=str(error))
+        self._is_alone, self._holds_file_lock, self._requested_at = True, False, math.inf
+        if self._file_locks is not None:
+            self._file_locks.close()
+            self._file_locks = None
 
-    def _keep(self, baton: Baton) -> None:
-        """Wait for the baton whenever it is asked for.
+    def _acquire_file_locks(self, file_locks: FileLocks) -> None:
+        """Acquire the file locks each time that they are requested.
 
-        In a thread of its own: a lock on a file is waited for without end, and those in line give up after some time.
+        Runs in a thread of its own, because `flock` has no timeout, but the threads of the queue have one.
         """
         while True:
-            self._asked.acquire()
+            self._requests.acquire()
             try:
-                baton.wait(self._asked_for)
+                file_locks.acquire(self._requested_for)
             except OSError as error:
                 with self._mutex:
-                    self._go_alone(error)
-                    self._call_next()
+                    self._give_up_file_locks(error)
+                    self._wake_first()
                 return
             with self._mutex:
-                self._has_baton, self._in_a_row, self._asked_at = True, 0, math.inf
-                self._call_next()
-                baton.let_follow()
+                self._holds_file_lock, self._in_a_row, self._requested_at = True, 0, math.inf
+                self._wake_first()
+                file_locks.release_next()
 
 
-_lines: dict[str, Line] = {}
+_queues: dict[str, WriterQueue] = {}
 
 
-def line_of(path: str) -> Line:
-    """The line before a database file."""
+def queue_for(path: str) -> WriterQueue:
+    """The queue for a database file, which all connections of this process share."""
     path = os.path.realpath(path)
-    return _lines.get(path) or _lines.setdefault(path, Line(path))
+    # `setdefault` is atomic: two threads that come first get the same queue.
+    return _queues.get(path) or _queues.setdefault(path, WriterQueue(path))
 
 
-def _begin_anew() -> None:
-    for line in _lines.values():
-        line.begin()
+def _reset_queues() -> None:
+    for queue in _queues.values():
+        queue.reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_reset_queues)
