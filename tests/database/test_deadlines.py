@@ -1,4 +1,4 @@
-"""A PostgreSQL server that hangs: every kind of statement ends in time, and all goes on when the server does."""
+"""When PostgreSQL hangs, every kind of statement ends in time; requests succeed again as soon as it answers."""
 
 import json
 import os
@@ -151,20 +151,20 @@ def test_while_the_server_hangs_others_fail_at_once(database: Any, server: str) 
     others.close()
 
 
-def test_a_server_counts_as_hanging_before_a_statement_is_cut(
+def test_a_server_counts_as_hanging_before_a_statement_is_aborted(
     database: Any, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the request whose statement it was would wait for another connection, too."""
     seen: list[bool] = []
-    cut = deadlines.Statement.cut
+    abort = deadlines.RunningStatement.abort
 
-    def seen_and_cut(statement: deadlines.Statement, started_at: float) -> bool:
+    def note_and_abort(statement: deadlines.RunningStatement, started_at: float) -> bool:
         if statement is own:
             seen.append(watch.is_hanging)
-        return cut(statement, started_at)
+        return abort(statement, started_at)
 
     own = database.connection.statement
-    monkeypatch.setattr(deadlines.Statement, "cut", seen_and_cut)
+    monkeypatch.setattr(deadlines.RunningStatement, "abort", note_and_abort)
     database.inc_thread_sharing()
     with hanging(server), pytest.raises(OperationalError):
         in_time(lambda: execute(database))
@@ -196,20 +196,20 @@ def test_migrations_have_no_deadline(database: Any) -> None:
     assert not watch.is_hanging
 
 
-def test_a_statement_that_has_just_ended_is_not_cut(database: Any) -> None:
+def test_a_statement_that_has_just_ended_is_not_aborted(database: Any) -> None:
     statement = database.connection.statement
-    assert not statement.cut(statement.last_started_at)
+    assert not statement.abort(statement.last_started_at)
     execute(database)
     database.close()
     statement.started_at = 1.0
-    assert not statement.cut(1.0)
+    assert not statement.abort(1.0)
     statement.end()
 
 
 def test_others_go_on_when_one_connection_alone_hangs(
     database: Any, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadlines, "MOMENT_SECONDS", 0.1)
+    monkeypatch.setattr(deadlines, "OTHERS_STARTED_LATER_SECONDS", 0.1)
     database.inc_thread_sharing()
     others = connections.create_connection("own")
     others.ensure_connection()
@@ -230,7 +230,7 @@ def test_others_go_on_when_one_connection_alone_hangs(
         others.close()
 
 
-def test_after_a_fork_the_child_watches_its_own(database: Any) -> None:
+def test_a_forked_process_watches_its_own_statements(database: Any) -> None:
     read, write = os.pipe()
     pid = os.fork()
     if not pid:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: those that the server has closed, those that threads hand on, and what is prepared."""
+"""Connections to PostgreSQL: closed by the server, detached from threads, and their prepared statements."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def me(committed_db: None) -> Api:
     return Api(alice())
 
 
-def test_requests_get_through_when_every_connection_of_the_pool_was_closed(me: Api) -> None:
+def test_requests_succeed_after_all_connections_were_closed(me: Api) -> None:
     def ask() -> int:
         return me.get("tasks/").status_code
 
@@ -50,9 +50,7 @@ def test_requests_get_through_when_every_connection_of_the_pool_was_closed(me: A
 
 
 @pytest.mark.parametrize("method, status", [("get", 200), ("post", 201)])
-def test_a_connection_that_is_closed_while_it_is_in_use_is_replaced_at_the_first_statement(
-    me: Api, method: str, status: int
-) -> None:
+def test_a_connection_closed_before_its_first_statement_is_replaced(me: Api, method: str, status: int) -> None:
     body = [{"title": "x"}] if method == "post" else []
     assert getattr(me, method)("tasks/", *body).status_code == status
     connection.ensure_connection()
@@ -60,7 +58,7 @@ def test_a_connection_that_is_closed_while_it_is_in_use_is_replaced_at_the_first
     assert getattr(me, method)("tasks/", *body).status_code == status
 
 
-def test_a_connection_that_works_is_not_asked(me: Api) -> None:
+def test_a_working_connection_is_not_checked_with_a_statement(me: Api) -> None:
     me.get("tasks/")
     connection.close()
     with CaptureQueriesContext(connection) as queries:
@@ -68,8 +66,8 @@ def test_a_connection_that_works_is_not_asked(me: Api) -> None:
     assert len(queries) == 2
 
 
-def test_within_a_transaction_nothing_is_tried_again(me: Api) -> None:
-    """What it did before is gone."""
+def test_within_a_transaction_no_statement_is_repeated(me: Api) -> None:
+    """The effects of its earlier statements are lost."""
     from duely.accounts import queries
     from duely.core.clock import now
 
@@ -90,60 +88,60 @@ def in_another_thread(work: Callable[[], Any]) -> Any:
     return together(done)[0]
 
 
-def number_of_backend() -> int:
+def backend_pid() -> int:
     return int(compiled.rows_of("SELECT pg_backend_pid()", ())[0][0])
 
 
-def test_a_connection_goes_from_one_thread_to_the_next_with_what_it_has_prepared(me: Api) -> None:
-    number = number_of_backend()
-    lent = connection.lend()
+def test_a_detached_connection_keeps_its_prepared_statements(me: Api) -> None:
+    pid = backend_pid()
+    detached = connection.detach()
     assert connection.connection is None
 
     def go_on() -> tuple[int, int]:
-        connection.adopt(lent)
-        many = compiled.rows_of("SELECT count(*) FROM pg_prepared_statements WHERE statement ~ %s", ("backend_pid",))
+        connection.attach(detached)
+        [(prepared,)] = compiled.rows_of(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ %s", ("backend_pid",)
+        )
         with transaction.atomic():
-            return number_of_backend(), many[0][0]
+            return backend_pid(), prepared
 
-    assert in_another_thread(go_on) == (number, 1)
+    assert in_another_thread(go_on) == (pid, 1)
 
 
-def test_a_connection_that_is_not_clean_is_not_lent(me: Api) -> None:
+def test_a_connection_that_is_not_clean_is_not_detached(me: Api) -> None:
     connection.close()
-    assert connection.lend() is None
+    assert connection.detach() is None
     with transaction.atomic():
         connection.ensure_connection()
-        assert connection.lend() is None
+        assert connection.detach() is None
         assert connection.connection is not None
     with pytest.raises(ProgrammingError):
         compiled.rows_of("SELECT nothing", ())
-    assert connection.lend() is None
+    assert connection.detach() is None
     assert connection.connection is None
 
 
-def test_a_connection_that_was_closed_meanwhile_is_not_adopted(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_closed_while_detached_is_not_attached(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("duely.database.postgresql.base.TRUSTED_SECONDS", -1)
-    number_of_backend()
-    lent = connection.lend()
+    backend_pid()
+    detached = connection.detach()
     kill_all()
-    until(lambda: not is_alive(lent.connection))
-    connection.adopt(lent)
+    until(lambda: not is_alive(detached.connection))
+    connection.attach(detached)
     assert connection.connection is None
-    assert number_of_backend()
+    assert backend_pid()
 
 
-def test_after_a_while_the_pool_sees_a_connection_again(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duely.database.postgresql.base.TAKEN_SECONDS", -1)
-    number_of_backend()
-    assert connection.lend() is None
+def test_an_old_connection_returns_to_the_pool(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duely.database.postgresql.base.MAX_OUTSIDE_POOL_SECONDS", -1)
+    backend_pid()
+    assert connection.detach() is None
     assert connection.connection is None
 
 
-def test_what_is_prepared_outlives_a_rollback_and_is_let_go_when_it_is_too_much(
-    me: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prepared_statements_outlive_a_rollback_and_are_limited(me: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = "SELECT count(*) FROM pg_prepared_statements WHERE name ~ '^duely'"
-    monkeypatch.setattr("duely.database.postgresql.base.PREPARED_AT_MOST", 3)
+    monkeypatch.setattr("duely.database.postgresql.base.MAX_PREPARED", 3)
     with pytest.raises(OperationalError), transaction.atomic():
         for number in range(5):
             assert compiled.rows_of(f"SELECT {number} + %s::int", (1,)) == [(number + 1,)]
@@ -156,7 +154,7 @@ def test_a_percent_sign_is_written_twice(me: Api) -> None:
     assert compiled.rows_of("SELECT '5 %%' || %s::text", ("s",)) == [("5 %s",)]
 
 
-def test_a_statement_that_is_not_what_was_prepared_any_more_is_prepared_again(me: Api) -> None:
+def test_a_stale_prepared_statement_is_prepared_again(me: Api) -> None:
     def execute(sql: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(sql)
@@ -177,12 +175,12 @@ def test_a_statement_that_is_not_what_was_prepared_any_more_is_prepared_again(me
     assert compiled.rows_of(ask, (2,)) == [(2,)]
 
 
-def test_a_result_is_not_kept_when_it_was_read(me: Api) -> None:
+def test_a_result_does_not_stay_in_memory(me: Api) -> None:
     compiled.rows_of("SELECT repeat('x', 1000000)", ())
     assert connection.connection.prepared_statements._transformer.pgresult is None
 
 
-def test_a_name_on_the_wire_never_stands_for_two_statements(me: Api) -> None:
+def test_a_name_of_a_statement_never_means_two_statements(me: Api) -> None:
     """Two clients that prepare in another order: a pooler may give the connection of one to the other."""
     params = connection.get_connection_params()
     params |= {"host": "127.0.0.1", "cursor_factory": psycopg.Cursor}

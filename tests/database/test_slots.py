@@ -1,4 +1,4 @@
-"""So many requests are worked on at once; who waits for something slow is in nobody's way."""
+"""A process works on a limited number of requests at once; a request that waits for something slow blocks no other."""
 
 import io
 import socket
@@ -29,10 +29,10 @@ PATIENCE = 20
 def close_connections_of_slots() -> Iterator[None]:
     yield
     # All at once: one that is given back is the next to be taken.
-    for lent in [slots._slots.acquire() for _ in range(settings.WEB_AT_ONCE)]:
+    for detached in [slots._slots.acquire() for _ in range(settings.WEB_AT_ONCE)]:
         connection.close()
-        if lent is not None:
-            this_connection().adopt(lent)
+        if detached is not None:
+            this_connection().attach(detached)
             connection.close()
         slots._slots.release(None)
 
@@ -103,7 +103,7 @@ class SlowBody:
         return b"body"
 
 
-def test_so_many_are_worked_on_at_once_and_all_are_served() -> None:
+def test_requests_at_once_are_limited_and_all_are_served() -> None:
     crowd = Crowd()
     for _ in range(10):
         crowd.come()
@@ -113,7 +113,7 @@ def test_so_many_are_worked_on_at_once_and_all_are_served() -> None:
     assert (crowd.entered, crowd.most) == (10, settings.WEB_AT_ONCE)
 
 
-def test_a_request_that_waits_lets_others_work() -> None:
+def test_a_request_that_waits_without_slot_lets_others_run() -> None:
     crowd = Crowd(waits_without_slot=True)
     for _ in range(10):
         crowd.come()
@@ -156,12 +156,12 @@ def test_an_early_release_frees_one_slot_only() -> None:
     until(lambda: len(entered) == 10)
     go_on.set()
     joined(*threads)
-    test_so_many_are_worked_on_at_once_and_all_are_served()
+    test_requests_at_once_are_limited_and_all_are_served()
 
 
 @pytest.mark.usefixtures("committed_db")
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has many writers at once")
-def test_who_waits_to_write_keeps_no_reader_out() -> None:
+def test_waiting_writers_block_no_reader() -> None:
     wrote: list[int] = []
 
     def write(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -179,7 +179,7 @@ def test_who_waits_to_write_keeps_no_reader_out() -> None:
     assert len(wrote) == len(writers)
 
 
-def test_as_many_write_at_once_as_the_database_lets() -> None:
+def test_on_sqlite_one_writing_request_runs_at_once() -> None:
     inside: list[str] = []
     go_on = threading.Event()
 
@@ -204,7 +204,7 @@ def test_as_many_write_at_once_as_the_database_lets() -> None:
     assert len(inside) == len(threads)
 
 
-def test_a_slow_body_takes_nobodys_turn() -> None:
+def test_a_request_with_a_slow_body_takes_no_slot() -> None:
     crowd, slow = Crowd(), [SlowBody() for _ in range(5)]
     for body in slow:
         crowd.come(body)
@@ -227,12 +227,12 @@ def test_a_body_that_will_be_refused_is_not_read(length: str) -> None:
     crowd.leave()
 
 
-def test_outside_of_a_request_it_does_nothing() -> None:
+def test_without_slot_does_nothing_outside_of_a_request() -> None:
     with without_slot(), without_slot():
         pass
 
 
-def test_a_turn_comes_back_after_a_fault() -> None:
+def test_a_slot_is_released_after_an_error() -> None:
     def broken(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         with without_slot():
             raise RuntimeError
@@ -243,7 +243,7 @@ def test_a_turn_comes_back_after_a_fault() -> None:
             application(asked(), None)
 
 
-def test_who_works_for_long_lets_others_in_between() -> None:
+def test_yield_slot_lets_waiting_requests_run() -> None:
     entered: list[int] = []
 
     def long(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -264,11 +264,11 @@ def test_who_works_for_long_lets_others_in_between() -> None:
         assert not thread.is_alive()
 
 
-def test_of_few_others_are_refused_or_wait() -> None:
-    few, held, go_on = ConcurrencyLimit(2, wait=0), threading.Semaphore(0), threading.Event()
+def test_a_request_beyond_a_concurrency_limit_is_refused() -> None:
+    limit, held, go_on = ConcurrencyLimit(2, wait=0), threading.Semaphore(0), threading.Event()
 
     def hold() -> None:
-        with few.slot():
+        with limit.slot():
             held.release()
             go_on.wait(PATIENCE)
 
@@ -276,20 +276,20 @@ def test_of_few_others_are_refused_or_wait() -> None:
     for thread in threads:
         thread.start()
         assert held.acquire(timeout=PATIENCE)
-    with pytest.raises(Unavailable), few.slot():
+    with pytest.raises(Unavailable), limit.slot():
         pass
     go_on.set()
     for thread in threads:
         thread.join(PATIENCE)
-    with few.slot(), few.slot():
+    with limit.slot(), limit.slot():
         pass
 
 
-def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
-    few, entered, go_on = ConcurrencyLimit(1, wait=PATIENCE), threading.Event(), threading.Event()
+def test_a_concurrency_limit_is_released_after_an_error() -> None:
+    limit, entered, go_on = ConcurrencyLimit(1, wait=PATIENCE), threading.Event(), threading.Event()
 
     def hold() -> None:
-        with suppress(RuntimeError), few.slot():
+        with suppress(RuntimeError), limit.slot():
             entered.set()
             go_on.wait(PATIENCE)
             raise RuntimeError
@@ -297,7 +297,7 @@ def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     assert entered.wait(PATIENCE)
-    waiting = with_slot(lambda environ, start_response: _within(few))
+    waiting = with_slot(lambda environ, start_response: _within(limit))
     waiters = [
         threading.Thread(target=waiting, args=(asked(), None), daemon=True) for _ in range(settings.WEB_AT_ONCE + 1)
     ]
@@ -314,8 +314,8 @@ def test_of_few_a_turn_comes_back_after_a_fault_and_who_waits_gets_it() -> None:
         assert not waiter.is_alive()
 
 
-def _within(few: ConcurrencyLimit) -> Iterable[bytes]:
-    with few.slot():
+def _within(limit: ConcurrencyLimit) -> Iterable[bytes]:
+    with limit.slot():
         return []
 
 
@@ -347,7 +347,7 @@ def test_a_request_without_slot_keeps_no_connection(in_transaction: bool) -> Non
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="on SQLite each thread has its own")
 @pytest.mark.usefixtures("committed_db")
-def test_the_next_one_goes_on_with_the_connection_of_the_one_before() -> None:
+def test_a_slot_passes_its_connection_to_the_next_request() -> None:
     seen: list[object] = []
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -365,7 +365,7 @@ def test_the_next_one_goes_on_with_the_connection_of_the_one_before() -> None:
 
 @pytest.mark.process
 @pytest.mark.timeout(180)
-def test_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, fresh_database_url: str) -> None:
+def test_clients_that_never_finish_their_bodies_block_no_others(tmp_path: Path, fresh_database_url: str) -> None:
     # Fewer than one process has threads, as it may happen that one gets them all; far more than work at once.
     head = b"POST /api/v1/auth/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     server = Server(tmp_path, "serve", database_url=fresh_database_url)
@@ -390,7 +390,7 @@ def test_clients_that_never_finish_their_bodies_keep_nobody_out(tmp_path: Path, 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="writers on SQLite have a queue of their own")
 @pytest.mark.parametrize("path, kind", [("/api/v1/tasks/", "application/problem+json"), ("/admin/", "text/plain")])
-def test_a_request_for_which_no_place_comes_gets_503(monkeypatch: pytest.MonkeyPatch, path: str, kind: str) -> None:
+def test_a_request_without_a_slot_in_time_gets_503(monkeypatch: pytest.MonkeyPatch, path: str, kind: str) -> None:
     application = with_slot(api_first(get_wsgi_application()))
     monkeypatch.setattr(slots, "LONGEST_WAIT_SECONDS", 0.1)
     taken = [slots._slots.acquire() for _ in range(settings.WEB_AT_ONCE)]
@@ -407,14 +407,14 @@ def test_a_request_for_which_no_place_comes_gets_503(monkeypatch: pytest.MonkeyP
     try:
         application(environ, lambda status, headers: answers.append((status, dict(headers))))
     finally:
-        for lent in taken:
-            slots._slots.release(lent)
+        for detached in taken:
+            slots._slots.release(detached)
     [(status, headers)] = answers
     assert (status, headers["Content-Type"].partition(";")[0]) == ("503 Service Unavailable", kind)
     assert headers.get("Retry-After") == "1"
 
 
-def test_a_place_that_comes_just_in_time_is_taken() -> None:
+def test_a_slot_that_comes_just_in_time_is_taken() -> None:
     limited = Slots(1)
     limited.acquire()
     with pytest.raises(Unavailable):

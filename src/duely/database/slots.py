@@ -20,7 +20,7 @@ from duely.database.sqlite.writer_queue import on_long_wait
 from duely.database.statements import this_connection
 
 if TYPE_CHECKING:
-    from duely.database.postgresql.base import Lent
+    from duely.database.postgresql.base import DetachedConnection
 
 _thread = threading.local()
 
@@ -32,11 +32,11 @@ class Slots:
     """
 
     def __init__(self, number: int) -> None:
-        self._free: list[Lent | None] = [None] * number
+        self._free: list[DetachedConnection | None] = [None] * number
         self._waiting: deque[_Waiter] = deque()
         self._mutex = threading.Lock()
 
-    def acquire(self, seconds: float | None = None) -> "Lent | None":
+    def acquire(self, seconds: float | None = None) -> "DetachedConnection | None":
         """Wait for a slot, and return its connection if it has one. Raises Unavailable (503) after `seconds`."""
         with self._mutex:
             if self._free:
@@ -49,24 +49,27 @@ class Slots:
                     self._waiting.remove(waiter)
                     raise Unavailable("Too many requests are waiting. Try again in a few seconds.")
             waiter.ready.acquire()  # the slot came between the timeout and the mutex
-        return waiter.lent
+        return waiter.detached
 
-    def release(self, lent: "Lent | None") -> None:
+    def release(self, detached: "DetachedConnection | None") -> None:
         """Pass the slot and this connection to the next thread."""
         with self._mutex:
             if not self._waiting:
-                self._free.append(lent)
+                self._free.append(detached)
                 return
             waiter = self._waiting.popleft()
-        waiter.lent = lent
+        waiter.detached = detached
         waiter.ready.release()
 
 
 class _Waiter:
-    __slots__ = ("lent", "ready")
+    """A thread that waits for a slot."""
+
+    __slots__ = ("detached", "ready")
 
     def __init__(self) -> None:
-        self.lent: Lent | None = None
+        self.detached: DetachedConnection | None = None
+        # Locked until the waiter has a slot. A lock takes less memory and time than an Event.
         self.ready = threading.Lock()
         self.ready.acquire()
 
@@ -74,52 +77,52 @@ class _Waiter:
 # With two slots, two writers that wait for a row block all lists; eight are no faster (decision 0013).
 _slots = Slots(settings.WEB_AT_ONCE)
 # SQLite has one writer at a time. A second thread of this process in a write transaction would only take the
-# interpreter from the one that holds the lock.
-# See decision 0023.
+# interpreter from the one that holds the lock (decision 0023).
 _writer_slots = Slots(1) if connection.vendor == "sqlite" else _slots
-
 
 # So that a request ends after 7 s at most, also while the server hangs (decision 0033).
 LONGEST_WAIT_SECONDS = 3.5 if connection.vendor == "postgresql" else None
-"""How long a request waits for its first slot. Writers on SQLite have a queue with its own limit (database/sqlite)."""
+"""How long a request waits for its first slot. On SQLite the queue of writers has its own limit."""
 
 
 def enter(*, writes: bool) -> None:
     """Take a slot for the request of this thread. Raises Unavailable (503) when none is free in time."""
     slots = _writer_slots if writes else _slots
     began_at = time.monotonic()
-    lent = slots.acquire(LONGEST_WAIT_SECONDS)
+    detached = slots.acquire(LONGEST_WAIT_SECONDS)
     database = this_connection()
     if database.vendor == "postgresql":
+        # Its statements have less time, so that a request ends within 7 seconds (decision 0033).
         database.waited_seconds = time.monotonic() - began_at  # type: ignore[attr-defined]
-    _use(slots, lent)
+    _use(slots, detached)
 
 
-def _use(slots: Slots, lent: "Lent | None") -> None:
+def _use(slots: Slots, detached: "DetachedConnection | None") -> None:
     _thread.slots = slots
-    if lent is not None:
-        this_connection().adopt(lent)  # type: ignore[attr-defined]
+    if detached is not None:
+        this_connection().attach(detached)  # type: ignore[attr-defined]
 
 
 def leave() -> None:
     """Release the slot of this thread, with its connection."""
-    lent, database = None, this_connection()
+    detached, database = None, this_connection()
     if database.vendor == "postgresql":
-        lent = database.lend()  # type: ignore[attr-defined]
+        detached = database.detach()  # type: ignore[attr-defined]
     elif database.errors_occurred:
         database.close_if_unusable_or_obsolete()
-    release_early(lent)
+    release_early(detached)
 
 
-def release_early(lent: "Lent | None" = None) -> None:
+def release_early(detached: "DetachedConnection | None" = None) -> None:
     """Release the slot of this thread, with this connection. The request runs on without a slot until it ends."""
     slots: Slots | None = getattr(_thread, "slots", None)
     if slots is not None:
         _thread.slots = None
-        slots.release(lent)
+        slots.release(detached)
 
 
-# A writer that waits long for SQLite's lock releases its slot, so that readers of this process can go on.
+# A writer that waits long for SQLite's lock releases its slot, so that readers of this process can go on
+# (decision 0023).
 on_long_wait(release_early)
 
 
@@ -141,7 +144,10 @@ def without_slot() -> Iterator[None]:
 
 
 def return_connection() -> None:
-    """Return this thread's connection to the pool, which has one for each slot. Does nothing within a transaction."""
+    """Return this thread's connection to the pool, which has one connection for each slot.
+
+    Does nothing within a transaction, or on SQLite.
+    """
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
 
@@ -166,7 +172,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Run one of them. Raises Unavailable (503) when too many run for too long."""
+        """Run one request of this kind. Raises Unavailable (503) when too many run for longer than `wait` seconds."""
         if not self._semaphore.acquire(blocking=False):
             with without_slot():
                 is_acquired = self._semaphore.acquire(timeout=self._wait)

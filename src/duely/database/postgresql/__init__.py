@@ -1,1 +1,1 @@
-"""Django's database backend for PostgreSQL, at less cost (`ENGINE` of settings)."""
+"""Django's database backend for PostgreSQL with cheaper statements (`ENGINE` of the settings)."""

@@ -1,10 +1,12 @@
-"""The connection, its pool and its cursors.
+"""The connection to PostgreSQL, its pool and its cursors.
 
-Statements have deadlines, for a server that hangs: see `deadlines`.
+Every statement has a deadline, in case the server hangs (`deadlines`, decision 0033).
 
-Four things cost less than with Django's own: a connection is asked for a sign of life only when there is something to
-read on it; instants are loaded in C (Django's loader is Python, its ticket 36960); statements of fixed text are
-prepared by the server, and executed by one call of libpq; and so are BEGIN and COMMIT.
+Four things cost less than with Django's own backend (decisions 0019, 0021 and 0024):
+- A connection of the pool is checked with a statement only if there is something to read on its socket.
+- Instants are loaded in C; Django's loader is written in Python (ticket 36960).
+- Statements whose text does not change are prepared by the server, and executed by one call of libpq.
+- BEGIN and COMMIT are one call of libpq each.
 """
 
 import select
@@ -34,60 +36,60 @@ from psycopg_pool import ConnectionPool
 from duely.database.postgresql.deadlines import ANSWER_SECONDS, LEAST_SECONDS, UNLIMITED, Connection, watch
 
 django: Any = base
-"""Its type hints leave out what is to be changed here."""
-PREPARED_AT_MOST = 200
-"""Statements that the server keeps for one connection."""
+"""Typed as Any, because the type hints of Django's backend do not include the methods that are overridden here."""
+MAX_PREPARED = 200
+"""Prepared statements that the server keeps for one connection."""
 GOOD = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 STALE = frozenset({b"0A000", b"26000"})
-"""What PostgreSQL says of a statement whose columns have another type since, and of one that it does not have."""
+"""SQLSTATEs of a prepared statement whose columns have changed their type, and of one that the server does not have."""
 READ_ONLY = "25006"
-"""What PostgreSQL says when it refuses to write: it is a standby, or its transactions are read-only."""
+"""SQLSTATE of a refused write: the server is a standby, or its transactions are read-only."""
 TRUSTED_SECONDS = 1.0
-TAKEN_SECONDS = 600.0
-"""For how long a connection goes from one to the next before the pool sees it again, which replaces old ones."""
+"""A detached connection that was idle for longer is checked before it is used (decision 0021)."""
+MAX_OUTSIDE_POOL_SECONDS = 600.0
+"""After this time a connection returns to the pool, which closes connections that are too old (decision 0021)."""
 
-
-_OF_DJANGO = frozenset({"context", "cursor_factory"})
-"""Parameters of a connection that make values and cursors as Django wants them."""
+_DJANGO_PARAMETERS = frozenset({"context", "cursor_factory"})
+"""Connection parameters with which Django adapts values and cursors. A plain psycopg connection has no use for them."""
 
 
 def _without_django(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name not in _OF_DJANGO}
+    return {name: value for name, value in parameters.items() if name not in _DJANGO_PARAMETERS}
 
 
-class Lent(NamedTuple):
-    """A connection without a thread, and since when (`time.monotonic`)."""
+class DetachedConnection(NamedTuple):
+    """A connection that no thread uses, and the time (`time.monotonic`) since which none does."""
 
     connection: Any
-    since: float
+    detached_at: float
 
 
 @lru_cache(maxsize=4)
-def _loading_in_c(template: AdaptersMap) -> AdaptersMap:
+def _with_loaders_in_c(template: AdaptersMap) -> AdaptersMap:
     adapters = AdaptersMap(template)
     adapters.register_loader("timestamptz", TimestamptzLoader)
     return adapters
 
 
 class PreparedStatements:
-    """Those of one connection. Ids come as text, as answers show them; instants too, where that is asked for.
+    """The prepared statements of one connection. They return ids as text, and instants too if the caller asks for it.
 
-    psycopg prepares too, but goes through Python four times as long for each execution, gives the interpreter away
-    three times, and forgets all statements at each ROLLBACK.
+    psycopg can prepare statements as well. But each execution takes four times as long in Python and releases the
+    interpreter three times, and psycopg forgets all statements at each ROLLBACK (decision 0021).
     """
 
     def __init__(self, connection: Connection) -> None:
         self._pgconn = connection.pgconn
         self._statement = connection.statement
-        self._transformer = _giving_text(connection, "uuid")
-        self._giving_instants = _giving_text(connection, "uuid", "timestamptz")
+        self._transformer = _transformer_with_text(connection, "uuid")
+        self._transformer_of_text = _transformer_with_text(connection, "uuid", "timestamptz")
         self._names: OrderedDict[tuple[str, tuple[int, ...]], bytes] = OrderedDict()
         self._stale: Counter[bytes] = Counter()
 
     def execute(self, sql: str, params: Sequence[Any]) -> PGresult:
-        """Its result. Raises the errors of psycopg."""
+        """Execute a statement, which is prepared at its first execution. Raises psycopg's errors."""
         transformer = self._transformer
-        values: Any = transformer.dump_sequence(params, _as_they_are(len(params)))
+        values: Any = transformer.dump_sequence(params, _automatic_formats(len(params)))
         types = transformer.types or ()
         name = self._names.get((sql, types)) or self._prepare(sql, types)
         result = self._exec_prepared(name, values)
@@ -96,6 +98,7 @@ class PreparedStatements:
         if result.error_field(DiagnosticField.SQLSTATE) in STALE:
             del self._names[sql, types]
             self._stale[_name(sql, types)] += 1
+            # The error has aborted a transaction that was open. Only its caller can start it again.
             if self._pgconn.transaction_status == TransactionStatus.IDLE:
                 result = self._exec_prepared(self._prepare(sql, types), values)
         return self._checked(result)
@@ -109,7 +112,7 @@ class PreparedStatements:
             self._statement.end()
 
     def command(self, sql: bytes) -> None:
-        """Execute what has no values and gives no rows. Raises the errors of psycopg."""
+        """Execute a command without values and rows. Raises psycopg's errors."""
         self._statement.start()
         try:
             result = self._pgconn.exec_(sql)
@@ -119,18 +122,18 @@ class PreparedStatements:
 
     def rows(self, result: PGresult, *, as_text: bool = False) -> list[tuple[Any, ...]]:
         """All rows of a result. as_text: instants as the server writes them, `2026-01-31 09:30:00.5+00`."""
-        transformer = self._giving_instants if as_text else self._transformer
+        transformer = self._transformer_of_text if as_text else self._transformer
         transformer.set_pgresult(result)
         try:
             rows: list[tuple[Any, ...]] = transformer.load_rows(0, result.ntuples, tuple)
             return rows
         finally:
-            transformer.set_pgresult(None)  # else it would be kept until the next one comes
+            transformer.set_pgresult(None)  # else the result would stay in memory until the next one
 
     def _prepare(self, sql: str, types: tuple[int, ...]) -> bytes:
         name = _name(sql, types)
         if times := self._stale[name]:
-            name += b"_%d" % times  # the server has the one before it yet
+            name += b"_%d" % times  # the server still has the former statement under the name without a number
         self._statement.start()
         try:
             result = self._pgconn.prepare(name, _numbered(sql), types)
@@ -138,7 +141,7 @@ class PreparedStatements:
             self._statement.end()
         self._checked(result)
         self._names[sql, types] = name
-        while len(self._names) > PREPARED_AT_MOST:
+        while len(self._names) > MAX_PREPARED:
             _, oldest = self._names.popitem(last=False)
             self.command(b"DEALLOCATE " + oldest)
         return name
@@ -151,8 +154,8 @@ class PreparedStatements:
         raise error_from_result(result, encoding="utf-8")
 
 
-def _giving_text(connection: psycopg.Connection[Any], *types: str) -> Any:
-    """One that leaves values of these types as the server writes them."""
+def _transformer_with_text(connection: psycopg.Connection[Any], *types: str) -> Any:
+    """A transformer that returns values of these types as the text that the server sends."""
     context = psycopg.Cursor(connection)
     for name in types:
         context.adapters.register_loader(name, TextLoader)
@@ -161,56 +164,60 @@ def _giving_text(connection: psycopg.Connection[Any], *types: str) -> Any:
 
 @lru_cache(maxsize=2000)
 def _name(sql: str, types: tuple[int, ...]) -> bytes:
-    """The name of a prepared statement: of no other text, and of no other types, whoever prepares it.
+    """The name of a prepared statement: a digest of its text and types, so that every process uses the same name.
 
-    A pooler may give the connection of one client to another: with names that are numbers, one executed the other's.
+    A pooler may give one client's connection to another client. With numbers as names, a client executed the other
+    client's statement (decision 0033).
     """
     # Decision 0033.
     return b"duely_" + blake2b(repr((sql, types)).encode(), digest_size=16).hexdigest().encode()
 
 
 @lru_cache(maxsize=1000)
-def _as_they_are(number: int) -> list[PyFormat]:
+def _automatic_formats(number: int) -> list[PyFormat]:
     return [PyFormat.AUTO] * number
 
 
 @lru_cache(maxsize=2000)
 def _numbered(sql: str) -> bytes:
-    """With `$1`, `$2` for each `%s`."""
-    first, *others = sql.split("%s")
-    numbered = "".join([first, *(f"${number}{text}" for number, text in enumerate(others, start=1))])
+    """The statement with `$1`, `$2` in place of each `%s`."""
+    numbered, *parts = sql.split("%s")
+    for number, part in enumerate(parts, start=1):
+        numbered += f"${number}{part}"
     return numbered.replace("%%", "%").encode()
 
 
 class PreparedCursor:
-    """What Django's cursor wraps to execute prepared statements: of the DB-API (PEP 249) what those need."""
+    """A cursor of prepared statements for Django's cursor wrapper: the part of the DB-API (PEP 249) that it needs."""
 
     def __init__(self, statements: PreparedStatements, *, as_text: bool) -> None:
         self._statements, self._as_text = statements, as_text
         self._rows: list[tuple[Any, ...]] = []
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
-        """All rows are there at once."""
+        """Execute a statement and fetch all its rows."""
         result = self._statements.execute(sql, params)
         self._rows = self._statements.rows(result, as_text=self._as_text) if result.ntuples else []
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Those that are left."""
+        """The rows that were not returned yet."""
         rows, self._rows = self._rows, []
         return rows
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The next one, None without."""
+        """The next row, or None."""
         return self._rows.pop(0) if self._rows else None
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: all rows were fetched by `execute`."""
 
 
 def is_alive(connection: psycopg.Connection[Any]) -> bool:
-    """Whether a connection that nobody uses still works.
+    """Whether a connection that no thread uses still works.
 
-    One that the server has closed has something to read: a farewell, or the end. One that has nothing is not asked.
+    If the server has closed a connection, there is something to read on its socket: an error message or the end. So a
+    connection with nothing to read needs no statement to check it, which saves a round trip for each request (decision
+    0019).
     """
     poll = select.poll()
     try:
@@ -223,26 +230,28 @@ def is_alive(connection: psycopg.Connection[Any]) -> bool:
 
 
 class DatabaseOperations(django.DatabaseOperations):  # type: ignore[misc]
-    """What Django asks about statements."""
+    """Django's operations for PostgreSQL, with prepared statements and faster JSON."""
 
     def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> Any:
-        """For logs and tests: with values in the text also where they were sent apart from it."""
+        """The statement with its values in the text, for logs and tests."""
         if isinstance(cursor, PreparedCursor):
             return self.compose_sql(sql, params)
         return super().last_executed_query(cursor, sql, params)
 
     def adapt_json_value(self, value: Any, encoder: Any) -> Any:
-        """JSON as the driver takes it."""
-        return super().adapt_json_value(value, encoder) if encoder else Jsonb(value, dumps=msgspec.json.encode)
+        """JSON in the type of the driver, encoded by msgspec unless the field has an encoder of its own."""
+        if encoder:
+            return super().adapt_json_value(value, encoder)
+        return Jsonb(value, dumps=msgspec.json.encode)
 
 
 class ErrorWrapper(DatabaseErrorWrapper):
-    """Turns the driver's errors into Django's. A server that refuses to write counts as one that is out of reach."""
+    """Turns the driver's errors into Django's. A server that refuses to write is treated as unavailable."""
 
     wrapper: "DatabaseWrapper"
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        """Raise the error of Django for that of the driver."""
+        """Raise Django's error in place of the driver's."""
         if exc_type is not None and getattr(exc_value, "sqlstate", None) == READ_ONLY:
             self.wrapper.discard()
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
@@ -250,14 +259,15 @@ class ErrorWrapper(DatabaseErrorWrapper):
 
 
 class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
-    """A connection of one thread."""
+    """The connection of one thread."""
 
     connection: Any
     errors_occurred: bool
     ops_class = DatabaseOperations
     waited_seconds = 0.0
-    """How long the request of this thread has waited already: its statements have as much less time."""
+    """How long this thread's request has waited for a slot. Subtracted from the time limit of its statements."""
     is_patient = False
+    """Whether statements have no deadline: for migrations."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -265,24 +275,24 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             pool["connection_class"] = Connection
 
     def get_connection_params(self) -> dict[str, Any]:
-        """As Django has them, with our loaders. psycopg itself prepares nothing."""
+        """Django's parameters, with loaders written in C. psycopg itself prepares no statements."""
         params: dict[str, Any] = super().get_connection_params()
         params.pop("session_settings", None)
-        return {**params, "context": _loading_in_c(params["context"]), "prepare_threshold": None}
+        return {**params, "context": _with_loaders_in_c(params["context"]), "prepare_threshold": None}
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:
-        """What stands around each call of the driver."""
+        """The context manager around each call of the driver."""
         return ErrorWrapper(self)
 
     def discard(self) -> None:
-        """End the session of this connection, so that nobody gets it again: the next one may reach another server."""
+        """Close this connection, so that no request gets it again. The next connection may reach another server."""
         self.errors_occurred = True
         if self.connection is not None:
             self.connection.close()
 
     def takes_writes(self) -> bool:
-        """Whether the server lets this session write. The session of one that does not is ended."""
+        """Whether the server lets this session write. Closes the connection if not."""
         with self.cursor() as cursor:
             cursor.execute("SELECT current_setting('transaction_read_only')")
             [(setting,)] = cursor.fetchall()
@@ -291,13 +301,14 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         return bool(setting == "off")
 
     def server_parameters(self) -> dict[str, Any]:
-        """How to connect, without what Django adds for itself."""
+        """Parameters to connect with psycopg, without those that only Django needs."""
         return _without_django(self.get_connection_params())
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """One that works: those in the pool that the server has closed are replaced.
+        """Connect, or take a connection of the pool that works. Connections that the server has closed are replaced.
 
-        The pool's own check waits a second after the second such one, so that requests came too late.
+        The pool's own check sleeps for a second after the second closed connection: 6 of 60 requests failed after all
+        connections were killed (decision 0019).
         """
         if watch.is_hanging:
             raise psycopg.OperationalError("the database does not answer")
@@ -312,14 +323,14 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             tries -= 1
         connection.taken_from, connection.taken_at = self.pool, time.monotonic()
         self._limit(connection, spent_seconds=connection.taken_at - began_at)
-        if not hasattr(connection, "prepared_statements"):  # they stay with it in the pool
+        if not hasattr(connection, "prepared_statements"):  # a connection of the pool keeps its prepared statements
             connection.prepared_statements = PreparedStatements(connection)
         return connection
 
     def _configure_connection(self, connection: Connection) -> bool:
-        """Set what holds for the whole session, in one statement.
+        """Set the settings of the session in one statement.
 
-        Not by `options` while connecting: PgBouncer refuses these, as most of what it does not know.
+        The parameter `options` of the connection would cost nothing, but PgBouncer refuses it (decision 0033).
         """
         super()._configure_connection(connection)
         settings: Mapping[str, str] = self.settings_dict["OPTIONS"].get("session_settings", {})
@@ -332,36 +343,42 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
     def _new_connection(self, conn_params: dict[str, Any]) -> Any:
         if self.pool:
             return super().get_new_connection(conn_params)
-        self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # as Django's does
+        self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # as Django's backend does
         return Connection.connect(**conn_params)
 
     def _limit(self, connection: Connection, spent_seconds: float = 0.0) -> None:
-        """Give the statements of this connection the time that the request of this thread has left for one."""
-        left_seconds = max(ANSWER_SECONDS - self.waited_seconds - spent_seconds, LEAST_SECONDS)
-        connection.statement.limit_seconds = UNLIMITED if self.is_patient else left_seconds
+        """Limit the statements of this connection to the time that this thread's request has left."""
+        if self.is_patient:
+            connection.statement.limit_seconds = UNLIMITED
+            return
+        left_seconds = ANSWER_SECONDS - self.waited_seconds - spent_seconds
+        connection.statement.limit_seconds = max(left_seconds, LEAST_SECONDS)
 
     def be_patient(self) -> None:
-        """From now on let statements take as long as the server lets them: for migrations, not for requests."""
+        """End the deadlines of this thread's statements. For migrations, not for requests."""
         self.is_patient = True
         if self.connection is not None:
             self._limit(self.connection)
 
-    def lend(self) -> Lent | None:
-        """Give the connection away, for `adopt` of another thread. None without one that can go on at once."""
+    def detach(self) -> DetachedConnection | None:
+        """Take the connection from this thread, so that another thread can `attach` it.
+
+        Returns None if there is none that may be reused: one with errors is closed, one in a transaction stays.
+        """
         connection = self.connection
         if connection is None or self.in_atomic_block:
             return None
         is_clean = connection.pgconn.transaction_status == TransactionStatus.IDLE and not self.errors_occurred
-        if not is_clean or time.monotonic() - connection.taken_at > TAKEN_SECONDS:
+        if not is_clean or time.monotonic() - connection.taken_at > MAX_OUTSIDE_POOL_SECONDS:
             self.close()
             return None
         self.connection = None
-        return Lent(connection, time.monotonic())
+        return DetachedConnection(connection, time.monotonic())
 
-    def adopt(self, lent: Lent) -> None:
-        """Go on with the connection of another thread. One that nobody has used for a moment is looked at first."""
-        connection, since = lent
-        if time.monotonic() - since > TRUSTED_SECONDS and not is_alive(connection):
+    def attach(self, detached: DetachedConnection) -> None:
+        """Use a connection that was detached from another thread. If it was idle for a second, it is checked first."""
+        connection, detached_at = detached
+        if time.monotonic() - detached_at > TRUSTED_SECONDS and not is_alive(connection):
             connection.close()
             connection.taken_from.putconn(connection)
             return
@@ -372,19 +389,22 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
         self.closed_in_transaction = self.errors_occurred = self.needs_rollback = False
 
     def create_cursor(self, name: str | None = None) -> Any:
-        """As Django does, without its loader of instants: that of psycopg gives them in UTC too, as connections are."""
+        """Django's cursor without its slow loader of instants. psycopg returns UTC as well, the sessions' time zone."""
         if name:
             return django.ServerSideCursor(self.connection, name=name, scrollable=False, withhold=self.autocommit)
         return self.connection.cursor()
 
     def _start_transaction_under_autocommit(self) -> None:
-        """BEGIN, of an atomic block. The driver's autocommit stays on: to turn it off and on again takes it longer."""
+        """BEGIN of an atomic block, by one call of libpq (decision 0024).
+
+        The driver's autocommit stays on: to switch it off and on again takes longer.
+        """
         with debug_transaction(self, "BEGIN"), self.wrap_database_errors:
             # One call of libpq saves a twentieth of the processor time of a write (decision 0024).
             self.connection.prepared_statements.command(b"BEGIN")
 
     def _commit(self) -> None:
-        """COMMIT, where a transaction has begun."""
+        """COMMIT, if a transaction has begun."""
         if self.connection is None or self.connection.pgconn.transaction_status == TransactionStatus.IDLE:
             return
         with debug_transaction(self, "COMMIT"), self.wrap_database_errors:
@@ -395,18 +415,22 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
             super()._set_autocommit(autocommit)
 
     def prepared_cursor(self, *, as_text: bool = False) -> Any:
-        """A cursor for statements of fixed text."""
+        """A cursor for statements whose text does not change. as_text: instants come as the server's text."""
         self.ensure_connection()
         with self.wrap_database_errors:
             return self._prepare_cursor(PreparedCursor(self.connection.prepared_statements, as_text=as_text))
 
     def prepared_rows(self, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[tuple[Any, ...]]:
-        """All rows of a statement of fixed text, past Django's cursors, which log and wrap what they execute."""
+        """All rows of a statement whose text does not change. as_text: instants come as the server's text.
+
+        Bypasses Django's cursor, which would wrap and log each call (decision 0021).
+        """
         if self.connection is None:
             self.ensure_connection()
         try:
             statements: PreparedStatements = self.connection.prepared_statements
             return statements.rows(statements.execute(sql, params), as_text=as_text)
         except psycopg.Error:
+            # Entered after an error alone, so that other statements do not pay for it (decision 0024).
             with self.wrap_database_errors:
                 raise
