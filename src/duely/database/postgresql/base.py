@@ -169,7 +169,6 @@ def _name(sql: str, types: tuple[int, ...]) -> bytes:
     A pooler may give one client's connection to another client. With numbers as names, a client executed the other
     client's statement (decision 0033).
     """
-    # Decision 0033.
     return b"duely_" + blake2b(repr((sql, types)).encode(), digest_size=16).hexdigest().encode()
 
 

@@ -45,7 +45,6 @@ class FileLocks:
         self.release_next()
         return True
 
-        # Two locks: with one, the process that releases it takes it again before another wakes up (decision 0023).
     def acquire(self, waiting_since: float) -> None:
         """Wait for the right to write, without a timeout. Holds `next` until `release_next`."""
         fcntl.flock(self._next, fcntl.LOCK_EX)
