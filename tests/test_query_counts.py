@@ -13,7 +13,7 @@ from duely.activity.actions import Nobody, follow, record
 from duely.activity.models import Change
 from duely.core.clock import now
 from duely.core.ids import new_id
-from duely.database.statements import insertion
+from duely.database.statements import insert_statement
 from duely.tasks.models import Category, Task, TaskWords
 from duely.transfer.rules import BATCH
 
@@ -355,7 +355,7 @@ def test_a_task_and_its_log_are_there_together_or_not_at_all(committed_db: None)
     task = other.post("tasks/", {"title": "x"}).json()["id"]
     again = Task.objects.get(pk=task)
     with pytest.raises(IntegrityError):
-        record(None, "task.created", again, at=now(), write=insertion(again), alone=True)
+        record(None, "task.created", again, at=now(), write=insert_statement(again), alone=True)
     assert Change.objects.count() == 1
     assert me.get("activity-logs/").json()["data"] == []
 

@@ -16,7 +16,7 @@ from duely.activity.actions import SYSTEM_LOG, Entry, Nobody, follow, record, re
 from duely.activity.models import Change, Counter
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
-from duely.database.statements import Statement, deletion, insertion, update
+from duely.database.statements import Statement, delete_statement, insert_statement, update_statement
 from duely.tasks.models import Category
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
@@ -126,11 +126,11 @@ def test_numbers_count_up_for_each_owner_alone() -> None:
 def test_the_rows_own_statement_travels_along() -> None:
     user = alice()
     home = category(user)
-    record(None, "category.created", home, at=AT, write=insertion(home))
+    record(None, "category.created", home, at=AT, write=insert_statement(home))
     assert Category.objects.get().name == "Home"
-    record(None, "category.updated", home, at=AT, write=update(home, {"name": "Work 100%", "position": 3}))
+    record(None, "category.updated", home, at=AT, write=update_statement(home, {"name": "Work 100%", "position": 3}))
     assert (home.name, Category.objects.get().name, Category.objects.get().position) == ("Work 100%", "Work 100%", 3)
-    record(None, "category.deleted", home, at=AT, write=deletion(home))
+    record(None, "category.deleted", home, at=AT, write=delete_statement(home))
     assert not Category.objects.exists()
     assert seqs(user.id) == [1, 2, 3]
 
@@ -144,7 +144,7 @@ def test_row_counter_and_entry_cost_one_statement_on_postgresql(with_row: bool) 
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        record(None, "category.created", home, at=AT, write=insertion(home) if with_row else None)
+        record(None, "category.created", home, at=AT, write=insert_statement(home) if with_row else None)
     on_sqlite = 3 if with_row else 2
     assert len(queries) == (1 if connection.vendor == "postgresql" else on_sqlite)
     assert Category.objects.exists() is with_row
@@ -178,10 +178,10 @@ def test_a_statement_that_the_database_refuses_leaves_neither_entry_nor_gap(comm
     user = alice()
     home = category(user)
     with transaction.atomic():
-        record(None, "category.created", home, at=AT, write=insertion(home))
+        record(None, "category.created", home, at=AT, write=insert_statement(home))
     with pytest.raises(IntegrityError), transaction.atomic():
         twin = category(user)
-        record(None, "category.created", twin, at=AT, write=insertion(twin))
+        record(None, "category.created", twin, at=AT, write=insert_statement(twin))
     with transaction.atomic():
         assert record(None, "category.seen", home, at=AT) == 2
     assert [action for action, _ in log_of(user)] == ["category.created", "category.seen"]
@@ -196,7 +196,7 @@ def test_several_entries_follow_each_other_after_their_statements() -> None:
         somebody(),
         [Entry("category.created", home, {"n": [None, 1]}), Entry("category.created", work, {"n": [None, 2]})],
         at=AT,
-        writes=[insertion(home), insertion(work)],
+        writes=[insert_statement(home), insert_statement(work)],
     )
     record(None, "category.seen", work, at=AT)
     assert log_of(user) == [
@@ -316,21 +316,21 @@ def test_a_follower_acts_in_the_same_transaction(committed_db: None) -> None:
 def test_a_statement_runs_alone_too_and_tells_how_many_rows_it_wrote() -> None:
     user = alice()
     home = category(user)
-    assert insertion(home).run() == 1
-    statement = update(home, {"name": "Work"})
+    assert insert_statement(home).run() == 1
+    statement = update_statement(home, {"name": "Work"})
     assert isinstance(statement, Statement)
     assert statement.run() == 1
-    assert deletion(home).run() == 1
-    assert deletion(home).run() == 0
+    assert delete_statement(home).run() == 1
+    assert delete_statement(home).run() == 0
     assert statement.run() == 0
 
 
 @pytest.mark.django_db
 def test_an_update_writes_its_columns_alone() -> None:
     user = alice()
-    insertion(category(user)).run()
+    insert_statement(category(user)).run()
     mine, theirs = Category.objects.get(), Category.objects.get()
-    update(theirs, {"color": "#123456"}).run()
-    update(mine, {"name": "Work"}).run()
+    update_statement(theirs, {"color": "#123456"}).run()
+    update_statement(mine, {"name": "Work"}).run()
     stored = Category.objects.get()
     assert (stored.name, stored.color) == ("Work", "#123456")

@@ -269,10 +269,10 @@ def populated() -> World:
 
 def store(rows: Sequence[Any]) -> None:
     """Django's own way takes a minute on PostgreSQL: it makes arrays of all the long texts."""
-    from duely.database.statements import insertions
+    from duely.database.statements import bulk_insert_statement
 
     for start in range(0, len(rows), 20):
-        insertions(rows[start : start + 20]).run()
+        bulk_insert_statement(rows[start : start + 20]).run()
 
 
 def fill(owner: Any) -> None:

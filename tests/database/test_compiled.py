@@ -13,7 +13,7 @@ from cast import Api, alice, bob
 from duely.core.clock import now, rfc3339
 from duely.core.ids import new_id
 from duely.database import compiled
-from duely.database.compiled import Condition, Seen, Unprepared
+from duely.database.compiled import Condition, NotCompilable, Seen
 from duely.tasks.models import Category, Task
 
 pytestmark = pytest.mark.django_db
@@ -87,7 +87,7 @@ def test_conditions_of_values_select_what_they_say(owner: UUID, where: Condition
     ids=["other lookups", "expressions", "lists of foreign keys", "null", "columns", "null as a pair"],
 )
 def test_other_conditions_are_left_to_querysets(owner: UUID, where: Condition) -> None:
-    with pytest.raises(Unprepared):
+    with pytest.raises(NotCompilable):
         found(Q(owner_id=owner), where)
 
 
@@ -98,7 +98,7 @@ def test_rows_that_hold_someones_values_are_never_kept(owner: UUID) -> None:
         return Task.objects.filter(owner_id=owner)
 
     before = len(compiled._queries)
-    with pytest.raises(Unprepared):
+    with pytest.raises(NotCompilable):
         Seen(mine, (Q(title="a"),)).select((), "titles", titles)
     assert len(compiled._queries) == before
 

@@ -89,7 +89,7 @@ def in_another_thread(work: Callable[[], Any]) -> Any:
 
 
 def backend_pid() -> int:
-    return int(compiled.rows_of("SELECT pg_backend_pid()", ())[0][0])
+    return int(compiled.read_rows("SELECT pg_backend_pid()", ())[0][0])
 
 
 def test_a_detached_connection_keeps_its_prepared_statements(me: Api) -> None:
@@ -99,7 +99,7 @@ def test_a_detached_connection_keeps_its_prepared_statements(me: Api) -> None:
 
     def go_on() -> tuple[int, int]:
         connection.attach(detached)
-        [(prepared,)] = compiled.rows_of(
+        [(prepared,)] = compiled.read_rows(
             "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ %s", ("backend_pid",)
         )
         with transaction.atomic():
@@ -116,7 +116,7 @@ def test_a_connection_that_is_not_clean_is_not_detached(me: Api) -> None:
         assert connection.detach() is None
         assert connection.connection is not None
     with pytest.raises(ProgrammingError):
-        compiled.rows_of("SELECT nothing", ())
+        compiled.read_rows("SELECT nothing", ())
     assert connection.detach() is None
     assert connection.connection is None
 
@@ -144,14 +144,14 @@ def test_prepared_statements_outlive_a_rollback_and_are_limited(me: Api, monkeyp
     monkeypatch.setattr("duely.database.postgresql.base.MAX_PREPARED", 3)
     with pytest.raises(OperationalError), transaction.atomic():
         for number in range(5):
-            assert compiled.rows_of(f"SELECT {number} + %s::int", (1,)) == [(number + 1,)]
+            assert compiled.read_rows(f"SELECT {number} + %s::int", (1,)) == [(number + 1,)]
         raise OperationalError
-    assert compiled.rows_of(kept, ()) == [(3,)]
-    assert compiled.rows_of("SELECT 0 + %s::int", (1,)) == [(1,)]
+    assert compiled.read_rows(kept, ()) == [(3,)]
+    assert compiled.read_rows("SELECT 0 + %s::int", (1,)) == [(1,)]
 
 
 def test_a_percent_sign_is_written_twice(me: Api) -> None:
-    assert compiled.rows_of("SELECT '5 %%' || %s::text", ("s",)) == [("5 %s",)]
+    assert compiled.read_rows("SELECT '5 %%' || %s::text", ("s",)) == [("5 %s",)]
 
 
 def test_a_stale_prepared_statement_is_prepared_again(me: Api) -> None:
@@ -162,21 +162,21 @@ def test_a_stale_prepared_statement_is_prepared_again(me: Api) -> None:
     execute("CREATE TEMPORARY TABLE changing (a int)")
     execute("INSERT INTO changing VALUES (1)")
     ask = "SELECT a FROM changing WHERE a = %s"
-    assert compiled.rows_of(ask, (1,)) == [(1,)]
+    assert compiled.read_rows(ask, (1,)) == [(1,)]
     execute("ALTER TABLE changing ALTER a TYPE text USING a || '!'")
     with pytest.raises(NotSupportedError), transaction.atomic():
-        compiled.rows_of("SELECT a FROM changing", ())
+        compiled.read_rows("SELECT a FROM changing", ())
         execute("ALTER TABLE changing ADD b int, ALTER a TYPE varchar(9)")
-        compiled.rows_of("SELECT a FROM changing", ())
+        compiled.read_rows("SELECT a FROM changing", ())
     execute("ALTER TABLE changing ALTER a TYPE int USING 2")
-    assert compiled.rows_of("SELECT a FROM changing", ()) == [(2,)]
-    assert compiled.rows_of(ask, (2,)) == [(2,)]
+    assert compiled.read_rows("SELECT a FROM changing", ()) == [(2,)]
+    assert compiled.read_rows(ask, (2,)) == [(2,)]
     execute("DEALLOCATE ALL")
-    assert compiled.rows_of(ask, (2,)) == [(2,)]
+    assert compiled.read_rows(ask, (2,)) == [(2,)]
 
 
 def test_a_result_does_not_stay_in_memory(me: Api) -> None:
-    compiled.rows_of("SELECT repeat('x', 1000000)", ())
+    compiled.read_rows("SELECT repeat('x', 1000000)", ())
     assert connection.connection.prepared_statements._transformer.pgresult is None
 
 
@@ -217,6 +217,6 @@ def test_a_statement_whose_columns_changed_is_prepared_under_another_name(me: Ap
         cursor.execute("CREATE TEMPORARY TABLE note AS SELECT 1 AS id")
         for number in range(3):
             cursor.execute(f"ALTER TABLE note ADD column_{number} int")
-            rows = compiled.rows_of("SELECT * FROM note WHERE id = %s", (1,))
+            rows = compiled.read_rows("SELECT * FROM note WHERE id = %s", (1,))
             assert len(rows[0]) == number + 2
     connection.close()

@@ -9,7 +9,7 @@ import pytest
 from django.db.models import JSONField
 
 from duely.activity.models import Change
-from duely.database.statements import row_of, stored, this_connection
+from duely.database.statements import build_row, driver_value, this_connection
 from duely.tasks.models import Task
 
 VALUES: list[Any] = [
@@ -35,9 +35,9 @@ def test_a_stored_value_is_what_its_field_makes_of_it(field: Any) -> None:
             theirs = field.get_db_prep_save(value, database)
         except Exception as refused:  # noqa: BLE001 - whatever the field has against it
             with pytest.raises(type(refused)):
-                stored(field, value, database)
+                driver_value(field, value, database)
             continue
-        ours = stored(field, value, database)
+        ours = driver_value(field, value, database)
         compared += 1
         if type(field) is JSONField and isinstance(value, list | dict):
             assert isinstance(ours, str)
@@ -50,13 +50,13 @@ def test_a_stored_value_is_what_its_field_makes_of_it(field: Any) -> None:
 
 def test_an_instant_without_a_zone_is_djangos_business() -> None:
     with pytest.warns(RuntimeWarning, match="naive"):
-        stored(Task._meta.get_field("created_at"), datetime(2026, 11, 29), this_connection())  # noqa: DTZ001
+        driver_value(Task._meta.get_field("created_at"), datetime(2026, 11, 29), this_connection())  # noqa: DTZ001
 
 
 def test_a_row_of_columns_is_what_its_model_makes_of_them() -> None:
     given = {field.attname: number for number, field in enumerate(Task._meta.local_concrete_fields)}
     for is_stored in (False, True):
-        ours = row_of(Task, given, is_stored=is_stored)
+        ours = build_row(Task, given, is_stored=is_stored)
         theirs = Task.from_db("default", list(given), list(given.values())) if is_stored else Task(**given)
         assert type(ours) is Task
         assert vars(ours).keys() == vars(theirs).keys()
@@ -66,8 +66,8 @@ def test_a_row_of_columns_is_what_its_model_makes_of_them() -> None:
 
 
 def test_a_row_made_of_another_ones_columns_has_a_life_of_its_own() -> None:
-    one = row_of(Task, {field.attname: None for field in Task._meta.local_concrete_fields}, is_stored=True)
-    other = row_of(Task, {**vars(one), "title": "Other"}, is_stored=True)
+    one = build_row(Task, {field.attname: None for field in Task._meta.local_concrete_fields}, is_stored=True)
+    other = build_row(Task, {**vars(one), "title": "Other"}, is_stored=True)
     other._state.fields_cache["category"] = "Other"
     assert (one.title, other.title) == (None, "Other")
     assert not one._state.fields_cache

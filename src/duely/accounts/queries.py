@@ -23,7 +23,7 @@ from duely.accounts.rules import (
 from duely.activity.models import Change
 from duely.core.actor import Actor
 from duely.database import compiled
-from duely.database.statements import all_stored, this_connection
+from duely.database.statements import driver_values, this_connection
 
 ADMINS = Q(role=Role.ADMIN.value, is_active=True)
 
@@ -52,8 +52,8 @@ WHERE s.id = %s AND s.user_id = %s AND s.ended_at IS NULL AND s.expires_at > %s 
 
 def caller(session_id: UUID, user_id: UUID, now: datetime) -> Caller | None:
     """The active user of a live session. None when either is not, or they do not belong together."""
-    params = all_stored([(_KEY, session_id), (_KEY, user_id), (_END, now)], this_connection())
-    rows = compiled.rows_of(_CALLER, params)
+    params = driver_values([(_KEY, session_id), (_KEY, user_id), (_END, now)], this_connection())
+    rows = compiled.read_rows(_CALLER, params)
     return Caller._make(rows[0]) if rows else None
 
 

@@ -28,7 +28,7 @@ from duely.activity.actions import Changes
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, RateLimited, ValidationFailed
 from duely.core.ids import new_id
-from duely.database.statements import Statement, insertion, insertions, update
+from duely.database.statements import Statement, bulk_insert_statement, insert_statement, update_statement
 from duely.guard.rules import counted_address, whole_seconds
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
@@ -92,7 +92,7 @@ def end_access(
     end_sign_ups(email_keys, now)
     end_codes(user.id, email_keys, now)
     sessions = queries.live_sessions(user.id, now).exclude(Q(pk=keep)).update(ended_at=now, end_reason=reason)
-    return update(user, {**columns, "signed_out_at": now}), sessions
+    return update_statement(user, {**columns, "signed_out_at": now}), sessions
 
 
 def end_sign_ups(email_keys: Collection[str], now: datetime) -> set[UUID]:
@@ -132,7 +132,7 @@ def _count_guess(purpose: Purpose, key: str, requester: str, now: datetime) -> l
             compared.append(code)
         elif left > 0 and code.tries_of(requester) < MAX_TRIES:
             guesses = {**(code.guesses or {}), requester: code.tries_of(requester) + 1}
-            update(code, {"tries": code.tries + 1, "guesses": guesses}).run()
+            update_statement(code, {"tries": code.tries + 1, "guesses": guesses}).run()
             compared.append(code)
             left -= 1
     return compared
@@ -152,13 +152,13 @@ def code_to_mail(purpose: Purpose, email: str, requester: str, now: datetime) ->
     if current is not None and _is_of_use(current, live, sent.wrong, requester, now):
         if current.mails >= (1 if current.is_long else MAX_MAILS):
             return None
-        update(current, {"mails": current.mails + 1}).run()
+        update_statement(current, {"mails": current.mails + 1}).run()
         return current
     if current is not None:
-        update(current, {"ended_at" if current.expires_at <= now else "replaced_at": now}).run()
+        update_statement(current, {"ended_at" if current.expires_at <= now else "replaced_at": now}).run()
     is_long = sent.wrong >= MAX_WRONG_PER_DAY or sent.mails >= MAX_MAILS_PER_DAY
     code = new_code(purpose, email, now, is_long=is_long)
-    return code if insertions([code], otherwise="ON CONFLICT DO NOTHING").run() else None
+    return code if bulk_insert_statement([code], otherwise="ON CONFLICT DO NOTHING").run() else None
 
 
 def _is_of_use(current: Code, live: list[Code], wrong: int, requester: str, now: datetime) -> bool:
@@ -212,7 +212,7 @@ def new_token(user: User, purpose: Purpose, now: datetime, email: str | None = N
     end_tokens(user, now, purpose)
     code = new_code(purpose, email or user.email, now)
     code.user = user
-    insertion(code).run()
+    insert_statement(code).run()
     return code
 
 
@@ -243,7 +243,9 @@ def end_tokens(user: User, now: datetime, *purposes: Purpose) -> None:
 def remember_address(user: User, ip: str | None, now: datetime) -> None:
     """Note that a user has signed in from there. The clean-up keeps the latest fifty."""
     row = KnownAddress(id=new_id(), user=user, network=counted_address(ip), seen_at=now)
-    insertions([row], otherwise="ON CONFLICT (user_id, network) DO UPDATE SET seen_at = excluded.seen_at").run()
+    bulk_insert_statement(
+        [row], otherwise="ON CONFLICT (user_id, network) DO UPDATE SET seen_at = excluded.seen_at"
+    ).run()
 
 
 def tell_owner(user: User, seq: int, *, at_new_address: bool = False) -> None:

@@ -21,7 +21,7 @@ from duely.core.errors import QuotaExceeded
 from duely.core.ids import new_id
 from duely.core.quotas import COUNTED, LIMITS, Stored
 from duely.database import compiled
-from duely.database.statements import RowChanged, Statement, all_stored, run_all, this_connection
+from duely.database.statements import RowChanged, Statement, driver_values, run_all, this_connection
 
 SYSTEM_LOG = UUID(int=0)
 """The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
@@ -119,7 +119,7 @@ def record(
             tuple([each.sql for each in writes]), bool(write and write.is_conditional), COUNTED.get(action)
         )
         try:
-            numbered = compiled.fetched(database, sql, (*values, row[OWNER], *row))
+            numbered = compiled.fetch_rows(database, sql, (*values, row[OWNER], *row))
         except IntegrityError as fault:
             raise _quota_or(fault) from fault
         if not numbered:
@@ -127,13 +127,15 @@ def record(
         return int(numbered[0][0])
     for each in writes:
         sql = f"{each.sql} RETURNING 1" if each.is_conditional else each.sql
-        if not compiled.fetched(database, sql, each.params) and each.is_conditional:
+        if not compiled.fetch_rows(database, sql, each.params) and each.is_conditional:
             raise RowChanged
     try:
-        [(_, seq)] = compiled.fetched(database, _counting("VALUES (%s, 1{more})", COUNTED.get(action)), (row[OWNER],))
+        [(_, seq)] = compiled.fetch_rows(
+            database, _counting("VALUES (%s, 1{more})", COUNTED.get(action)), (row[OWNER],)
+        )
     except IntegrityError as fault:
         raise _quota_or(fault) from fault
-    compiled.fetched(database, _insert_sql(1), (*row, seq))
+    compiled.fetch_rows(database, _insert_sql(1), (*row, seq))
     return int(seq)
 
 
@@ -196,7 +198,7 @@ def count_background(owner_id: UUID, by: int) -> None:
     As long as there are some, lists of theirs have no entity tag: what they show changes without a number in the log.
     Runs in the caller's transaction.
     """
-    key = all_stored([(OwnerCounter._meta.pk, owner_id)], this_connection())
+    key = driver_values([(OwnerCounter._meta.pk, owner_id)], this_connection())
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO activity_counter (owner_id, seq, background) VALUES (%s, 0, %s) ON CONFLICT (owner_id)"
@@ -322,7 +324,7 @@ def _shared(actor: Actor | None, at: datetime) -> list[Any]:
     else:
         origin = actor.origin
         values = (at, actor.id, actor.name, origin.user_agent, origin.request_id, origin.ip)
-    return all_stored(zip(_shared_columns(), values, strict=True), this_connection())
+    return driver_values(zip(_shared_columns(), values, strict=True), this_connection())
 
 
 def _row(shared: Sequence[Any], entry: Entry) -> list[Any]:
@@ -337,7 +339,7 @@ def _row(shared: Sequence[Any], entry: Entry) -> list[Any]:
         target.change_label[:255],
         entry.changes,
     )
-    return [*all_stored(zip(_own_columns(), values, strict=True), this_connection()), *shared]
+    return [*driver_values(zip(_own_columns(), values, strict=True), this_connection()), *shared]
 
 
 @lru_cache(maxsize=1)

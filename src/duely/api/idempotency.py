@@ -22,7 +22,7 @@ from duely.api.request import ApiRequest
 from duely.core import clock, keys
 from duely.core.errors import BodyTooLarge, FieldError, QuotaExceeded, RateLimited, Refused, ValidationFailed
 from duely.core.quotas import KEPT_ANSWER_BYTES, KEPT_ANSWERS
-from duely.database.statements import all_stored, insertions, this_connection
+from duely.database.statements import bulk_insert_statement, driver_values, this_connection
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -150,7 +150,7 @@ def _kept(request: ApiRequest, row_id: UUID) -> KeptAnswer | None:
     """
     since = (_CREATED_AT, clock.now() - KEPT)
     params = [(_USER_ID, request.actor.user_id), since, (_ID, row_id), since]
-    values = all_stored(params, this_connection())
+    values = driver_values(params, this_connection())
     row: Any
     [row] = KeptAnswer.objects.raw(_KEPT_AND_USED, values)  # allow: user_text_in_query because the SQL is a constant
     if row.pk is not None:
@@ -209,7 +209,7 @@ def _keep(request: ApiRequest, row_id: UUID, fingerprint: str, response: HttpRes
         user_id=request.actor.user_id,
         size=len(body),
     )
-    insertions([row], otherwise=_INSTEAD_OF_AN_OLD_ONE).run()
+    bulk_insert_statement([row], otherwise=_INSTEAD_OF_AN_OLD_ONE).run()
 
 
 _INSTEAD_OF_AN_OLD_ONE = (

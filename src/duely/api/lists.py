@@ -27,7 +27,7 @@ from duely.api.types import reference
 from duely.core.actor import Actor
 from duely.core.clock import as_shown
 from duely.core.errors import FieldError, PageTooLarge, ValidationFailed
-from duely.database.compiled import Rows, Seen, Unprepared
+from duely.database.compiled import NotCompilable, Rows, Seen
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
@@ -348,7 +348,7 @@ class Listing:
             shown = 0 if reading is Reading.SIZES else len(self.columns)
             try:
                 return rows.select((*query.where, where), key, finish, shown=shown)
-            except Unprepared:
+            except NotCompilable:
                 rows = _selected(rows, query)
         return self._as_shown(finish(rows.filter(where)), reading)
 

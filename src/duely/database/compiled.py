@@ -20,7 +20,7 @@ from django.db.models import DateTimeField, Expression, JSONField, Model, Q, Que
 
 from duely.core.clock import as_shown
 from duely.core.settings import setting
-from duely.database.statements import all_stored, this_connection
+from duely.database.statements import driver_values, this_connection
 
 Condition = Q | tuple[str, Any]
 """A lookup and its value, or what is made of such pairs."""
@@ -48,7 +48,7 @@ REPLACED_AT_MOST = 3
 """Connections, for one statement."""
 
 
-class Unprepared(Exception):
+class NotCompilable(Exception):
     """This condition has something in it that is not only values: run its queryset as it is."""
 
 
@@ -72,7 +72,7 @@ class Seen(msgspec.Struct, frozen=True):
 
         finish: makes the queryset of columns of these rows, ordered and cut. key: all that this depends on.
         shown: of so many columns, the first, instants are given as text (`duely.core.clock.rfc3339`).
-        Raises Unprepared for a condition of other than plain values.
+        Raises NotCompilable for a condition of other than plain values.
         """
         conditions = (*self.conditions, *where)
         values: list[Any] = []
@@ -86,8 +86,8 @@ class Seen(msgspec.Struct, frozen=True):
             query = _queries[whole] = _compiled(finish(rows.filter(*slotted)), shown)
             if len(_queries) > MOST:
                 _queries.popitem(last=False)
-        params = all_stored([(field, values[number]) for number, field in query.slots], database)
-        return _loaded(rows_of(query.sql, params, as_text=shown > 0), query.loaders)
+        params = driver_values([(field, values[number]) for number, field in query.slots], database)
+        return _loaded(read_rows(query.sql, params, as_text=shown > 0), query.loaders)
 
 
 class Slot(Expression):
@@ -114,7 +114,7 @@ class _Query:
 _queries: OrderedDict[Hashable, _Query] = OrderedDict()
 
 
-def rows_of(sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[Row]:
+def read_rows(sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[Row]:
     """What a statement that only reads finds. as_text: instants as the database has them.
 
     A connection that was closed since it was last looked at is replaced, by one that may be closing just now: so that
@@ -123,15 +123,15 @@ def rows_of(sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[R
     database: Any = this_connection()
     for _ in range(REPLACED_AT_MOST):
         try:
-            return fetched(database, sql, params, as_text=as_text)
+            return fetch_rows(database, sql, params, as_text=as_text)
         except OperationalError:
             if database.connection is None or database.in_atomic_block or database.is_usable():
                 raise
             database.close()
-    return fetched(database, sql, params, as_text=as_text)
+    return fetch_rows(database, sql, params, as_text=as_text)
 
 
-def fetched(database: Any, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[Row]:
+def fetch_rows(database: Any, sql: str, params: Sequence[Any], *, as_text: bool = False) -> list[Row]:
     """What a statement of fixed text gives. Directly, where the backend can, and nobody wants to see it executed."""
     if not (database.force_debug_cursor or setting("DEBUG") or database.execute_wrappers):
         rows: list[Row] = database.prepared_rows(sql, params, as_text=as_text)
@@ -147,7 +147,7 @@ def _shape(condition: Condition, values: list[Any]) -> Hashable:
         shapes: list[Hashable] = [condition.connector, condition.negated]
         for child in condition.children:
             if not isinstance(child, Q | tuple):
-                raise Unprepared(child)
+                raise NotCompilable(child)
             shapes.append(_shape(child, values))
         return tuple(shapes)
     path, value = condition
@@ -158,7 +158,7 @@ def _shape(condition: Condition, values: list[Any]) -> Hashable:
         values.extend(value)
         return path, len(value)
     if value is None or hasattr(value, "resolve_expression"):  # another text
-        raise Unprepared(path)
+        raise NotCompilable(path)
     values.append(value)
     return path
 
@@ -171,7 +171,7 @@ def _as_q(condition: Condition) -> Q:
 def _lookup(path: str) -> str:
     lookup = path.partition("__")[2] or "exact"
     if lookup not in LOOKUPS:
-        raise Unprepared(path)
+        raise NotCompilable(path)
     return lookup
 
 
@@ -194,7 +194,7 @@ def _slots(path: str, value: Any, model: type[Model], numbers: Iterator[int]) ->
         return value
     if lookup == "in":
         if field.is_relation:  # for these Django wants values
-            raise Unprepared(path)
+            raise NotCompilable(path)
         return [Slot(next(numbers), field) for _ in value]
     return Slot(next(numbers), None if lookup == "has_item" else field)
 
@@ -203,7 +203,7 @@ def _compiled(rows: Rows, shown: int) -> _Query:
     compiler = rows.query.get_compiler(connection=connection)
     sql, params = compiler.as_sql()
     if not all(isinstance(param, Slot) for param in params):
-        raise Unprepared(sql)
+        raise NotCompilable(sql)
     places: dict[Loader, list[int]] = {}
     for place, (expression, *_) in enumerate(compiler.select):
         loader = _loader(expression.output_field, place, shown)

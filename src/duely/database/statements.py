@@ -42,7 +42,7 @@ class Statement(msgspec.Struct, frozen=True):
             return int(cursor.rowcount)
 
 
-def row_of(model: type[M], columns: Mapping[str, Any], *, is_stored: bool) -> M:
+def build_row(model: type[M], columns: Mapping[str, Any], *, is_stored: bool) -> M:
     """A row of all these columns, by attribute name: as `model(**columns)`, without a call for each of them."""
     row = model.__new__(model)
     state = ModelState()
@@ -52,26 +52,26 @@ def row_of(model: type[M], columns: Mapping[str, Any], *, is_stored: bool) -> M:
     return row
 
 
-def insertion(row: models.Model) -> Statement:
+def insert_statement(row: models.Model) -> Statement:
     """The INSERT of a new row, all columns."""
     database = this_connection()
     columns = vars(row)
-    values = all_stored([(field, columns[field.attname]) for field in row._meta.local_concrete_fields], database)
+    values = driver_values([(field, columns[field.attname]) for field in row._meta.local_concrete_fields], database)
     return Statement(_insert_sql(row.__class__), tuple(values))
 
 
-def insertions(rows: Sequence[models.Model], *, otherwise: str = "") -> Statement:
+def bulk_insert_statement(rows: Sequence[models.Model], *, otherwise: str = "") -> Statement:
     """The INSERT of several new rows of one table, all columns.
 
     otherwise: SQL after the values, from the source alone: what to do about those that are there already.
     """
-    each = [insertion(row) for row in rows]
+    each = [insert_statement(row) for row in rows]
     head, _, marks = each[0].sql.partition(" VALUES ")
     sql = f"{head} VALUES {', '.join([marks] * len(each))} {otherwise}"
     return Statement(sql, tuple(value for one in each for value in one.params))
 
 
-def update(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Sequence[str] = ()) -> Statement:
+def update_statement(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Sequence[str] = ()) -> Statement:
     """The UPDATE of these columns of one row; sets them on `row` too.
 
     columns: by attribute name, foreign keys as their ids. A full-row `save()` would undo what another request
@@ -79,7 +79,7 @@ def update(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Seq
     """
     database, model, key = this_connection(), row.__class__, row._meta.pk
     watched = [(_field(model, name), getattr(row, name)) for name in unless_changed]
-    seen = all_stored(watched, database)
+    seen = driver_values(watched, database)
     for name, value in columns.items():
         setattr(row, name, value)
     changed = [(_field(model, name), value) for name, value in columns.items()]
@@ -89,7 +89,7 @@ def update(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Seq
         str(key.column),
         tuple([(field.column, value is None) for field, value in watched]),
     )
-    params = all_stored([*changed, (key, getattr(row, key.attname))], database)
+    params = driver_values([*changed, (key, getattr(row, key.attname))], database)
     return Statement(sql, (*params, *[value for value in seen if value is not None]), is_conditional=bool(seen))
 
 
@@ -98,13 +98,13 @@ def _field(model: type[models.Model], name: str) -> Any:
     return model._meta.get_field(name)
 
 
-def stored(field: Any, value: Any, database: BaseDatabaseWrapper) -> Any:
+def driver_value(field: Any, value: Any, database: BaseDatabaseWrapper) -> Any:
     """A value of a column as the database driver takes it: what its field makes of it, which often is the same."""
-    [made] = all_stored([(field, value)], database)
+    [made] = driver_values([(field, value)], database)
     return made
 
 
-def all_stored(values: Iterable[tuple[Any, Any]], database: BaseDatabaseWrapper) -> list[Any]:
+def driver_values(values: Iterable[tuple[Any, Any]], database: BaseDatabaseWrapper) -> list[Any]:
     """Values with their fields, each as `stored`; without a field as it is."""
     on_postgresql = database.vendor == "postgresql"
     as_it_is = _AS_IT_IS if on_postgresql else _TEXT
@@ -139,10 +139,10 @@ _JSON = frozenset({(models.JSONField, list), (models.JSONField, dict)})
 _NUMBERS = frozenset({(models.IntegerField, int), (models.SmallIntegerField, int), (models.BigIntegerField, int)})
 
 
-def deletion(row: models.Model) -> Statement:
+def delete_statement(row: models.Model) -> Statement:
     """The DELETE of one row."""
     sql = f"DELETE FROM {_quoted(row._meta.db_table)} WHERE {_quoted(str(row._meta.pk.column))} = %s"  # noqa: S608
-    return Statement(sql, (stored(row._meta.pk, row.pk, this_connection()),))
+    return Statement(sql, (driver_value(row._meta.pk, row.pk, this_connection()),))
 
 
 def run_all(statements: Sequence[Statement]) -> None:

@@ -18,7 +18,7 @@ from duely.core.actor import Actor, anonymous
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, Refused, ValidationFailed
 from duely.core.ids import new_id
-from duely.database.statements import insertion, insertions, update
+from duely.database.statements import bulk_insert_statement, insert_statement, update_statement
 from duely.guard import bans, rules
 from duely.guard.access import ban_for, require_management
 from duely.guard.models import Ban, InstalledKey
@@ -100,7 +100,7 @@ def change_ban(*, actor: Actor, ban_id: UUID, fields: Mapping[str, Any], now: da
     columns = {name: new for name, new in fields.items() if getattr(ban, name) != new}
     if columns:
         changes = {name: [*as_shown((getattr(ban, name), new))] for name, new in columns.items()}
-        record(actor, "security.ban_changed", ban, at=now, changes=changes, write=update(ban, columns))
+        record(actor, "security.ban_changed", ban, at=now, changes=changes, write=update_statement(ban, columns))
         _on_commit_put(rules.parse_network(ban.network), ban)
     return ban
 
@@ -115,7 +115,7 @@ def lift_ban(*, actor: Actor, ban_id: UUID, now: datetime) -> None:
     if not ban.stands(now):
         return
     changes = {"lifted_at": [None, rfc3339(now)]}
-    record(actor, "security.ban_lifted", ban, at=now, changes=changes, write=update(ban, {"lifted_at": now}))
+    record(actor, "security.ban_lifted", ban, at=now, changes=changes, write=update_statement(ban, {"lifted_at": now}))
     network = rules.parse_network(ban.network)
     transaction.on_commit(lambda: bans.snapshot(is_automatic=ban.automatic).drop(network))
 
@@ -130,7 +130,7 @@ def claim_key(*, now: datetime) -> str:
     installed = installed_key()
     if installed is None:
         row = InstalledKey(id=1, fingerprint=own, since=now)
-        insertions([row], otherwise="ON CONFLICT DO NOTHING").run()
+        bulk_insert_statement([row], otherwise="ON CONFLICT DO NOTHING").run()
         installed = installed_key() or own
     if installed in fallbacks:
         _replace_key(installed, own, now)
@@ -208,7 +208,7 @@ def _new_ban(network: Network, reason: str, until: datetime | None, now: datetim
 def _insert(ban: Ban, network: Network, actor: Actor | None, now: datetime) -> None:
     columns = ("network", "reason", "until", "automatic")
     changes = {name: [*as_shown((None, value))] for name in columns if (value := getattr(ban, name)) not in (None, "")}
-    record(actor, "security.ip_banned", ban, at=now, changes=changes, write=insertion(ban))
+    record(actor, "security.ip_banned", ban, at=now, changes=changes, write=insert_statement(ban))
     _on_commit_put(network, ban)
 
 

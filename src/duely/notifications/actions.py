@@ -14,7 +14,7 @@ from django.db.models import F
 
 from duely.activity.actions import Entry, record_many
 from duely.core.ids import new_id
-from duely.database.statements import insertions
+from duely.database.statements import bulk_insert_statement
 from duely.jobs.queue import Running, enqueue_many
 from duely.jobs.registry import Definition
 from duely.notifications.models import Digest, Notice
@@ -117,7 +117,7 @@ def plan_digest(  # allow: silent_action because the change of the profile is re
         Digest.objects.filter(pk=user_id).delete()
         return
     row = Digest(user_id=user_id, next_at=next_digest(hour, zone, now))
-    insertions([row], otherwise="ON CONFLICT (user_id) DO UPDATE SET next_at = excluded.next_at").run()
+    bulk_insert_statement([row], otherwise="ON CONFLICT (user_id) DO UPDATE SET next_at = excluded.next_at").run()
 
 
 def begin(running: Running, notice_id: UUID) -> Notice | None:  # allow: silent_action because nobody sees notices
@@ -158,7 +158,7 @@ def _notify(deliver: Definition, kind: Kind, wanted: Sequence[tuple[UUID, dateti
     ]
     if not rows:
         return
-    insert = insertions(rows, otherwise="ON CONFLICT DO NOTHING RETURNING id")
+    insert = bulk_insert_statement(rows, otherwise="ON CONFLICT DO NOTHING RETURNING id")
     with connection.cursor() as cursor:
         cursor.execute(insert.sql, insert.params)
         new = [str(UUID(str(row[0]))) for row in cursor.fetchall()]

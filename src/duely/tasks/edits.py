@@ -12,7 +12,7 @@ from duely.api.versions import EditConflict, Expected
 from duely.core.clock import as_shown, rfc3339
 from duely.core.errors import AlreadyExists, FieldError, ValidationFailed
 from duely.core.ids import new_id
-from duely.database.statements import Statement, row_of, update
+from duely.database.statements import Statement, build_row, update_statement
 from duely.tasks.models import Category, Task
 from duely.tasks.rules import PRIORITIES, RANKS, Priority, Standing, Status, folded, next_standing, placed, show_due
 
@@ -43,7 +43,7 @@ def new_task(owner_id: UUID, zone: str, fields: Fields, now: datetime) -> Task:
     """The row, not yet stored, of a new task. Raises ValidationFailed (400)."""
     wanted = {**TASK_DEFAULTS, **status_given(fields)}
     own = {"id": fields.get("id") or new_id(), "owner_id": owner_id, "created_at": now, "updated_at": now}
-    task = row_of(Task, {**_BLANK, **own}, is_stored=False)
+    task = build_row(Task, {**_BLANK, **own}, is_stored=False)
     assign(task, columns_of(task, wanted, zone, now))
     task.words_version = task.version
     return task
@@ -66,7 +66,7 @@ def planned(
     """
     wanted = status_given(fields)
     columns = columns_of(task, wanted, zone, now)
-    edited = row_of(Task, {**vars(task), **columns}, is_stored=True)
+    edited = build_row(Task, {**vars(task), **columns}, is_stored=True)
     changes = differences(logged(task), logged(edited))
     refuse_conflict(task, expected, wanted, changes, recent)
     changed = {name: value for name, value in columns.items() if getattr(task, name) != value}
@@ -82,7 +82,9 @@ def edit(
     changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
     if not changed:
         return None
-    return update(row, {**changed, "version": row.version + 1, "updated_at": now}, unless_changed=unless_changed)
+    return update_statement(
+        row, {**changed, "version": row.version + 1, "updated_at": now}, unless_changed=unless_changed
+    )
 
 
 def with_new_words(changed: Iterable[tuple[Task, Task]]) -> list[Task]:

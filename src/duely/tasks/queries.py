@@ -12,7 +12,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from duely.accounts.models import User
 from duely.core.actor import Actor
 from duely.database.compiled import Row, Seen, model_columns
-from duely.database.statements import row_of
+from duely.database.statements import build_row
 from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
 from duely.tasks.rules import CLOSED, TRASH_DAYS
 
@@ -93,7 +93,7 @@ def locked_task(actor: Actor, task_id: UUID) -> Task | None:
 def _task_of(values: Sequence[Any]) -> Task:
     columns = dict(zip(_COLUMNS, values, strict=True))
     columns |= {name: UUID(columns[name]) for name in ("id", "owner_id", "category_id") if columns[name]}
-    return row_of(Task, columns, is_stored=True)
+    return build_row(Task, columns, is_stored=True)
 
 
 def with_locked_zone(tasks: QuerySet[Task]) -> QuerySet[Any]:

@@ -6,8 +6,7 @@ from itertools import chain
 from uuid import UUID
 
 from duely.core.ids import new_id
-from duely.database.statements import Statement, insertions, this_connection
-from duely.database.statements import stored as stored_value
+from duely.database.statements import Statement, bulk_insert_statement, driver_value, this_connection
 from duely.tasks.models import Reminder, Task
 from duely.tasks.queries import TASK_KEY
 from duely.tasks.rules import reminded_at
@@ -28,12 +27,12 @@ def place_reminders(tasks: Iterable[tuple[Task, str, Sequence[str]]], now: datet
     if gone:
         _removal(gone).run()
     for part in parts(rows):
-        insertions(part, otherwise=_KEEP_UNLESS_MOVED).run()
+        bulk_insert_statement(part, otherwise=_KEEP_UNLESS_MOVED).run()
 
 
 def _removal(reminders: Sequence[tuple[UUID, str]]) -> Statement:
     marks = ", ".join(["(%s, %s)"] * len(reminders))
-    params = ((stored_value(TASK_KEY, task_id, this_connection()), text) for task_id, text in reminders)
+    params = ((driver_value(TASK_KEY, task_id, this_connection()), text) for task_id, text in reminders)
     sql = f"DELETE FROM tasks_reminder WHERE (task_id, text) IN (VALUES {marks})"  # noqa: S608
     return Statement(sql, tuple(chain.from_iterable(params)))
 

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from duely.database.compiled import model_columns
-from duely.database.statements import Statement, insertions, this_connection, update
-from duely.database.statements import stored as stored_value
+from duely.database.statements import Statement, bulk_insert_statement, driver_value, this_connection, update_statement
 from duely.tasks import words
 from duely.tasks.models import Task
 from duely.tasks.queries import TASK_KEY
@@ -20,7 +19,7 @@ def writes_of(made: Sequence[Task], changed: Iterable[tuple[Task, Task]], search
 
     changed: what locked ones were, and are now; searched: those of them whose words are others.
     """
-    writes = [insertions(made)] if made else []
+    writes = [bulk_insert_statement(made)] if made else []
     # Those of the same columns side by side cost one.
     writes += sorted((_update_of(former, task) for former, task in changed), key=attrgetter("sql"))
     if indexed := [*made, *searched]:
@@ -30,7 +29,7 @@ def writes_of(made: Sequence[Task], changed: Iterable[tuple[Task, Task]], search
 
 def _update_of(former: Task, task: Task) -> Statement:
     """The statement for the columns in which a locked task differs from what it was."""
-    return update(
+    return update_statement(
         task, {name: new for name in model_columns(Task) if (new := getattr(task, name)) != getattr(former, name)}
     )
 
@@ -56,7 +55,7 @@ def index_words(tasks: Sequence[Task]) -> Statement:
     for task in tasks:
         scope, indexed = words.scope_of(task.owner_id), words.indexed_words(task.title, task.description)
         text = words.tsvector(indexed, scope) if as_vector else " ".join(indexed)
-        rows.append((stored_value(TASK_KEY, task.id, database), scope, text, words.WORDS_FORMAT))
+        rows.append((driver_value(TASK_KEY, task.id, database), scope, text, words.WORDS_FORMAT))
     marks = ", ".join(["(%s, %s, %s::tsvector, %s)" if as_vector else "(%s, %s, %s, %s)"] * len(rows))
     sql = (
         f"INSERT INTO tasks_words (task_id, scope, words, format) VALUES {marks}"  # noqa: S608
@@ -90,7 +89,7 @@ def move_days(owner_id: UUID, times: Sequence[tuple[date, datetime]]) -> list[St
         "WITH moved (day, at) AS (VALUES {moved}) UPDATE tasks_task SET due_at = moved.at"
         " FROM moved WHERE owner_id = %s AND due_on = moved.day RETURNING due_on, status, deleted_at"
     )
-    owner = stored_value(Task._meta.get_field("owner"), owner_id, this_connection())
+    owner = driver_value(Task._meta.get_field("owner"), owner_id, this_connection())
     return for_pairs(sql, times, Task._meta.get_field("due_on"), Task._meta.get_field("due_at"), owner)
 
 
@@ -101,7 +100,7 @@ def for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any, 
         marks = f"(%s::{key.db_type(database)}, %s::{value.db_type(database)})"
     statements = []
     for part in parts(pairs):
-        stored_pairs = ((stored_value(key, one, database), stored_value(value, other, database)) for one, other in part)
+        stored_pairs = ((driver_value(key, one, database), driver_value(value, other, database)) for one, other in part)
         text = sql.format(moved=", ".join([marks] * len(part)))
         statements.append(Statement(text, (*chain.from_iterable(stored_pairs), *more)))
     return statements
@@ -109,11 +108,11 @@ def for_pairs(sql: str, pairs: Sequence[tuple[Any, Any]], key: Any, value: Any, 
 
 def stored(at: datetime) -> Any:
     """An instant as the database driver takes it."""
-    return stored_value(Task._meta.get_field("updated_at"), at, this_connection())
+    return driver_value(Task._meta.get_field("updated_at"), at, this_connection())
 
 
 def listed(task_ids: Sequence[UUID]) -> tuple[str, tuple[Any, ...]]:
     """Ids of tasks for SQL: the marks, the values."""
     database = this_connection()
-    keys = tuple(stored_value(TASK_KEY, task_id, database) for task_id in task_ids)
+    keys = tuple(driver_value(TASK_KEY, task_id, database) for task_id in task_ids)
     return ", ".join(["%s"] * len(keys)), keys

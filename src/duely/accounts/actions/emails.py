@@ -14,7 +14,7 @@ from duely.accounts.rules import Purpose, Role, email_key
 from duely.activity.actions import Changes, Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import AlreadyExists, Refused
-from duely.database.statements import insertion
+from duely.database.statements import insert_statement
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 
@@ -165,7 +165,7 @@ def _finish_sign_up(actor: Actor, sign_up_id: UUID, password: str | None, now: d
         if kept.id not in steps.end_sign_ups({kept.email_key}, now):
             raise InvalidToken
         who = steps.acting_as(actor, user)
-        record(who, "user.created", user, at=now, changes=steps.creation(user), write=insertion(user))
+        record(who, "user.created", user, at=now, changes=steps.creation(user), write=insert_statement(user))
         steps.end_codes(user.id, {user.email_key}, now)
     return user
 

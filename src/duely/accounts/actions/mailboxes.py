@@ -5,7 +5,7 @@ from datetime import datetime
 from duely.accounts import queries, steps
 from duely.accounts.rules import email_key
 from duely.activity.actions import Changes, Nobody, record
-from duely.database.statements import update
+from duely.database.statements import update_statement
 from duely.mail.rules import Allowance
 
 
@@ -20,5 +20,5 @@ def note_mail_limit(*, address: str, allowance: Allowance, limit: int, until: da
         record(None, "user.mail_limit_reached", Nobody("user"), at=now, changes=changes)
         return
     locked = steps.lock(user.id)
-    write = update(locked, {"mail_paused_until": until}) if allowance is Allowance.NOTICES else None
+    write = update_statement(locked, {"mail_paused_until": until}) if allowance is Allowance.NOTICES else None
     record(None, "user.mail_limit_reached", locked, at=now, changes=changes, write=write)

@@ -16,7 +16,7 @@ from duely.activity.actions import Nobody, Target, record
 from duely.core.actor import Actor
 from duely.core.errors import RateLimited, Refused
 from duely.core.ids import new_id
-from duely.database.statements import insertion, update
+from duely.database.statements import insert_statement, update_statement
 from duely.guard.limits import limit_refresh
 
 PASSWORD = "password"  # noqa: S105 - the way of signing in, in the change log
@@ -128,8 +128,8 @@ def begin_session(*, actor: Actor, user: User, method: str, now: datetime) -> Gr
     token = tokens.new_refresh()
     changes = {"session": [None, str(session.id)], "method": [None, method]}
     who = steps.acting_as(actor, user, session.id)
-    record(who, "auth.login_succeeded", user, at=now, changes=changes, write=insertion(session))
-    insertion(_refresh_token(session, token, now)).run()
+    record(who, "auth.login_succeeded", user, at=now, changes=changes, write=insert_statement(session))
+    insert_statement(_refresh_token(session, token, now)).run()
     steps.remember_address(user, actor.origin.ip, now)
     return _grant(session, token, now)
 
@@ -209,7 +209,7 @@ def end_session(
         user = steps.lock(session.user_id)
         if queries.live_sessions(user.id, now).filter(pk=session.pk).exists():
             changes = {"session": [str(session.id), None]}
-            write = update(session, {"ended_at": now, "end_reason": reason})
+            write = update_statement(session, {"ended_at": now, "end_reason": reason})
             record(actor, action, user, at=now, changes=changes, write=write)
 
 
@@ -279,7 +279,7 @@ def _rotate(used: RefreshToken, successor: str, now: datetime) -> bool:
         lifetime = {"last_used_at": now, "expires_at": tokens.session_end(used.session.created_at, now)}
         if not Session.objects.filter(pk=used.session_id, ended_at__isnull=True).update(**lifetime):
             raise InvalidRefreshToken
-        insertion(_refresh_token(used.session, successor, now)).run()
+        insert_statement(_refresh_token(used.session, successor, now)).run()
     return True
 
 

@@ -28,7 +28,7 @@ from duely.core.errors import (
     Unavailable,
     ValidationFailed,
 )
-from duely.database.statements import insertion, insertions, update
+from duely.database.statements import bulk_insert_statement, insert_statement, update_statement
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 
@@ -86,7 +86,7 @@ def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: 
     )
     with transaction.atomic():
         SignUp.objects.filter(username_key=kept.username_key, expires_at__lte=now).delete()
-        if not insertions([kept], otherwise="ON CONFLICT DO NOTHING").run():
+        if not bulk_insert_statement([kept], otherwise="ON CONFLICT DO NOTHING").run():
             raise _taken(["username"])  # someone else was quicker
         enqueue(named("accounts.send_sign_up"), sign_up_id=str(kept.id))
         record(actor, "auth.sign_up_requested", Nobody("user"), at=now, changes={"username": [None, kept.username]})
@@ -105,7 +105,7 @@ def sign_up_by_mail(*, actor: Actor, email: str, now: datetime) -> User:
         user.email_verified = True
         user.password = make_password(None)
         is_free = not queries.taken_fields(user.username_key, user.email_key, now)
-        if is_free and insertions([user], otherwise="ON CONFLICT DO NOTHING").run():
+        if is_free and bulk_insert_statement([user], otherwise="ON CONFLICT DO NOTHING").run():
             record(steps.acting_as(actor, user), "user.created", user, at=now, changes=steps.creation(user))
             return user
         if other := queries.user_by_email(user.email_key):
@@ -138,7 +138,7 @@ def create_user(*, actor: Actor | None, username: str, email: str, password: str
             if who is None:
                 steps.end_sign_ups({user.email_key}, now)
                 steps.end_codes(user.id, {user.email_key}, now)
-            record(who, "user.created", user, at=now, changes=steps.creation(user), write=insertion(user))
+            record(who, "user.created", user, at=now, changes=steps.creation(user), write=insert_statement(user))
             if who is not None and has_link:
                 send_verification(actor=who, user=user, now=now)
     except IntegrityError:
@@ -161,7 +161,7 @@ def update_profile(*, actor: Actor, values: Mapping[str, Any], now: datetime) ->
         locked = steps.lock(actor.user_id)
         changes = {name: [getattr(locked, name), new] for name, new in values.items() if getattr(locked, name) != new}
         if changes:
-            write = update(locked, {name: new for name, (_, new) in changes.items()})
+            write = update_statement(locked, {name: new for name, (_, new) in changes.items()})
             record(actor, "user.profile_updated", locked, at=now, changes=changes, write=write)
     return locked
 

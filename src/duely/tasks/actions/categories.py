@@ -12,7 +12,7 @@ from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError
 from duely.core.ids import new_id
-from duely.database.statements import deletion, insertion, run_all, update
+from duely.database.statements import delete_statement, insert_statement, run_all, update_statement
 from duely.jobs.queue import Running, enqueue, remember
 from duely.jobs.registry import named
 from duely.tasks import edits, statements
@@ -33,7 +33,7 @@ def create_category(*, actor: Actor, fields: Fields, now: datetime) -> Category:
     changes = edits.category_news(category)
     try:
         with transaction.atomic():
-            record(actor, "category.created", category, at=now, changes=changes, write=insertion(category))
+            record(actor, "category.created", category, at=now, changes=changes, write=insert_statement(category))
     except IntegrityError as fault:
         raise _category_conflict(fault, "id" in fields and Category.objects.filter(pk=category.id).exists()) from fault
     category.task_count = 0  # type: ignore[attr-defined]
@@ -97,7 +97,7 @@ def delete_category(*, actor: Actor, category_id: UUID, expected: Expected = NOT
         actor,
         [*entries, Entry("category.deleted", category, {"name": [category.name, None]})],
         at=now,
-        writes=[*statements.update_alike(_WITHOUT, [task.id for task in tasks], now), deletion(category)],
+        writes=[*statements.update_alike(_WITHOUT, [task.id for task in tasks], now), delete_statement(category)],
     )
 
 
@@ -106,7 +106,7 @@ _WITHOUT = "category_id = NULL"
 
 def _start_emptying(actor: Actor, category: Category, now: datetime) -> None:
     # No name has a control character: so this one is nobody's.
-    write = update(category, {"deleted_at": now, "name_key": f"\x01{category.id}"})
+    write = update_statement(category, {"deleted_at": now, "name_key": f"\x01{category.id}"})
     record(actor, "category.deleted", category, at=now, changes={"name": [category.name, None]}, write=write)
     count_background(category.owner_id, 1)
     enqueue(named("tasks.empty_category"), category_id=str(category.id))
@@ -145,7 +145,7 @@ def _remove(category: Category, emptied: int, now: datetime) -> None:
     since = rfc3339(category.deleted_at or now)
     changes: Changes = {"tasks": [emptied, 0], "since": [None, since]}
     count_background(category.owner_id, -1)
-    record_many(None, [Entry("category.emptied", category, changes)], at=now, writes=[deletion(category)])
+    record_many(None, [Entry("category.emptied", category, changes)], at=now, writes=[delete_statement(category)])
 
 
 def _category_columns(fields: Fields) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from duely.activity.queries import last_changes_by_people
 from duely.core.actor import Actor
 from duely.core.clock import parse_instant, rfc3339
 from duely.core.ids import derived_id, new_id
-from duely.database.statements import Statement, insertions, update
+from duely.database.statements import Statement, bulk_insert_statement, update_statement
 from duely.tasks import edits, reminders, statements
 from duely.tasks.access import Places, own_categories, places_for
 from duely.tasks.actions.categories import CATEGORY_DEFAULTS
@@ -60,13 +60,13 @@ def import_categories(
             changes = _newer(there, wanted, named)
             if changes:
                 log = {name: [getattr(there, name), wanted[name]] for name in changes if name != "name_key"}
-                updates.append(update(there, {**changes, "version": there.version + 1, "updated_at": now}))
+                updates.append(update_statement(there, {**changes, "version": there.version + 1, "updated_at": now}))
                 entries.append(Entry("category.updated", there, log))
                 named[there.name_key] = there
             counts[UPDATED if changes else _same(there, wanted)] += 1
         found[row.key] = there.id
     if entries and not preview:
-        writes = [insertions(made[at : at + AT_ONCE]) for at in range(0, len(made), AT_ONCE)]
+        writes = [bulk_insert_statement(made[at : at + AT_ONCE]) for at in range(0, len(made), AT_ONCE)]
         record_many(actor, entries, at=now, writes=[*writes, *updates])
     return found, counts
 

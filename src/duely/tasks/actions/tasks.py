@@ -10,7 +10,7 @@ from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import Refused
-from duely.database.statements import RowChanged, insertion
+from duely.database.statements import RowChanged, insert_statement
 from duely.tasks import edits, reminders, statements
 from duely.tasks.access import locked_task_for, owner_for, trashed_task_for, unlocked_task_for
 from duely.tasks.edits import TASK_DEFAULTS, Fields
@@ -55,7 +55,9 @@ _LOOKED_UP = frozenset({"id", "owner", "category", "due_date", "reminders"})
 def _record_new(actor: Actor, task: Task, now: datetime, *, alone: bool = False) -> None:
     words = statements.index_words([task])
     changes = edits.news(task)
-    record(actor, "task.created", task, at=now, changes=changes, write=insertion(task), also=[words], alone=alone)
+    record(
+        actor, "task.created", task, at=now, changes=changes, write=insert_statement(task), also=[words], alone=alone
+    )
 
 
 def update_task(*, actor: Actor, task_id: UUID, fields: Fields, expected: Expected = NOTHING, now: datetime) -> Task:
