@@ -541,6 +541,94 @@ def _shape(response: Any) -> str:
     return f"{response.status_code} {response.headers.get('Content-Type')} {names} {content}"
 
 
+# Roles that may do nothing, or only look
+
+
+NEEDS_NO_PERMISSION = {
+    "signUp": "it makes the account",
+    "logIn": "it shows who asks",
+    "requestCode": "it shows who asks",
+    "logInWithCode": "it shows who asks",
+    "verifyEmail": "the token of the link is the right to it",
+    "forgotPassword": "it shows who asks",
+    "verifyResetCode": "the code is the right to it",
+    "resetPassword": "the reset token is the right to it",
+    "refreshToken": "the refresh token is the right to it",
+    "logOut": "the refresh token is the right to it",
+    "logOutEverywhere": "it takes access to one's own account away, and gives none",
+    "listSessions": "everyone must be able to see who uses their account",
+}
+"""Operations that no role can be denied, each with the reason. All others ask the table of permissions."""
+LOOKING = {"TASK_VIEW", "CATEGORY_VIEW", "LOG_VIEW", "USER_VIEW"}
+CHANGES_OWN_ACCOUNT = {"resendVerification", "changeEmail", "changePassword"}
+"""What needs no more than to see one's own account: the password or the mailbox proves that it is one's own."""
+
+
+def operations() -> dict[str, str]:
+    """{operation id: "METHOD route"} of every operation of the API."""
+    from duely.config.urls import ROUTES
+
+    return {
+        endpoint.metadata.operation_id: f"{method} {route}"
+        for route, resource in ROUTES
+        for method, endpoint in resource.api_endpoints.items()
+    }
+
+
+def own_request(name: str, world: World) -> tuple[str, str, bytes]:
+    """(method, path, body) of this operation as the intern sends it, about what is the intern's own."""
+    wanted = operations()[name]
+    fitting = (
+        line
+        for line in permissions_table.lines()
+        if f"{line.method} {line.route}" == wanted and all(whose == "own" for _, _, whose in line.ids)
+    )
+    return request_of(next(fitting), "intern", world)
+
+
+def answer_to_intern(name: str, world: World) -> int:
+    """The status that the intern gets for this operation. Whatever it does is undone."""
+    with undone():
+        method, path, body = own_request(name, world)
+        status: int = send(method, path, body, world.headers["intern"]).status_code
+        return status
+
+
+def test_operations_without_permission_are_named_with_their_reasons() -> None:
+    assert NEEDS_NO_PERMISSION.keys() | CHANGES_OWN_ACCOUNT < operations().keys()
+    assert all(NEEDS_NO_PERMISSION.values())
+
+
+@pytest.mark.parametrize("name", operations())
+def test_a_role_without_permissions_is_refused_everything(
+    name: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from duely.core.permissions import ALLOWED
+
+    usual = answer_to_intern(name, world)
+    monkeypatch.setitem(ALLOWED, "intern", frozenset())
+
+    status = answer_to_intern(name, world)
+
+    if name in NEEDS_NO_PERMISSION:
+        assert status == usual < 400
+    else:
+        assert status in ({403, 404} if "<" in operations()[name] else {403})
+
+
+@pytest.mark.parametrize("name", operations())
+def test_a_role_that_may_only_look_changes_nothing(name: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from duely.core.permissions import ALLOWED, Permission
+
+    usual = answer_to_intern(name, world)
+    monkeypatch.setitem(ALLOWED, "intern", frozenset(Permission[permission] for permission in LOOKING))
+
+    status = answer_to_intern(name, world)
+
+    is_unchanged = operations()[name].startswith("GET") or name in NEEDS_NO_PERMISSION or name in CHANGES_OWN_ACCOUNT
+    assert status == (usual if is_unchanged or usual == 404 else 403)
+
+
 # Lists and objects
 
 

@@ -5,15 +5,9 @@ from uuid import UUID
 
 from duely.accounts.models import Session, User
 from duely.accounts.queries import live_sessions, visible_users
-from duely.accounts.rules import Permission, allows
 from duely.core.actor import Actor
-from duely.core.errors import Forbidden, NotFound
-
-
-def require(actor: Actor, permission: Permission) -> None:
-    """Raises Forbidden (403) unless the actor's role allows this."""
-    if not allows(actor.role, permission):
-        raise Forbidden("Your role does not allow this.")
+from duely.core.errors import NotFound
+from duely.core.permissions import Permission, allows, require
 
 
 def user_for(actor: Actor, user_id: UUID) -> User:

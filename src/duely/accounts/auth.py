@@ -5,10 +5,10 @@ import re
 from django.http import HttpRequest
 
 from duely.accounts import queries, tokens
-from duely.accounts.rules import Permission, allows
 from duely.core import clock
 from duely.core.actor import Actor
 from duely.core.errors import AddressBanned, NotAuthenticated
+from duely.core.permissions import Permission, allows
 from duely.guard import limits
 from duely.guard.rules import Scope
 

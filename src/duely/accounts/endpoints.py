@@ -5,12 +5,12 @@ from typing import Annotated
 from django.http import HttpResponse
 
 from duely.accounts import actions
-from duely.accounts.access import require, require_management, session_for, user_for
+from duely.accounts.access import require_management, session_for, user_for
 from duely.accounts.actions import Grant
 from duely.accounts.auth import BY_REFRESH_TOKEN
 from duely.accounts.models import User as UserRow
 from duely.accounts.queries import own_sessions, visible_users
-from duely.accounts.rules import PROFILE_DEFAULTS, Permission
+from duely.accounts.rules import PROFILE_DEFAULTS
 from duely.accounts.schemas import (
     SESSIONS,
     USERS,
@@ -43,7 +43,8 @@ from duely.api.operations import operation
 from duely.api.resource import Resource
 from duely.api.types import given
 from duely.core import clock
-from duely.core.errors import AlreadyExists, Forbidden, NotFound
+from duely.core.errors import AlreadyExists, NotFound
+from duely.core.permissions import Permission, require
 
 
 class Auth(Resource):
@@ -227,7 +228,7 @@ class LogOuts(Auth):
 class LogOutsEverywhere(Auth):
     """Sign-out from all sessions."""
 
-    @operation(None, name="logOutEverywhere", status=204)
+    @operation(None, name="logOutEverywhere", status=204, asks_permission=False)
     def post(self) -> HttpResponse:
         """End all your sessions, including this one."""
         actions.sign_out_everywhere(actor=self.actor, now=clock.now())
@@ -237,7 +238,7 @@ class LogOutsEverywhere(Auth):
 class Sessions(Auth):
     """Your sessions."""
 
-    @operation(SessionPage, name="listSessions")
+    @operation(SessionPage, name="listSessions", asks_permission=False)
     def get(self, parsed_query: Annotated[ListQuery, Listed(SESSIONS)]) -> HttpResponse:
         """List your sessions."""
         return self.show(SESSIONS.answer(own_sessions(self.actor, clock.now()), parsed_query))
@@ -311,7 +312,7 @@ class Users(Resource):
 
     tags = ("users",)
 
-    @operation(UserPage, name="listUsers", refuses=[Forbidden])
+    @operation(UserPage, name="listUsers")
     def get(self, parsed_query: Annotated[ListQuery, Listed(USERS)]) -> HttpResponse:
         """List users. For admins."""
         require(self.actor, Permission.USER_LIST)
@@ -328,7 +329,7 @@ class OneUser(Resource):
         """Get a user. Admins see every user, others only themselves."""
         return self.show(show_user(user_for(self.actor, parsed_path.user_id)))
 
-    @operation(User, name="updateUser", refuses=[Forbidden, NotFound, actions.LastAdmin])
+    @operation(User, name="updateUser", refuses=[NotFound, actions.LastAdmin])
     def patch(self, parsed_path: Path[UserPath], parsed_body: Body[UserPatch]) -> HttpResponse:
         """Change a user's role, or deactivate or reactivate the user. For admins."""
         require_management(self.actor, parsed_path.user_id)

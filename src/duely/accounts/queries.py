@@ -12,16 +12,15 @@ from duely.accounts.rules import (
     MAX_ADDRESSES,
     MAX_SESSION_DAYS,
     MAX_SESSIONS,
-    Permission,
     Purpose,
     Role,
-    allows,
     clean_username,
     email_key,
     fold,
 )
 from duely.activity.models import Change
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, allows
 from duely.database import compiled
 from duely.database.statements import driver_values, this_connection
 

@@ -1,4 +1,4 @@
-"""Who may do what, and what names, addresses and passwords look like. No database, no clock."""
+"""What names, addresses and passwords look like. No database, no clock."""
 
 import itertools
 import re
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import available_timezones
 
 from django.contrib.auth.password_validation import validate_password
@@ -16,6 +16,7 @@ from django.core.validators import validate_email
 
 from duely.core.names import fold as fold  # noqa: PLC0414 - as much a rule of accounts
 from duely.core.names import normal
+from duely.core.permissions import Role as Role  # noqa: PLC0414 - the role is a property of an account
 from duely.core.scripts import mixes_scripts
 
 if TYPE_CHECKING:
@@ -64,19 +65,6 @@ PROFILE_DEFAULTS: Final[Mapping[str, Any]] = {
 """The writable fields of a profile, as a new account has them."""
 
 
-class Role(StrEnum):
-    """The role of a user. Case does not matter in requests."""
-
-    ADMIN = "admin"
-    MEMBER = "member"
-    INTERN = "intern"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        lowered = value.lower() if isinstance(value, str) else None
-        return next((role for role in cls if role.value == lowered), None)
-
-
 class Purpose(StrEnum):
     """What a one-time code is for. The first two are sent as digits, the others are long tokens."""
 
@@ -115,49 +103,6 @@ def mail_status(*, is_verified: bool, paused_until: datetime | None, now: dateti
     if not is_verified:
         return MailStatus.UNVERIFIED
     return MailStatus.LIMITED if paused_until is not None and paused_until > now else MailStatus.ON
-
-
-class Permission(StrEnum):
-    """One thing that a role may allow. Without SEE_ALL it reaches only what is one's own."""
-
-    SEE_ALL = "see_all"
-    TASK_VIEW = "task_view"
-    TASK_EDIT = "task_edit"
-    TASK_CREATE_FOR_OTHERS = "task_create_for_others"
-    CATEGORY_VIEW = "category_view"
-    CATEGORY_EDIT = "category_edit"
-    LOG_VIEW = "log_view"
-    LOG_VIEW_ALL = "log_view_all"
-    PROFILE_EDIT = "profile_edit"
-    SESSION_END = "session_end"
-    USER_VIEW = "user_view"
-    USER_LIST = "user_list"
-    USER_MANAGE = "user_manage"
-
-
-_OWN = frozenset(
-    {
-        Permission.TASK_VIEW,
-        Permission.TASK_EDIT,
-        Permission.CATEGORY_VIEW,
-        Permission.CATEGORY_EDIT,
-        Permission.LOG_VIEW,
-        Permission.PROFILE_EDIT,
-        Permission.SESSION_END,
-        Permission.USER_VIEW,
-    }
-)
-ALLOWED: Final[Mapping[str, frozenset[Permission]]] = {
-    Role.INTERN.value: _OWN,
-    Role.MEMBER.value: _OWN,
-    Role.ADMIN.value: frozenset(Permission),
-}
-"""The one table of permissions. A role that is not in it may do nothing."""
-
-
-def allows(role: str, permission: Permission) -> bool:
-    """Whether this role has this permission."""
-    return permission in ALLOWED.get(role, ())
 
 
 class Fault(NamedTuple):

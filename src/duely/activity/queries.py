@@ -8,6 +8,7 @@ from django.db.models import Max, QuerySet
 
 from duely.activity.models import Change, Counter
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, require
 from duely.core.quotas import LIMITS
 from duely.database.compiled import Seen
 
@@ -18,7 +19,8 @@ def all_changes() -> QuerySet[Change]:
 
 
 def seen_changes(actor: Actor) -> Seen:
-    """The log of what is the actor's; for those who see everything, the whole of it."""
+    """The log of what is the actor's; for those who see everything, the whole of it. Raises Forbidden (403)."""
+    require(actor, Permission.LOG_VIEW)
     return Seen(all_changes, () if actor.sees_all else (("owner_id", actor.user_id),))
 
 

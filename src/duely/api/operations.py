@@ -43,12 +43,13 @@ def operation(
     also: Mapping[int, Any] | None = None,
     also_media: Sequence[str] = (),
     keyed: bool = True,
+    asks_permission: bool = True,
     prepare: Callable[..., Any] | None = None,
 ) -> Callable[[Method], Method]:
     """Declare one operation for the OpenAPI document.
 
     `returns` is the struct of the good answer, None for 204. `refuses` are the refusals besides
-    those that follow from the shape (sign-in, body, query string, crash). `headers` are those of
+    those that follow from the shape (sign-in, permission, body, query string, crash). `headers` are those of
     the good answer with what they hold, `optional_headers` those that only some good answers have.
     `name` is the operation's id in the document. `limit` is what a public one counts towards; others
     count towards their user's own limit. A `conditional` one may answer 304 (`Resource.tagged`).
@@ -56,6 +57,8 @@ def operation(
     `also`: other good answers by their status; `also_media`: other media types of the good answer.
     POST and PATCH take an Idempotency-Key, but for those that are not `keyed`, and for public ones: their answers hold
     tokens.
+    asks_permission: answers 403 to a role without the permission that it needs. False for operations that no role can
+    be denied, and for those that answer 404 instead.
     `prepare` is for what takes long, such as to hash a password: it is called with what the method takes, before the
     transaction of an Idempotency-Key, and the method gets the result as `prepared`.
     """
@@ -63,6 +66,8 @@ def operation(
     def decorate(method: Method) -> Method:
         hints = {key for key in method.__annotations__ if key.startswith("parsed_")}
         refusals = dict.fromkeys(_implied(hints, public=public and not takes_token))
+        if asks_permission and not public:
+            refusals[errors.Forbidden] = None
         if method.__name__ in ("post", "patch") and keyed and not public:
             method = _once(method, name, prepare)
             refusals.update(dict.fromkeys(idempotency.REFUSES))

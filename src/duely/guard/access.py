@@ -3,15 +3,15 @@
 from uuid import UUID
 
 from duely.core.actor import Actor
-from duely.core.errors import Forbidden, NotFound
+from duely.core.errors import NotFound
+from duely.core.permissions import Permission, require
 from duely.guard.models import Ban
 from duely.guard.queries import visible_bans
 
 
 def require_management(actor: Actor) -> None:
-    """Raises Forbidden (403) unless the actor is an admin."""
-    if not actor.sees_all:
-        raise Forbidden("Your role does not allow this.")
+    """Raises Forbidden (403) unless the actor may manage bans."""
+    require(actor, Permission.BAN_MANAGE)
 
 
 def ban_for(actor: Actor, ban_id: UUID, *, lock: bool = False) -> Ban:

@@ -10,6 +10,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from duely.activity.actions import SYSTEM_LOG
 from duely.activity.models import Change, Counter
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, allows
 from duely.guard.models import Ban, InstalledKey
 from duely.guard.rules import REMEMBERED, Network
 
@@ -19,8 +20,8 @@ def _standing(now: datetime) -> Q:
 
 
 def visible_bans(actor: Actor) -> QuerySet[Ban]:
-    """Every ban there has been lately, for admins; nothing for anyone else."""
-    return Ban.objects.all() if actor.sees_all else Ban.objects.none()
+    """Every ban there has been lately, for those who may manage bans; nothing for anyone else."""
+    return Ban.objects.all() if allows(actor.role, Permission.BAN_MANAGE) else Ban.objects.none()
 
 
 def listed_bans(actor: Actor, now: datetime) -> QuerySet[Any]:

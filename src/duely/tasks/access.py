@@ -8,11 +8,10 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Value
 from django.db.models.expressions import Combinable
 
-from duely.accounts.access import require
 from duely.accounts.models import User
-from duely.accounts.rules import Permission
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
+from duely.core.permissions import Permission, require
 from duely.database.compiled import Row
 from duely.tasks.categories.queries import seen_categories
 from duely.tasks.models import Category, Task

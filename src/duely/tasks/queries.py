@@ -11,6 +11,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from duely.accounts.models import User
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, require
 from duely.database.compiled import Row, Seen, model_columns
 from duely.database.statements import build_row
 from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
@@ -49,12 +50,14 @@ def all_tasks() -> QuerySet[Task]:
 
 
 def seen_tasks(actor: Actor) -> Seen:
-    """The tasks that this actor may see, without those in the trash."""
+    """The tasks that this actor may see, without those in the trash. Raises Forbidden (403)."""
+    require(actor, Permission.TASK_VIEW)
     return Seen(all_tasks, (LIVE,) if actor.sees_all else (LIVE, ("owner_id", actor.user_id)))
 
 
 def seen_trash(actor: Actor) -> Seen:
-    """The tasks in the trash that this actor may see."""
+    """The tasks in the trash that this actor may see. Raises Forbidden (403)."""
+    require(actor, Permission.TASK_VIEW)
     return Seen(all_tasks, (IN_TRASH,) if actor.sees_all else (IN_TRASH, ("owner_id", actor.user_id)))
 
 

@@ -4,14 +4,13 @@ from typing import Annotated
 
 from django.http import FileResponse, HttpResponse, HttpResponseBase
 
-from duely.accounts.access import require
-from duely.accounts.rules import Permission
 from duely.api.answers import JSON
 from duely.api.components import Options, Upload
 from duely.api.operations import operation
 from duely.api.resource import Resource
 from duely.core.clock import now
 from duely.core.errors import QuotaExceeded
+from duely.core.permissions import Permission, require
 from duely.database.slots import ConcurrencyLimit, return_connection, without_slot
 from duely.transfer import exports, schemas
 from duely.transfer.budget import ImportTooCostly
@@ -72,6 +71,8 @@ class Imports(Resource):
         same file again changes nothing, and tasks that were changed in Duely since then are kept. `notes` lists the
         values that could not be imported unchanged. With `preview` nothing is written.
         """
+        require(self.actor, Permission.TASK_EDIT)
+        require(self.actor, Permission.CATEGORY_EDIT)
         with _files.slot():
             with without_slot():
                 file = received(self.request)

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from duely.activity.models import Change
 from duely.activity.schemas import ACTIVITY
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, require
 from duely.tasks.models import IN_TRASH, LIVE, Category, Task
 
 AT_ONCE = 50
@@ -42,14 +43,19 @@ def snapshot() -> Iterator[None]:
 
 
 def own_categories(actor: Actor) -> Iterator[tuple[Any, ...]]:
-    """id, name, colour, position, version and instants of each of the actor's categories."""
+    """id, name, colour, position, version and instants of each of the actor's categories. Raises Forbidden (403)."""
+    require(actor, Permission.CATEGORY_VIEW)
     mine = Category.objects.filter(owner_id=actor.user_id).order_by("position", "id")
     columns = mine.values_list("id", "name", "color", "position", "version", "created_at", "updated_at")
     return columns.iterator(AT_ONCE)
 
 
 def own_tasks(actor: Actor) -> Iterator[tuple[Any, ...]]:
-    """TASK_COLUMNS of each of the actor's tasks, in the order in which they were made, those in the trash last."""
+    """TASK_COLUMNS of each of the actor's tasks, in the order in which they were made, those in the trash last.
+
+    Raises Forbidden (403).
+    """
+    require(actor, Permission.TASK_VIEW)
     mine = Task.objects.filter(owner_id=actor.user_id)
     live, trashed = mine.filter(LIVE).order_by("created_at", "id"), mine.filter(IN_TRASH).order_by("deleted_at", "id")
     for tasks in (live, trashed):
@@ -58,7 +64,8 @@ def own_tasks(actor: Actor) -> Iterator[tuple[Any, ...]]:
 
 
 def own_changes(actor: Actor) -> Iterator[tuple[Any, ...]]:
-    """The columns of ACTIVITY of each entry of the actor's log, the oldest first."""
+    """The columns of ACTIVITY of each entry of the actor's log, the oldest first. Raises Forbidden (403)."""
+    require(actor, Permission.LOG_VIEW)
     changes = Change.objects.filter(owner_id=actor.user_id).order_by("seq")
     rows = changes.values_list(*ACTIVITY.read())  # allow: user_text_in_query because the names are declared there
     return rows.iterator(CHANGES_AT_ONCE)

@@ -12,6 +12,7 @@ from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import AlreadyExists, FieldError
 from duely.core.ids import new_id
+from duely.core.permissions import Permission, require
 from duely.database.statements import delete_statement, insert_statement, run_all, update_statement
 from duely.jobs.queue import Running, enqueue, remember
 from duely.jobs.registry import named
@@ -26,7 +27,11 @@ CATEGORY_DEFAULTS: Fields = {"color": "#808080", "position": 0}
 
 
 def create_category(*, actor: Actor, fields: Fields, now: datetime) -> Category:
-    """Make a category. Raises AlreadyExists (409) for a name or id that is taken. Records category.created."""
+    """Make a category.
+
+    Raises Forbidden (403), AlreadyExists (409) for a name or id that is taken. Records category.created.
+    """
+    require(actor, Permission.CATEGORY_EDIT)
     wanted = {**CATEGORY_DEFAULTS, **fields}
     columns = {"id": new_id(), **_category_columns(wanted)}
     category = Category(**columns, owner_id=actor.user_id, created_at=now, updated_at=now)

@@ -13,6 +13,7 @@ from duely.activity.actions import Changes, Entry, record_many
 from duely.api.versions import NOTHING, EditConflict, Expected
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, Refused, ValidationFailed
+from duely.core.permissions import Permission, require
 from duely.database.slots import pause
 from duely.jobs.pace import Pace
 from duely.tasks import edits, reminders, statements
@@ -106,8 +107,9 @@ def delete_all_tasks(*, actor: Actor, now: datetime) -> tuple[int, bool]:
     """Move all of the actor's own tasks to the trash that were made by now, MOST of them at once.
 
     In short transactions, so that others get their turn. Returns how many went, and whether there are more.
-    Records task.deleted for each.
+    Raises Forbidden (403). Records task.deleted for each.
     """
+    require(actor, Permission.TASK_EDIT)
     deleted, pace = 0, Pace(pause)
     while deleted < MOST:
         with pace.step() as limit:

@@ -10,12 +10,11 @@ from uuid import UUID
 
 from django.db import transaction
 
-from duely.accounts.access import require
-from duely.accounts.rules import Permission
 from duely.activity.actions import Entry, record_many
 from duely.activity.models import Counter
 from duely.activity.queries import counted_for, owners_counted
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, require
 from duely.core.quotas import LIMITS
 from duely.database.slots import pause
 from duely.database.statements import Statement

@@ -10,6 +10,7 @@ from duely.api.versions import NOTHING, Expected
 from duely.core.actor import Actor
 from duely.core.clock import rfc3339
 from duely.core.errors import Refused
+from duely.core.permissions import Permission, require
 from duely.database.statements import RowChanged, insert_statement
 from duely.tasks import edits, reminders, statements
 from duely.tasks.access import locked_task_for, owner_for, trashed_task_for, unlocked_task_for
@@ -28,8 +29,9 @@ class NotInTrash(Refused):
 def create_task(*, actor: Actor, fields: Fields, now: datetime) -> Task:
     """Make a task, for the actor or, by an admin, for `fields["owner"]`.
 
-    Raises AlreadyExists (409) for an id that is taken, ValidationFailed (400). Records task.created.
+    Raises Forbidden (403), AlreadyExists (409) for an id that is taken, ValidationFailed (400). Records task.created.
     """
+    require(actor, Permission.TASK_EDIT)
     # Without rows to lock the new task is one statement, and on PostgreSQL one round trip (decision 0019).
     if not fields.keys() & _LOOKED_UP:
         task = edits.new_task(actor.user_id, actor.zone, fields, now)

@@ -8,12 +8,14 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, require
 from duely.database.compiled import Seen
 from duely.tasks.models import LIVE, Category, Task
 
 
 def own_category_ids(actor: Actor, texts: Sequence[str]) -> list[UUID]:
-    """Those of the actor's own categories whose ids are among these texts."""
+    """Those of the actor's own categories whose ids are among these texts. Raises Forbidden (403)."""
+    require(actor, Permission.CATEGORY_VIEW)
     return list(Category.objects.filter(owner_id=actor.user_id, pk__in=texts).values_list("pk", flat=True))
 
 
@@ -23,7 +25,8 @@ def all_categories() -> QuerySet[Any]:
 
 
 def seen_categories(actor: Actor) -> Seen:
-    """The categories that this actor may see."""
+    """The categories that this actor may see. Raises Forbidden (403)."""
+    require(actor, Permission.CATEGORY_VIEW)
     return Seen(all_categories, () if actor.sees_all else (("owner_id", actor.user_id),))
 
 

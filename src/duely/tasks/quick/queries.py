@@ -3,12 +3,18 @@
 from datetime import datetime
 
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, require
 from duely.tasks.models import Category
 from duely.tasks.quick import Understood, category_names, understand
 
 
 def understood(actor: Actor, text: str, now: datetime) -> Understood:
-    """The task that a line of text stands for, with the actor's own categories and in their time zone."""
+    """The task that a line of text stands for, with the actor's own categories and in their time zone.
+
+    Raises Forbidden (403).
+    """
+    require(actor, Permission.TASK_EDIT)
+    require(actor, Permission.CATEGORY_VIEW)
     names = {name for each in category_names(text).values() for _, name in each}
     mine = Category.objects.filter(owner_id=actor.user_id, name_key__in=names) if names else Category.objects.none()
     return understand(text, dict(mine.values_list("name_key", "id")), now, actor.zone)

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection
 
 from duely.core.actor import Actor
+from duely.core.permissions import Permission, require
 from duely.tasks.queries import TASK_KEY, instant
 from duely.tasks.rules import PRIORITIES, Status, last_days, start_of_day
 
@@ -28,7 +29,11 @@ class Stats:
 
 
 def own_stats(actor: Actor, now: datetime) -> Stats:
-    """Of the actor's own tasks, without those in the trash; days are those of their time zone. One statement."""
+    """Of the actor's own tasks, without those in the trash; days are those of their time zone. One statement.
+
+    Raises Forbidden (403).
+    """
+    require(actor, Permission.TASK_VIEW)
     days = last_days(now, actor.zone, STATS_DAYS)
     starts = [start_of_day(day, actor.zone) for day in (*days, days[-1] + timedelta(days=1))]
     spans = [(number, *map(instant, span)) for number, span in enumerate(pairwise(starts))]
