@@ -1,4 +1,4 @@
-"""Queries that are compiled once for each shape."""
+"""The cache of compiled queries."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,7 +27,7 @@ def titles(tasks: QuerySet[Any]) -> QuerySet[Any]:
     return tasks.order_by("title").values_list("title")
 
 
-def found(condition: Condition, where: Condition | None = None) -> list[str]:
+def visible_titles(condition: Condition, where: Condition | None = None) -> list[str]:
     return [title for (title,) in Seen(all_tasks, (condition,)).select((where or Q(),), "titles", titles)]
 
 
@@ -39,14 +39,14 @@ def owner(db: None) -> UUID:
     return me.user.id
 
 
-def test_values_differ_and_the_text_stays(owner: UUID) -> None:
+def test_other_values_use_the_same_compiled_query(owner: UUID) -> None:
     other = Api(bob())
     other.post("tasks/", {"title": "theirs"})
-    assert found(Q(owner_id=owner), Q(title="a")) == ["a"]
+    assert visible_titles(Q(owner_id=owner), Q(title="a")) == ["a"]
     before = len(compiled._queries)
-    assert found(Q(owner_id=owner), Q(title="b")) == ["b"]
-    assert found(Q(owner_id=other.user.id), Q(title="theirs")) == ["theirs"]
-    assert found(Q(owner_id=other.user.id), Q(title="a")) == []
+    assert visible_titles(Q(owner_id=owner), Q(title="b")) == ["b"]
+    assert visible_titles(Q(owner_id=other.user.id), Q(title="theirs")) == ["theirs"]
+    assert visible_titles(Q(owner_id=other.user.id), Q(title="a")) == []
     assert len(compiled._queries) == before
 
 
@@ -68,10 +68,10 @@ def test_values_differ_and_the_text_stays(owner: UUID) -> None:
         (("title__lte", "b"), ["a", "b"]),
     ],
 )
-def test_conditions_of_values_select_what_they_say(owner: UUID, where: Condition, expected: list[str]) -> None:
-    assert found(Q(owner_id=owner), where) == expected
-    assert found(("owner_id", owner), where) == expected
-    assert found(("owner_id", new_id()), where) == []
+def test_compiled_conditions_select_the_right_rows(owner: UUID, where: Condition, expected: list[str]) -> None:
+    assert visible_titles(Q(owner_id=owner), where) == expected
+    assert visible_titles(("owner_id", owner), where) == expected
+    assert visible_titles(("owner_id", new_id()), where) == []
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ def test_conditions_of_values_select_what_they_say(owner: UUID, where: Condition
 )
 def test_other_conditions_are_left_to_querysets(owner: UUID, where: Condition) -> None:
     with pytest.raises(NotCompilable):
-        found(Q(owner_id=owner), where)
+        visible_titles(Q(owner_id=owner), where)
 
 
-def test_rows_that_hold_someones_values_are_never_kept(owner: UUID) -> None:
-    """Else the next one would get them."""
+def test_queries_with_values_of_a_user_are_never_cached(owner: UUID) -> None:
+    """Else the next user would get the rows of the first one."""
 
     def mine() -> QuerySet[Task]:
         return Task.objects.filter(owner_id=owner)
@@ -103,7 +103,7 @@ def test_rows_that_hold_someones_values_are_never_kept(owner: UUID) -> None:
     assert len(compiled._queries) == before
 
 
-def test_what_values_list_gives_comes_with_ids_as_text(owner: UUID) -> None:
+def test_rows_are_those_of_values_list_with_ids_as_text(owner: UUID) -> None:
     columns = [field.attname for field in Task._meta.concrete_fields]
     category = Category(id=new_id(), owner_id=owner, name="x", name_key="x", color="#000000", position=0)
     category.created_at = category.updated_at = now()
@@ -115,18 +115,18 @@ def test_what_values_list_gives_comes_with_ids_as_text(owner: UUID) -> None:
     assert row == tuple(str(value) if isinstance(value, UUID) else value for value in expected)
 
 
-def test_only_so_many_shapes_are_kept(owner: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "MOST", 3)
+def test_the_cache_of_queries_is_limited(owner: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "MAX_QUERIES", 3)
     monkeypatch.setattr(compiled, "_queries", type(compiled._queries)())
     for number in range(1, 8):
-        assert found(Q(owner_id=owner), Q(title__in=["a"] * number)) == ["a"]
+        assert visible_titles(Q(owner_id=owner), Q(title__in=["a"] * number)) == ["a"]
     assert len(compiled._queries) == 3
 
 
-def test_the_server_prepares_them(owner: UUID) -> None:
+def test_the_server_prepares_compiled_queries(owner: UUID) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite's driver keeps statements by their text")
-    found(Q(owner_id=owner), Q(title="a"))
+    visible_titles(Q(owner_id=owner), Q(title="a"))
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         assert any('"title"' in statement for (statement,) in cursor.fetchall())
@@ -134,7 +134,7 @@ def test_the_server_prepares_them(owner: UUID) -> None:
 
 @pytest.mark.parametrize("microsecond", [0, 1_000, 10_000, 120_000, 123_000, 500_000, 999_000, 999_999])
 @pytest.mark.parametrize("year", [1, 999, 2026, 9999])
-def test_instants_of_columns_that_are_shown_come_as_answers_show_them(owner: UUID, year: int, microsecond: int) -> None:
+def test_instants_of_shown_columns_have_the_form_of_answers(owner: UUID, year: int, microsecond: int) -> None:
     instant = datetime(year, 2, 28, 23, 59, 58, microsecond, tzinfo=UTC)
     Task.objects.filter(title="a").update(due_at=instant)
 

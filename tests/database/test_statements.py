@@ -1,4 +1,4 @@
-"""Values that go to the driver without Django's detour are those that the detour would have made."""
+"""Values for the driver and rows are the same as Django makes them."""
 
 import json
 from datetime import UTC, date, datetime
@@ -28,7 +28,7 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("field", [*Task._meta.local_concrete_fields, *Change._meta.local_concrete_fields], ids=str)
-def test_a_stored_value_is_what_its_field_makes_of_it(field: Any) -> None:
+def test_a_driver_value_is_the_one_that_its_field_makes(field: Any) -> None:
     database, compared = this_connection(), 0
     for value in VALUES:
         try:
@@ -48,12 +48,12 @@ def test_a_stored_value_is_what_its_field_makes_of_it(field: Any) -> None:
     assert compared
 
 
-def test_an_instant_without_a_zone_is_djangos_business() -> None:
+def test_an_instant_without_a_zone_is_left_to_django() -> None:
     with pytest.warns(RuntimeWarning, match="naive"):
         driver_value(Task._meta.get_field("created_at"), datetime(2026, 11, 29), this_connection())  # noqa: DTZ001
 
 
-def test_a_row_of_columns_is_what_its_model_makes_of_them() -> None:
+def test_a_built_row_equals_one_made_by_its_model() -> None:
     given = {field.attname: number for number, field in enumerate(Task._meta.local_concrete_fields)}
     for is_stored in (False, True):
         ours = build_row(Task, given, is_stored=is_stored)
@@ -65,7 +65,7 @@ def test_a_row_of_columns_is_what_its_model_makes_of_them() -> None:
             assert getattr(ours._state, name) == getattr(theirs._state, name)
 
 
-def test_a_row_made_of_another_ones_columns_has_a_life_of_its_own() -> None:
+def test_a_row_built_from_another_row_does_not_share_its_state() -> None:
     one = build_row(Task, {field.attname: None for field in Task._meta.local_concrete_fields}, is_stored=True)
     other = build_row(Task, {**vars(one), "title": "Other"}, is_stored=True)
     other._state.fields_cache["category"] = "Other"

@@ -1,8 +1,8 @@
-"""Writing rows, column by column.
+"""Statements that write rows, column by column (decision 0003).
 
-An action does not write by itself: it makes a `Statement` here and hands it to
-`duely.activity.actions.record`, which runs it together with the change-log row.
-So no row changes without its entry in the log, and on PostgreSQL both cost one round trip.
+An action does not write a row itself. It makes a `Statement` here and passes it to `duely.activity.actions.record`,
+which executes it together with the INSERT of the log entry. So no row changes without an entry in the log, and on
+PostgreSQL both cost one round trip.
 """
 
 import itertools
@@ -22,13 +22,13 @@ M = TypeVar("M", bound=models.Model)
 
 
 class RowChanged(Exception):
-    """Someone else was first: a conditional statement has written nothing, and neither has what goes with it."""
+    """Another request changed the row first. The conditional statement and those that belong to it wrote nothing."""
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One SQL statement that writes one row, with its values as the database driver takes them.
+    """One SQL statement that writes rows, with values for the database driver.
 
-    is_conditional: writes nothing when the row is not any more what the statement was made from.
+    is_conditional: the statement writes nothing if the row has changed since it was read.
     """
 
     sql: str
@@ -36,14 +36,17 @@ class Statement(msgspec.Struct, frozen=True):
     is_conditional: bool = False
 
     def run(self) -> int:
-        """Execute it alone; returns the number of rows written."""
+        """Execute the statement alone. Returns the number of rows that it wrote."""
         with connection.cursor() as cursor:
             cursor.execute(self.sql, self.params)
             return int(cursor.rowcount)
 
 
 def build_row(model: type[M], columns: Mapping[str, Any], *, is_stored: bool) -> M:
-    """A row of all these columns, by attribute name: as `model(**columns)`, without a call for each of them."""
+    """A model instance with these columns, by attribute name; all columns must be given.
+
+    Django's `model(**columns)` does the same with several calls for each column (decision 0024).
+    """
     row = model.__new__(model)
     state = ModelState()
     if is_stored:
@@ -63,23 +66,24 @@ def insert_statement(row: models.Model) -> Statement:
 def bulk_insert_statement(rows: Sequence[models.Model], *, otherwise: str = "") -> Statement:
     """The INSERT of several new rows of one table, all columns.
 
-    otherwise: SQL after the values, from the source alone: what to do about those that are there already.
+    otherwise: an ON CONFLICT clause for rows that exist. It is not escaped, so it must not contain input.
     """
-    each = [insert_statement(row) for row in rows]
-    head, _, marks = each[0].sql.partition(" VALUES ")
-    sql = f"{head} VALUES {', '.join([marks] * len(each))} {otherwise}"
-    return Statement(sql, tuple(value for one in each for value in one.params))
+    inserts = [insert_statement(row) for row in rows]
+    head, _, placeholders = inserts[0].sql.partition(" VALUES ")
+    sql = f"{head} VALUES {', '.join([placeholders] * len(inserts))} {otherwise}"
+    return Statement(sql, tuple(itertools.chain.from_iterable(insert.params for insert in inserts)))
 
 
 def update_statement(row: models.Model, columns: Mapping[str, Any], *, unless_changed: Sequence[str] = ()) -> Statement:
-    """The UPDATE of these columns of one row; sets them on `row` too.
+    """The UPDATE of these columns of one row. Sets them on `row` too.
 
-    columns: by attribute name, foreign keys as their ids. A full-row `save()` would undo what another request
-    changed meanwhile. unless_changed: columns that must still be as `row` has them; for a row that is not locked.
+    columns: by attribute name, foreign keys as ids. A `save()` of all columns would undo concurrent changes of others.
+    unless_changed: columns that must have the same value as in `row`, else nothing is written. For rows that are not
+    locked (decision 0021).
     """
     database, model, key = this_connection(), row.__class__, row._meta.pk
-    watched = [(_field(model, name), getattr(row, name)) for name in unless_changed]
-    seen = driver_values(watched, database)
+    expected = [(_field(model, name), getattr(row, name)) for name in unless_changed]
+    expected_values = driver_values(expected, database)
     for name, value in columns.items():
         setattr(row, name, value)
     changed = [(_field(model, name), value) for name, value in columns.items()]
@@ -87,10 +91,11 @@ def update_statement(row: models.Model, columns: Mapping[str, Any], *, unless_ch
         row._meta.db_table,
         tuple([field.column for field, _ in changed]),
         str(key.column),
-        tuple([(field.column, value is None) for field, value in watched]),
+        tuple([(field.column, value is None) for field, value in expected]),
     )
     params = driver_values([*changed, (key, getattr(row, key.attname))], database)
-    return Statement(sql, (*params, *[value for value in seen if value is not None]), is_conditional=bool(seen))
+    params += [value for value in expected_values if value is not None]
+    return Statement(sql, tuple(params), is_conditional=bool(expected))
 
 
 @lru_cache(maxsize=512)
@@ -99,32 +104,32 @@ def _field(model: type[models.Model], name: str) -> Any:
 
 
 def driver_value(field: Any, value: Any, database: BaseDatabaseWrapper) -> Any:
-    """A value of a column as the database driver takes it: what its field makes of it, which often is the same."""
-    [made] = driver_values([(field, value)], database)
-    return made
+    """A value of a column in the form that the database driver needs."""
+    [converted] = driver_values([(field, value)], database)
+    return converted
 
 
 def driver_values(values: Iterable[tuple[Any, Any]], database: BaseDatabaseWrapper) -> list[Any]:
-    """Values with their fields, each as `stored`; without a field as it is."""
+    """The values of pairs of a field and a value, as `driver_value` returns them. Without a field, values stay."""
     on_postgresql = database.vendor == "postgresql"
-    as_it_is = _AS_IT_IS if on_postgresql else _TEXT
-    made = []
+    unchanged = _UNCHANGED_ON_POSTGRESQL if on_postgresql else _UNCHANGED
+    converted = []
     for field, value in values:
         kinds = (field.__class__, value.__class__)
         # Most fields return these values unchanged, after several Python calls (decision 0024).
-        if field is None or kinds in as_it_is or (on_postgresql and kinds == _INSTANT and value.tzinfo is not None):
-            made.append(value)
+        if field is None or kinds in unchanged or (on_postgresql and kinds == _INSTANT and value.tzinfo is not None):
+            converted.append(value)
         elif kinds in _JSON:
-            made.append(msgspec.json.encode(value).decode())
+            converted.append(msgspec.json.encode(value).decode())
         elif on_postgresql and kinds in _NUMBERS:
-            made.append(database.ops.adapt_integerfield_value(value, field.get_internal_type()))
+            converted.append(database.ops.adapt_integerfield_value(value, field.get_internal_type()))
         else:
-            made.append(field.get_db_prep_save(value, database))
-    return made
+            converted.append(field.get_db_prep_save(value, database))
+    return converted
 
 
-_TEXT = frozenset({(models.CharField, str), (models.TextField, str), (models.CharField, type(None))})
-_AS_IT_IS = _TEXT | {
+_UNCHANGED = frozenset({(models.CharField, str), (models.TextField, str), (models.CharField, type(None))})
+_UNCHANGED_ON_POSTGRESQL = _UNCHANGED | {
     (models.UUIDField, UUID),
     (models.ForeignKey, UUID),
     (models.DateField, date),
@@ -133,7 +138,7 @@ _AS_IT_IS = _TEXT | {
     (models.DateTimeField, type(None)),
     (models.DateField, type(None)),
 }
-"""Kinds of fields and of values that PostgreSQL's driver takes as they are."""
+"""Classes of a field and a value that need no conversion. A test compares them with Django's conversion."""
 _INSTANT = (models.DateTimeField, datetime)
 _JSON = frozenset({(models.JSONField, list), (models.JSONField, dict)})
 _NUMBERS = frozenset({(models.IntegerField, int), (models.SmallIntegerField, int), (models.BigIntegerField, int)})
@@ -146,42 +151,42 @@ def delete_statement(row: models.Model) -> Statement:
 
 
 def run_all(statements: Sequence[Statement]) -> None:
-    """Execute them in their order. Those that are alike but for their values, and side by side, cost one round trip."""
+    """Execute statements in this order. Adjacent statements of the same SQL cost one round trip."""
     with connection.cursor() as cursor:
-        for sql, alike in itertools.groupby(statements, key=lambda statement: statement.sql):
-            params = [statement.params for statement in alike]
+        for sql, group in itertools.groupby(statements, key=lambda statement: statement.sql):
+            params = [statement.params for statement in group]
             if len(params) == 1:
                 cursor.execute(sql, params[0])
             else:
-                cursor.executemany(sql, params)  # in a pipeline
+                cursor.executemany(sql, params)  # psycopg sends them in a pipeline
 
 
 @lru_cache(maxsize=64)
 def _insert_sql(model: type[models.Model]) -> str:
     columns = [_quoted(str(field.column)) for field in model._meta.local_concrete_fields]
-    marks = ", ".join(["%s"] * len(columns))
-    return f"INSERT INTO {_quoted(model._meta.db_table)} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+    placeholders = ", ".join(["%s"] * len(columns))
+    return f"INSERT INTO {_quoted(model._meta.db_table)} ({', '.join(columns)}) VALUES ({placeholders})"  # noqa: S608
 
 
 @lru_cache(maxsize=512)
-def _update_sql(table: str, columns: tuple[str, ...], key: str, seen: tuple[tuple[str, bool], ...]) -> str:
-    """seen: the columns that must be as they were, each with whether that is null."""
+def _update_sql(table: str, columns: tuple[str, ...], key: str, expected: tuple[tuple[str, bool], ...]) -> str:
+    """expected: the columns that must not have changed, each with whether its expected value is null."""
     values = ", ".join(f"{_quoted(column)} = %s" for column in columns)
-    same = "".join(f" AND {_quoted(column)} {'IS NULL' if is_null else '= %s'}" for column, is_null in seen)
-    return f"UPDATE {_quoted(table)} SET {values} WHERE {_quoted(key)} = %s{same}"  # noqa: S608
+    unchanged = "".join(f" AND {_quoted(column)} {'IS NULL' if is_null else '= %s'}" for column, is_null in expected)
+    return f"UPDATE {_quoted(table)} SET {values} WHERE {_quoted(key)} = %s{unchanged}"  # noqa: S608
 
 
 def _quoted(name: str) -> str:
-    """An identifier of ours, in quotes that both databases take."""
+    """An identifier of our schema, in the quotes of both databases."""
     return f'"{name}"'
 
 
 def this_connection() -> BaseDatabaseWrapper:
-    """This thread's connection itself: every use of `django.db.connection` looks it up anew, by five calls."""
-    found: BaseDatabaseWrapper | None = getattr(_mine, "connection", None)
-    if found is None:
-        found = _mine.connection = connections[DEFAULT_DB_ALIAS]
-    return found
+    """The connection of this thread. `django.db.connection` needs five calls for each access (decision 0024)."""
+    database: BaseDatabaseWrapper | None = getattr(_thread, "connection", None)
+    if database is None:
+        database = _thread.connection = connections[DEFAULT_DB_ALIAS]
+    return database
 
 
-_mine = threading.local()
+_thread = threading.local()
