@@ -154,9 +154,9 @@ def no_known_addresses() -> Iterator[None]:
     """Counters of limits and bans are empty when a test begins, and when it ends."""
     from duely.guard.watch import watch
 
-    watch.forget()
+    watch.reset()
     yield
-    watch.forget()
+    watch.reset()
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ ALICE = "alice@example.org"
 @pytest.fixture(autouse=True)
 def no_refusals_remembered() -> Iterator[None]:
     yield
-    limits.forget()
+    limits.reset()
 
 
 def ask(email: str = ALICE, path: str = "auth/request-otp/", **headers: str) -> Any:
@@ -359,7 +359,7 @@ def test_a_guess_says_and_does_the_same_with_and_without_an_account() -> None:
 
 def test_one_address_is_sent_so_many_codes_and_no_more(settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "otp": Rate(3, 60)}
-    limits.forget()
+    limits.reset()
     for _ in range(2):
         assert ask().status_code == 200
     assert ask("bob@example.org").status_code == 200

@@ -31,9 +31,9 @@ HOME, NEW = "198.51.100.7", "a wholly new secret"
 def only_limits_per_account(settings: Any) -> Iterator[None]:
     """The limit per address is far away, and nobody has guessed yet."""
     settings.RATE_LIMITS = {"otp": None, "anonymous": None, "user": None, "login": Rate(100_000, 60)}
-    limits.forget()
+    limits.reset()
     yield
-    limits.forget()
+    limits.reset()
 
 
 def sign_in(password: str, address: str = HOME, login: str = "alice") -> Any:
@@ -86,7 +86,7 @@ def test_the_hours_pass() -> None:
     with time_machine.travel(clock.now(), tick=True):
         statuses(30, scattered)
     Hit.objects.update(at=clock.now() - timedelta(minutes=61))
-    limits.forget()
+    limits.reset()
 
     assert statuses(30, scattered) == {401: 20, 429: 10}
 
@@ -140,7 +140,7 @@ def test_without_a_limit_of_sign_ins_there_is_none(settings: Any) -> None:
 def test_a_refused_guess_at_a_full_account_is_on_record_once() -> None:
     user = alice()
     statuses(30, scattered)
-    watch.turn()
+    watch.run_once()
 
     entries = [changes for action, changes in log_of(user) if action == "security.rate_limited"]
     assert entries == [{"scope": [None, "login"], "limit": [None, 20], "seconds": [None, 3600]}]
@@ -185,7 +185,7 @@ def test_a_known_address_has_twenty_an_hour_of_its_own() -> None:
     for _ in range(6):
         codes.update(sign_in("wrong", HOME).status_code for _ in range(5))
         Hit.objects.filter(at__gt=clock.now() - timedelta(minutes=2)).update(at=clock.now() - timedelta(minutes=3))
-        limits.forget()
+        limits.reset()
     assert codes == {401: 20, 429: 10}
 
 
@@ -268,7 +268,7 @@ def test_a_stolen_session_does_not_keep_the_owner_out(form: Callable[[Api, str],
     for number in range(30):
         form(thief, f"guess {number}")
         Hit.objects.update(at=clock.now() - timedelta(minutes=3))
-        limits.forget()
+        limits.reset()
     assert Change.objects.filter(owner_id=user.id).count() == 10
 
     assert form(owner, PASSWORD).status_code in (200, 204)

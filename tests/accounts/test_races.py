@@ -381,7 +381,7 @@ def test_parallel_requests_leave_one_code_that_works(age_minutes: float | None) 
     assert Job.objects.count() == sum(Code.objects.values_list("mails", flat=True)) - (age_minutes is not None)
     assert Job.objects.count() <= MAX_MAILS
     assert guess(code_for(email)).status_code == 200
-    limits.forget()
+    limits.reset()
 
 
 @at_once
@@ -413,7 +413,7 @@ def test_sign_ups_of_one_name_at_once_keep_one(settings: Any) -> None:
 @at_once
 def test_of_parallel_wrong_passwords_so_many_are_looked_at(settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(100_000, 60)}
-    limits.forget()
+    limits.reset()
     person("alice")
 
     def guess(number: int) -> int:
@@ -424,17 +424,17 @@ def test_of_parallel_wrong_passwords_so_many_are_looked_at(settings: Any) -> Non
         return status
 
     assert Counter(together(*(partial(guess, number) for number in range(24)))) == {401: 20, 429: 4}
-    limits.forget()
+    limits.reset()
 
 
 @at_once
 def test_parallel_right_passwords_are_all_let_in(settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(100_000, 60)}
-    limits.forget()
+    limits.reset()
     person("alice")
 
     assert len({pair["access"] for pair in together(*[sign_in] * 24)}) == 24
-    limits.forget()
+    limits.reset()
 
 
 @at_once

@@ -102,7 +102,7 @@ def test_it_keeps_out_and_records_the_deactivated(way: Way, user: Any) -> None:
 @each_way
 def test_tries_are_limited(way: Way, user: Any, settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(3, 60)}
-    limits.forget()
+    limits.reset()
     credential = way.credential(user)
     for _ in range(3):
         assert not way.is_in(way.enter(user, way.wrong))
@@ -114,7 +114,7 @@ def test_tries_are_limited(way: Way, user: Any, settings: Any) -> None:
 def test_success_does_not_give_tries_back(way: Way, user: Any, settings: Any) -> None:
     """An attacker with an account of their own would reset the count again and again."""
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(3, 60)}
-    limits.forget()
+    limits.reset()
     way.enter(user, way.wrong)
     assert way.is_in(way.enter(user, way.credential(user)))
     way.enter(user, way.wrong)

@@ -115,7 +115,7 @@ def test_origins_are_written_as_browsers_write_them() -> None:
         ("0", None),
     ],
 )
-def test_rates_are_read_as_people_write_them(text: str, rate: Rate | None) -> None:
+def test_rates_are_parsed_in_every_form(text: str, rate: Rate | None) -> None:
     assert Environment({"X": text}, {}).rate("X", "1/s") == rate
     assert Environment({}, {}).rate("X", text) == rate
 

@@ -40,7 +40,7 @@ def test_the_list_shows_bans_and_finds_them(browser: Client) -> None:
     assert "203.0.113.9/32" not in browser.get(f"{PAGE}?q=192.0.2").content.decode()
 
 
-def test_a_ban_is_made_as_in_the_api(browser: Client) -> None:
+def test_the_page_creates_the_same_ban_as_the_api(browser: Client) -> None:
     assert browser.get(f"{PAGE}add/").status_code == 200
     form = {"network": " 203.0.113.0/24 ", "reason": "Spam", "until": "2099-01-31 09:00"}
     answer = browser.post(f"{PAGE}add/", form, follow=True)
@@ -73,7 +73,7 @@ def test_a_ban_is_made_as_in_the_api(browser: Client) -> None:
         ({"network": "203.0.113.9"}, "Change or lift the existing ban."),
     ],
 )
-def test_what_the_api_refuses_the_page_refuses_and_says_so(form: dict[str, str], words: str, browser: Client) -> None:
+def test_the_page_shows_the_refusals_of_the_api(form: dict[str, str], words: str, browser: Client) -> None:
     old_ban(automatic=False)
     answer = browser.post(f"{PAGE}add/", form)
     assert answer.status_code == 200
@@ -83,12 +83,12 @@ def test_what_the_api_refuses_the_page_refuses_and_says_so(form: dict[str, str],
 
 
 def test_bans_are_lifted_through_the_action(browser: Client) -> None:
-    standing, over = old_ban(), old_ban("198.51.100.0/24", until=datetime(2026, 1, 1, tzinfo=UTC))
-    form = {"action": "lift", "_selected_action": [str(standing.pk), str(over.pk)]}
+    active, over = old_ban(), old_ban("198.51.100.0/24", until=datetime(2026, 1, 1, tzinfo=UTC))
+    form = {"action": "lift", "_selected_action": [str(active.pk), str(over.pk)]}
     answer = browser.post(PAGE, form, follow=True)
     assert "203.0.113.9/32: lifted." in answer.content.decode()
-    standing.refresh_from_db()
-    assert standing.lifted_at is not None
+    active.refresh_from_db()
+    assert active.lifted_at is not None
     assert [entry.target_label for entry in Change.objects.filter(action="security.ban_lifted")] == ["203.0.113.9/32"]
 
 
@@ -108,7 +108,7 @@ def adam_again() -> Any:
     return User.objects.get(username="adam")
 
 
-def test_rows_are_neither_edited_nor_removed(browser: Client) -> None:
+def test_rows_can_be_neither_edited_nor_removed(browser: Client) -> None:
     ban = old_ban()
     assert browser.get(f"{PAGE}{ban.pk}/change/").status_code == 200
     assert browser.post(f"{PAGE}{ban.pk}/change/", {"network": "8.8.8.8"}).status_code == 403
@@ -116,7 +116,7 @@ def test_rows_are_neither_edited_nor_removed(browser: Client) -> None:
     assert Ban.objects.get().network == "203.0.113.9/32"
 
 
-def test_the_page_carries_no_script_of_its_own(browser: Client) -> None:
+def test_the_page_has_no_inline_script(browser: Client) -> None:
     for path in (PAGE, f"{PAGE}add/"):
         page = browser.get(path).content.decode()
         for script in page.split("<script")[1:]:

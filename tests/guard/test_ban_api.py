@@ -39,7 +39,7 @@ def old_ban(network: str = "203.0.113.9/32", **columns: Any) -> Ban:
     return Ban.objects.create(id=new_id(), network=network, **columns)
 
 
-def test_a_new_ban_is_answered_with_its_place_and_recorded(boss: Api) -> None:
+def test_a_new_ban_has_a_location_and_is_recorded(boss: Api) -> None:
     answer = boss.post("bans/", {"network": "203.0.113.0/24", "reason": " Spam ", "until": "2099-01-31T10:00:00+01:00"})
     assert answer.status_code == 201
     ban = answer.json()
@@ -111,12 +111,12 @@ def test_a_network_has_one_form(text: str, network: str, boss: Api) -> None:
         "1" * 1000,
     ],
 )
-def test_what_is_no_network_is_refused(text: str, boss: Api) -> None:
+def test_invalid_networks_are_refused(text: str, boss: Api) -> None:
     assert faults(boss.post("bans/", {"network": text})) == {"network": "invalid_network"}
     assert not Ban.objects.exists()
 
 
-def test_bits_behind_the_prefix_are_refused_with_what_may_be_meant(boss: Api) -> None:
+def test_bits_after_the_prefix_are_refused_with_a_suggestion(boss: Api) -> None:
     answer = boss.post("bans/", {"network": "8.0.0.1/8"})
     assert faults(answer) == {"network": "invalid_network"}
     message = answer.json()["errors"][0]["message"]
@@ -125,7 +125,7 @@ def test_bits_behind_the_prefix_are_refused_with_what_may_be_meant(boss: Api) ->
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0/0", "8.0.0.0/7", "::/0", "2000::/15", "::ffff:0:0/96"])
-def test_half_the_internet_is_not_banned_at_once(text: str, boss: Api) -> None:
+def test_too_wide_networks_are_refused(text: str, boss: Api) -> None:
     assert faults(boss.post("bans/", {"network": text})) == {"network": "out_of_range"}
 
 
@@ -204,7 +204,7 @@ def test_a_network_is_banned_once_at_a_time(boss: Api) -> None:
         assert Api(boss.user).post("bans/", {"network": "203.0.113.9"}).status_code == 201
 
 
-def test_a_ban_is_lifted_and_stays_on_record(boss: Api) -> None:
+def test_a_lifted_ban_stays_in_the_list(boss: Api) -> None:
     ban = boss.post("bans/", {"network": "203.0.113.9"}).json()
     answer = boss.delete(f"bans/{ban['id']}/")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -273,14 +273,14 @@ def test_lists_are_filtered_and_ordered(boss: Api) -> None:
 
 
 @pytest.mark.parametrize("person", [alice, iris])
-def test_nobody_else_sees_or_makes_any(person: Any, boss: Api) -> None:
+def test_only_admins_see_and_create_bans(person: Any, boss: Api) -> None:
     ban, me = old_ban(), Api(person())
     assert me.get("bans/").status_code == 403
     assert me.post("bans/", {"network": "203.0.113.1"}).status_code == 403
     for path in (f"bans/{ban.id}/", f"bans/{new_id()}/"):
         assert [me.get(path).status_code, me.patch(path, {}).status_code, me.delete(path).status_code] == [404] * 3
     assert Api().get("bans/").status_code == 401
-    assert Ban.objects.get().stands(now())
+    assert Ban.objects.get().is_active(now())
 
 
 def test_statements_are_few(boss: Api) -> None:
@@ -299,7 +299,7 @@ def test_statements_are_few(boss: Api) -> None:
     assert cost(lambda: boss.delete(f"bans/{ban.id}/")) <= 5
 
 
-def test_bans_that_are_long_over_are_forgotten() -> None:
+def test_old_bans_are_purged() -> None:
     long_ago, lately = now() - timedelta(days=91), now() - timedelta(days=89)
     for columns in ({"until": long_ago}, {"lifted_at": long_ago}, {"until": lately}, {"lifted_at": lately}, {}):
         old_ban(created_at=now() - timedelta(days=100), **columns)

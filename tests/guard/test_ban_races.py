@@ -28,14 +28,14 @@ def entries() -> int:
     return Change.objects.filter(target_type="ban").count()
 
 
-def test_of_two_admins_who_ban_the_same_at_once_one_is_told_so(committed_db: None) -> None:
+def test_of_two_concurrent_bans_by_admins_one_is_refused(committed_db: None) -> None:
     boss = Api(adam())
     codes = together(*[lambda: boss.post("bans/", {"network": "203.0.113.9"}).status_code] * 2)
     assert sorted(codes) == [201, 409]
     assert rows() == 1
 
 
-def test_of_two_processes_that_ban_by_themselves_at_once_one_writes(committed_db: None) -> None:
+def test_of_two_concurrent_automatic_bans_one_is_stored(committed_db: None) -> None:
     from duely.guard import actions
 
     network, at = ipaddress.ip_network("203.0.113.9"), now()
@@ -44,21 +44,21 @@ def test_of_two_processes_that_ban_by_themselves_at_once_one_writes(committed_db
     assert entries() == 1
 
 
-def test_the_second_takes_over_the_end_of_the_first(committed_db: None) -> None:
+def test_the_second_process_takes_over_the_stored_end(committed_db: None) -> None:
     from duely.guard import actions, bans
 
     boss = Api(adam())
     boss.post("bans/", {"network": "203.0.113.9", "until": LATER})
-    bans.forget()
+    bans.reset()
     network = ipaddress.ip_network("203.0.113.9")
     actions.ban_automatically(network=network, now=now())
-    end = bans.standing.end_of(network[0], now())
+    end = bans.manual.end_of(network[0], now())
     assert end is not None
     assert rfc3339(end) == LATER
     assert rows() == 1
 
 
-def test_of_two_who_lift_at_once_one_is_recorded(committed_db: None) -> None:
+def test_of_two_concurrent_lifts_one_is_recorded(committed_db: None) -> None:
     boss = Api(adam())
     path = f"bans/{boss.post('bans/', {'network': '203.0.113.9'}).json()['id']}/"
     assert together(*[lambda: boss.delete(path).status_code] * 2) == [204, 204]
@@ -70,7 +70,7 @@ def come(address: str) -> int:
     return status
 
 
-def test_in_this_process_a_ban_works_as_soon_as_it_is_answered(committed_db: None) -> None:
+def test_a_ban_works_in_its_process_at_once(committed_db: None) -> None:
     boss = Api(adam())
     path = f"bans/{boss.post('bans/', {'network': '203.0.113.0/24'}).json()['id']}/"
     assert come("203.0.113.9") == 403
@@ -82,7 +82,7 @@ def test_in_this_process_a_ban_works_as_soon_as_it_is_answered(committed_db: Non
     assert come("203.0.113.9") == 401
 
 
-def test_a_ban_that_is_not_committed_keeps_nobody_out(committed_db: None) -> None:
+def test_an_uncommitted_ban_refuses_nobody(committed_db: None) -> None:
     boss = Api(adam())
     with transaction.atomic():
         assert boss.post("bans/", {"network": "203.0.113.9"}).status_code == 201

@@ -1,4 +1,4 @@
-"""Bans as callers meet them: who is turned away, when, from where, at what cost; and those that come by themselves."""
+"""Bans from the caller's side: refusals, their cost, and automatic bans."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from cast import PASSWORD, V1, Api, adam, alice, bob, person, refresh_token_of, 
 from duely.accounts.tokens import mint_access, new_refresh
 from duely.core import clock
 from duely.guard import bans, rules
-from duely.guard.bans import FOR_GOOD, Snapshot
+from duely.guard.bans import PERMANENT, Snapshot
 from duely.guard.models import Ban
 from duely.guard.rules import Rate
 from duely.guard.watch import watch
@@ -28,7 +28,7 @@ THEIRS = "198.51.100.7"
 
 def keep_out(network: str, until: datetime | None = None) -> None:
     """As if a ban of it stood and this process knew."""
-    bans.standing.put(ipaddress.ip_network(network), until)
+    bans.manual.put(ipaddress.ip_network(network), until)
 
 
 def come(path: str = f"{V1}tasks/", address: str = THEIRS, **extra: Any) -> Any:
@@ -47,7 +47,7 @@ def post(path: str, body: Any, address: str = THEIRS, **extra: Any) -> Any:
     return Client().post(f"{V1}{path}", body, content_type="application/json", REMOTE_ADDR=address, **extra)
 
 
-# Who is turned away
+# Refusals
 
 
 def test_a_banned_address_gets_403_and_no_reason_from_the_api() -> None:
@@ -60,14 +60,14 @@ def test_a_banned_address_gets_403_and_no_reason_from_the_api() -> None:
     assert answer["X-Request-ID"] in answer.json()["instance"]
 
 
-def test_it_is_told_when_the_ban_ends() -> None:
+def test_the_refusal_says_when_the_ban_ends() -> None:
     until = datetime(2099, 1, 31, 9, tzinfo=UTC)
     keep_out(THEIRS, until)
     assert "2099-01-31T09:00:00.000Z" in come().json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/login/", "/healthz", "/nowhere"])
-def test_pages_tell_it_in_a_line_of_text(path: str) -> None:
+def test_pages_answer_a_banned_address_with_plain_text(path: str) -> None:
     keep_out(THEIRS)
     answer = come(path)
     assert answer.status_code == 403
@@ -82,7 +82,7 @@ def test_head_has_no_body() -> None:
     assert (answer.status_code, answer.content) == (403, b"")
 
 
-def test_a_genuine_user_and_an_admin_are_turned_away_too() -> None:
+def test_an_admins_ban_refuses_signed_in_users_and_admins() -> None:
     me, boss = Api(alice()), Api(adam())
     keep_out("198.51.100.0/24")
     for api in (me, boss):
@@ -99,7 +99,7 @@ def test_a_banned_caller_costs_no_query() -> None:
     assert len(statements) == 0
 
 
-def test_nothing_is_read_of_what_a_banned_caller_sends() -> None:
+def test_the_body_of_a_banned_caller_is_not_read() -> None:
     class Trap:
         def read(self, *_: Any) -> bytes:
             raise AssertionError("the body was read")
@@ -111,7 +111,7 @@ def test_nothing_is_read_of_what_a_banned_caller_sends() -> None:
     assert Client().post(f"{V1}auth/login/", **environ).status_code == 403
 
 
-def test_a_ban_ends_by_the_clock_alone() -> None:
+def test_a_ban_ends_at_its_time_without_a_query() -> None:
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock_hand:
         keep_out(THEIRS, clock.now() + timedelta(minutes=5))
         assert come().status_code == 403
@@ -121,7 +121,7 @@ def test_a_ban_ends_by_the_clock_alone() -> None:
         assert come().status_code == 401
 
 
-def test_behind_a_trusted_proxy_it_is_the_client_who_is_banned(settings: Any) -> None:
+def test_behind_a_trusted_proxy_the_client_is_banned(settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("192.0.2.0/24")]
     keep_out(THEIRS)
 
@@ -137,7 +137,7 @@ def test_behind_a_trusted_proxy_it_is_the_client_who_is_banned(settings: Any) ->
     assert come(headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
 
 
-def test_loopback_and_trusted_proxies_get_in_whatever_is_banned(settings: Any) -> None:
+def test_loopback_and_trusted_proxies_are_never_refused(settings: Any) -> None:
     """Settings change after a ban was made: whoever can reach the machine itself can always mend it."""
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("192.0.2.0/24")]
     for network in ("127.0.0.0/8", "::1/128", "192.0.2.1/32"):
@@ -146,7 +146,7 @@ def test_loopback_and_trusted_proxies_get_in_whatever_is_banned(settings: Any) -
         assert come("/admin/login/", address).status_code == 200
 
 
-def test_an_address_that_cannot_be_read_is_let_in() -> None:
+def test_an_unreadable_address_is_not_refused() -> None:
     keep_out(THEIRS)
     assert come(address="").status_code == 401
 
@@ -168,28 +168,28 @@ ENDS = st.sampled_from([None, NOW - timedelta(hours=1), NOW, NOW + timedelta(hou
 
 
 @given(st.lists(st.tuples(NETWORKS, ENDS), max_size=12), st.data())
-def test_the_snapshot_finds_what_a_look_at_every_ban_would_find(made: list[Any], data: Any) -> None:
+def test_the_snapshot_agrees_with_a_scan_of_all_bans(bans_put: list[Any], data: Any) -> None:
     snapshot = Snapshot()
-    for network, until in made:
+    for network, until in bans_put:
         snapshot.put(network, until)
-    ends = dict(made)
+    ends = dict(bans_put)
     for network in ends:
         address = network[data.draw(st.integers(0, network.num_addresses - 1))]
-        standing = [
-            until or FOR_GOOD for other, until in ends.items() if address in other and (until or FOR_GOOD) > NOW
+        active_ends = [
+            until or PERMANENT for other, until in ends.items() if address in other and (until or PERMANENT) > NOW
         ]
-        assert snapshot.end_of(address, NOW) == max(standing, default=None)
+        assert snapshot.end_of(address, NOW) == max(active_ends, default=None)
 
 
 @given(st.lists(NETWORKS, max_size=8), NETWORKS)
-def test_what_is_dropped_is_let_in_and_nothing_else(others: list[Any], network: Any) -> None:
+def test_dropping_a_network_removes_only_its_ban(others: list[Any], network: Any) -> None:
     snapshot = Snapshot()
     snapshot.put(network, None)
     for other in others:
         snapshot.put(other, None)
     snapshot.drop(network)
     address = network[0]
-    expected = FOR_GOOD if any(address in other for other in others if other != network) else None
+    expected = PERMANENT if any(address in other for other in others if other != network) else None
     assert snapshot.end_of(address, NOW) == expected
     snapshot.drop(network)
 
@@ -201,18 +201,18 @@ def test_a_hundred_thousand_bans_cost_a_request_a_few_microseconds() -> None:
         (f"{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}.0/{24 + number % 9}", None)
         for number in range(2**16, 2**16 + 100_000)
     ]
-    bans.standing.replace(many)
+    bans.manual.replace(many)
     address = ipaddress.ip_address("203.0.113.7")
     started = time.perf_counter()
     for _ in range(1000):
-        bans.standing.end_of(address, NOW)
+        bans.manual.end_of(address, NOW)
     assert (time.perf_counter() - started) / 1000 < 0.000_5
 
 
 # Bans that come by themselves
 
 
-def test_ninety_nine_refused_calls_do_no_harm_and_the_hundredth_bans() -> None:
+def test_the_hundredth_refused_call_bans_the_address() -> None:
     assert fail(99) == {401}
     assert come(f"{V1}schema/").status_code == 200
     assert fail(1) == {401}
@@ -220,19 +220,19 @@ def test_ninety_nine_refused_calls_do_no_harm_and_the_hundredth_bans() -> None:
     assert come(address="198.51.100.8").status_code == 401
 
 
-def test_the_ban_is_at_once_and_the_row_comes_with_the_next_turn() -> None:
+def test_a_ban_applies_at_once_and_is_stored_by_the_next_run() -> None:
     with CaptureQueriesContext(connection) as statements:
         assert fail(100) == {401}
         assert come().status_code == 403
     assert len(statements) == 0
     assert not Ban.objects.exists()
-    watch.turn()
+    watch.run_once()
     ban = Ban.objects.get()
     assert (ban.network, ban.automatic, ban.created_by) == ("198.51.100.7/32", True, None)
     assert ban.until is not None
     assert ban.until - ban.created_at == timedelta(hours=1)
     assert ban.reason == "100 wrong tokens, passwords or codes within 10 minutes"
-    watch.turn()
+    watch.run_once()
     assert Ban.objects.count() == 1
 
 
@@ -245,13 +245,13 @@ def test_a_valid_token_passes_an_automatic_ban() -> None:
     assert come().json()["code"] == "address_banned"
 
 
-def test_a_valid_token_passes_after_the_ban_is_on_record() -> None:
+def test_a_valid_token_passes_after_the_ban_is_stored() -> None:
     """Each process reads the table: what it reads must be the same as what it decided by itself."""
     me = Api(alice())
     fail(100)
-    watch.turn()
-    watch.forget()
-    watch.turn()
+    watch.run_once()
+    watch.reset()
+    watch.run_once()
 
     assert come("/").status_code == 403
     assert come(headers=me.headers).status_code == 200
@@ -269,7 +269,7 @@ def test_a_refresh_token_passes_an_automatic_ban() -> None:
     assert post("auth/token/refresh/", {"refresh": "dlr_" + "a" * 43}).status_code == 403
 
 
-def test_a_token_opens_nothing_else_to_a_banned_address() -> None:
+def test_a_token_does_not_open_sign_in_to_a_banned_address() -> None:
     """Otherwise anyone with an account would go on guessing the passwords of others."""
     me, session = Api(alice()), session_of(bob())
     fail(100)
@@ -282,7 +282,7 @@ def test_a_token_opens_nothing_else_to_a_banned_address() -> None:
     assert come("/admin/login/", headers=me.headers).status_code == 403
 
 
-def test_a_banned_stranger_costs_no_query_whatever_they_show() -> None:
+def test_a_banned_stranger_costs_no_query_with_any_credentials() -> None:
     expired = expired_token(alice())
     fail(100)
 
@@ -294,19 +294,19 @@ def test_a_banned_stranger_costs_no_query_whatever_they_show() -> None:
     assert len(statements) == 0
 
 
-def test_the_ban_of_an_admin_keeps_out_valid_tokens_too() -> None:
+def test_an_admins_ban_refuses_valid_tokens() -> None:
     me, admin = Api(alice()), Api(adam())
     fail(100)
-    watch.turn()
+    watch.run_once()
 
     assert admin.post("bans/", {"network": THEIRS}).status_code == 201
-    watch.turn()
+    watch.run_once()
 
     assert come(headers=me.headers).status_code == 403
     refresh = post("auth/token/refresh/", {"refresh": refresh_token_of(session_of(me.user))})
     assert refresh.json()["code"] == "address_banned"
     admin.delete(f"bans/{Ban.objects.get(automatic=False).id}/")
-    watch.turn()
+    watch.run_once()
     assert come(headers=me.headers).status_code == 200
     assert come().status_code == 403
 
@@ -424,7 +424,7 @@ def test_an_office_refreshes_within_one_minute(settings: Any) -> None:
     assert [post("auth/token/refresh/", {"refresh": token}).status_code for token in tokens] == [200] * 14
 
 
-def test_expired_tokens_of_an_office_spend_nothing_of_others(settings: Any) -> None:
+def test_expired_tokens_of_an_office_use_nobody_elses_limit(settings: Any) -> None:
     settings.RATE_LIMITS = {"login": None, "user": Rate(50, 60), "anonymous": Rate(10, 60)}
     expired = [expired_token(person(f"member{number}")) for number in range(14)]
 
@@ -433,7 +433,7 @@ def test_expired_tokens_of_an_office_spend_nothing_of_others(settings: Any) -> N
     assert codes == [401] * 14
 
 
-def test_a_session_that_refreshes_on_and_on_is_limited(settings: Any) -> None:
+def test_a_session_that_refreshes_continuously_is_limited(settings: Any) -> None:
     settings.RATE_LIMITS = {"login": None, "user": Rate(3, 60), "anonymous": None}
     token, codes = refresh_token_of(session_of(alice())), []
 
@@ -445,7 +445,7 @@ def test_a_session_that_refreshes_on_and_on_is_limited(settings: Any) -> None:
     assert codes == [200, 200, 200, 429]
 
 
-def test_one_refresh_token_on_and_on_costs_few_queries(settings: Any) -> None:
+def test_one_refresh_token_repeated_costs_few_queries(settings: Any) -> None:
     settings.RATE_LIMITS = {"login": None, "user": Rate(3, 60), "anonymous": None}
     token = new_refresh()
     for _ in range(4):
@@ -473,7 +473,7 @@ def test_other_refusals_do_not_count() -> None:
     assert come("/").status_code == 200
 
 
-def test_calls_that_trickle_in_are_no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_refusals_do_not_lead_to_a_ban(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a window of no time at all, none is ever in it with another."""
     assert (rules.REFUSALS.limit, rules.REFUSALS.seconds) == (100, 600)
     monkeypatch.setattr(rules, "REFUSALS", Rate(2, 0))
@@ -484,7 +484,7 @@ def test_calls_that_trickle_in_are_no_attack(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_ipv6_address_is_banned_with_its_64() -> None:
     for number in range(100):
         fail(1, address=f"2001:db8:1:2::{number:x}")
-    watch.turn()
+    watch.run_once()
     assert Ban.objects.get().network == "2001:db8:1:2::/64"
     assert come(address="2001:db8:1:2:ffff::1").status_code == 403
     assert come(address="2001:db8:1:3::1").status_code == 401
@@ -497,37 +497,37 @@ def test_an_ipv6_address_is_banned_with_its_64() -> None:
         *("fd00::1", "fe80::1", "::ffff:10.0.0.1", ""),
     ],
 )
-def test_this_machine_and_private_addresses_are_never_banned_by_themselves(address: str) -> None:
+def test_private_addresses_are_never_banned_automatically(address: str) -> None:
     assert fail(150, address) == {401}
-    watch.turn()
+    watch.run_once()
     assert not Ban.objects.exists()
 
 
-def test_a_trusted_proxy_is_never_banned_by_itself(settings: Any) -> None:
+def test_a_trusted_proxy_is_never_banned_automatically(settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("198.51.100.0/24")]
     assert fail(150) == {401}
     for _ in range(100):
         come(headers={**FORGED, "X-Forwarded-For": "203.0.113.9"})
-    watch.turn()
+    watch.run_once()
     assert Ban.objects.get().network == "203.0.113.9/32"
     assert come().status_code == 401
 
 
-def test_a_forged_header_gets_nobody_else_banned() -> None:
+def test_a_forged_header_does_not_ban_another_address() -> None:
     for _ in range(100):
         come(headers={**FORGED, "X-Forwarded-For": "203.0.113.9"})
     assert come("/", "203.0.113.9").status_code == 200
     assert come("/").status_code == 403
 
 
-def test_each_ban_of_a_week_is_twice_as_long_up_to_a_day() -> None:
+def test_bans_within_a_week_double_up_to_a_day() -> None:
     lengths = []
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock_hand:
         for _ in range(7):
             assert fail(99) == {401}
             assert come("/").status_code == 200
             fail(1)
-            watch.turn()
+            watch.run_once()
             ban = Ban.objects.latest("created_at")
             assert ban.until is not None
             lengths.append((ban.until - ban.created_at) / timedelta(hours=1))
@@ -537,28 +537,28 @@ def test_each_ban_of_a_week_is_twice_as_long_up_to_a_day() -> None:
             assert come("/").status_code == 200
         clock_hand.shift(timedelta(days=8))
         fail(100)
-        watch.turn()
+        watch.run_once()
     assert lengths == [1, 2, 4, 8, 16, 24, 24]
     ban = Ban.objects.latest("created_at")
     assert ban.until is not None
     assert ban.until - ban.created_at == timedelta(hours=1)
 
 
-def test_those_that_an_admin_lifted_do_not_make_the_next_longer() -> None:
+def test_lifted_bans_do_not_lengthen_the_next_one() -> None:
     fail(100)
-    watch.turn()
+    watch.run_once()
     Api(adam()).delete(f"bans/{Ban.objects.get().id}/")
-    watch.turn()
+    watch.run_once()
     assert fail(99) == {401}
     assert come("/").status_code == 200
     fail(1)
-    watch.turn()
+    watch.run_once()
     ban = Ban.objects.latest("created_at")
     assert ban.until is not None
     assert ban.until - ban.created_at == timedelta(hours=1)
 
 
-def test_two_processes_that_ban_the_same_make_one_row() -> None:
+def test_two_processes_that_ban_one_network_write_one_row() -> None:
     """The second finds the ban of the first, and takes over its end."""
     fail(100)
     until = clock.now() + timedelta(hours=3)
@@ -569,21 +569,21 @@ def test_two_processes_that_ban_the_same_make_one_row() -> None:
         created_at=clock.now(),
         automatic=True,
     )
-    watch.turn()
+    watch.run_once()
     assert Ban.objects.count() == 1
 
 
 def test_the_count_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     from duely.guard.stores import Memory
 
-    monkeypatch.setattr(bans, "_refusals", Memory(most_keys=2))
+    monkeypatch.setattr(bans, "_refusals", Memory(max_keys=2))
     for address in ("203.0.113.1", "203.0.113.2", "203.0.113.3"):
         fail(99, address)
     assert fail(1, "203.0.113.1") == {401}
     assert come("/", "203.0.113.1").status_code == 200
-    monkeypatch.setattr(bans, "MOST_WANTED", 1)
+    monkeypatch.setattr(bans, "MAX_PENDING_BANS", 1)
     for address in ("198.51.100.1", "198.51.100.2"):
         fail(100, address)
         assert come("/", address).status_code == 403
-    watch.turn()
+    watch.run_once()
     assert Ban.objects.count() == 1

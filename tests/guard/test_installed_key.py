@@ -29,14 +29,14 @@ def changes() -> list[Any]:
     return [change["fingerprint"] for change in rows.values_list("changes", flat=True)]
 
 
-def test_the_first_process_makes_its_key_the_databases(key: Any) -> None:
+def test_the_first_process_stores_the_fingerprint_of_its_key(key: Any) -> None:
     assert actions.claim_key(now=now()) == fingerprints()[0]
     assert actions.claim_key(now=now()) == fingerprints()[0]
     assert InstalledKey.objects.get().fingerprint == fingerprints()[0]
     assert changes() == []
 
 
-def test_a_fingerprint_says_nothing_of_the_key_and_is_no_key_of_a_purpose(key: Any) -> None:
+def test_a_fingerprint_does_not_reveal_any_key(key: Any) -> None:
     [fingerprint] = fingerprints()
     assert len(fingerprint) == 16
     assert fingerprint not in OLD
@@ -53,7 +53,7 @@ def test_another_key_changes_nothing(key: Any) -> None:
     assert InstalledKey.objects.get().fingerprint == old
 
 
-def test_a_key_whose_fallback_is_the_databases_takes_its_place(key: Any) -> None:
+def test_a_key_replaces_the_stored_one_if_that_is_a_fallback(key: Any) -> None:
     old = actions.claim_key(now=now())
     key.SECRET_KEY, key.SECRET_KEY_FALLBACKS = NEW, [OLD]
 
@@ -74,7 +74,7 @@ def test_nodes_that_change_the_key_at_once_record_it_once(key: Any) -> None:
     assert changes() == [[old, "0123456789abcdef"]]
 
 
-def test_a_lost_key_is_given_up(key: Any) -> None:
+def test_a_lost_key_can_be_replaced(key: Any) -> None:
     old = actions.claim_key(now=now())
     key.SECRET_KEY = NEW
 

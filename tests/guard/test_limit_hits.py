@@ -33,11 +33,11 @@ def come(address: str = THEIRS, **headers: str) -> int:
 
 
 def on_record() -> list[Change]:
-    watch.turn()
+    watch.run_once()
     return list(Change.objects.filter(action="security.rate_limited").order_by("owner_id", "seq"))
 
 
-def test_an_address_stands_in_the_systems_log_with_what_it_was_and_where_it_came_from(
+def test_an_address_that_reached_a_limit_is_in_the_systems_log(
     rates: dict[str, Rate | None],
 ) -> None:
     rates["anonymous"] = Rate(2, 60)
@@ -49,7 +49,7 @@ def test_an_address_stands_in_the_systems_log_with_what_it_was_and_where_it_came
     assert entry.changes == {"scope": [None, "anonymous"], "limit": [None, 2], "seconds": [None, 60]}
 
 
-def test_a_user_finds_it_in_their_own_log(rates: dict[str, Rate | None]) -> None:
+def test_a_limit_hit_of_a_user_is_in_their_log(rates: dict[str, Rate | None]) -> None:
     rates["user"] = Rate(1, 60)
     me = Api(alice())
     assert [me.get("tasks/").status_code for _ in range(3)] == [200, 429, 429]
@@ -61,7 +61,7 @@ def test_a_user_finds_it_in_their_own_log(rates: dict[str, Rate | None]) -> None
     assert Api(bob()).get("activity-logs/").json()["data"] == []
 
 
-def test_a_refused_call_costs_no_query_the_first_one_included(rates: dict[str, Rate | None]) -> None:
+def test_a_refused_call_costs_no_query(rates: dict[str, Rate | None]) -> None:
     rates["user"] = rates["anonymous"] = Rate(1, 60)
     me = Api(alice())
     me.get("tasks/")
@@ -71,19 +71,19 @@ def test_a_refused_call_costs_no_query_the_first_one_included(rates: dict[str, R
     assert len(statements) == 0
 
 
-def test_who_goes_on_and_on_is_one_entry_for_each_window(rates: dict[str, Rate | None], monkeypatch: Any) -> None:
+def test_repeated_refusals_are_one_entry_per_window(rates: dict[str, Rate | None], monkeypatch: Any) -> None:
     """Each time that a place becomes free one call gets through, and the next is a refusal that was not expected."""
     rates["anonymous"] = Rate(3, 60)
     for _ in range(10):
         come()
-        limits._refused.clear()
+        limits._refused_until.clear()
     assert len(on_record()) == 1
-    limits._told.clear()
+    limits._recorded_until.clear()
     come()
     assert len(on_record()) == 2
 
 
-def test_each_scope_and_each_caller_is_an_entry_of_its_own(rates: dict[str, Rate | None]) -> None:
+def test_each_scope_and_caller_has_its_own_entry(rates: dict[str, Rate | None]) -> None:
     rates["anonymous"] = rates["login"] = Rate(1, 60)
     for address in (THEIRS, "203.0.113.9"):
         for _ in range(2):
@@ -95,7 +95,7 @@ def test_each_scope_and_each_caller_is_an_entry_of_its_own(rates: dict[str, Rate
     assert found == {(address, scope) for address in (THEIRS, "203.0.113.9") for scope in ("anonymous", "login")}
 
 
-def test_an_ipv6_customer_is_named_by_the_network(rates: dict[str, Rate | None]) -> None:
+def test_an_ipv6_caller_is_recorded_as_its_network(rates: dict[str, Rate | None]) -> None:
     rates["anonymous"] = Rate(1, 60)
     for number in range(3):
         come(f"2001:db8:1:2::{number}")
@@ -103,7 +103,7 @@ def test_an_ipv6_customer_is_named_by_the_network(rates: dict[str, Rate | None])
     assert (entry.target_label, entry.ip) == ("2001:db8:1:2::/64", "2001:db8:1:2::1")
 
 
-def test_neither_name_nor_password_nor_token_is_on_record(rates: dict[str, Rate | None]) -> None:
+def test_a_limit_hit_records_no_credentials(rates: dict[str, Rate | None]) -> None:
     rates["login"] = rates["anonymous"] = Rate(1, 60)
     for _ in range(2):
         body = {"username": "alice@example.org", "password": PASSWORD}
@@ -118,17 +118,17 @@ def test_neither_name_nor_password_nor_token_is_on_record(rates: dict[str, Rate 
         assert secret not in text
 
 
-def test_what_waits_is_bounded(rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pending_hits_are_bounded(rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch) -> None:
     rates["anonymous"] = Rate(1, 60)
-    monkeypatch.setattr(limits, "MOST_HITS", 2)
-    monkeypatch.setattr(limits, "MOST_BLOCKED", 2)
+    monkeypatch.setattr(limits, "MAX_PENDING_HITS", 2)
+    monkeypatch.setattr(limits, "MAX_REMEMBERED_KEYS", 2)
     for number in range(4):
         for _ in range(2):
             come(f"198.51.100.{number}")
     assert len(on_record()) == 2
 
 
-def test_more_than_fit_into_one_transaction_are_all_written(rates: dict[str, Rate | None]) -> None:
+def test_hits_beyond_one_batch_are_all_written(rates: dict[str, Rate | None]) -> None:
     rates["anonymous"] = Rate(1, 60)
     for number in range(250):
         limits.spend(Scope.ANONYMOUS, str(number))

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def nobody_has_come_yet() -> Iterator[None]:
-    limits.forget()
+    limits.reset()
     yield
-    limits.forget()
+    limits.reset()
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def log_in(name: str = "nobody", password: str = "wrong", **extra: Any) -> Any:
     return Client().post(f"{V1}auth/login/", body, content_type="application/json", **extra)
 
 
-def test_a_user_has_so_many_requests_and_no_more(rates: dict[str, Rate | None]) -> None:
+def test_a_user_is_refused_beyond_the_limit(rates: dict[str, Rate | None]) -> None:
     rates["user"] = Rate(3, 60)
     me = Api(alice())
     left = []
@@ -66,28 +66,26 @@ def test_every_refusal_says_how_long_to_wait(rates: dict[str, Rate | None]) -> N
         assert 50 <= int(refused["Retry-After"]) <= 60
 
 
-def test_refusals_take_so_much_room_and_no_more(rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MOST_BLOCKED", 3)
+def test_remembered_refusals_are_bounded(rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_REMEMBERED_KEYS", 3)
     rates["user"] = Rate(1, 60)
     most = 0
     for who in "abcdefgh":
-        standings = [limits.spend(Scope.USER, who) for _ in range(2)]
-        assert [standing.is_allowed for standing in standings if standing] == [True, False]
-        most = max(most, len(limits._refused))
+        statuses = [limits.spend(Scope.USER, who) for _ in range(2)]
+        assert [status.is_allowed for status in statuses if status] == [True, False]
+        most = max(most, len(limits._refused_until))
     assert most == 3
 
 
-def test_a_refusal_that_is_known_makes_no_room_for_others(
-    rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "MOST_BLOCKED", 3)
+def test_a_repeated_refusal_evicts_no_others(rates: dict[str, Rate | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_REMEMBERED_KEYS", 3)
     rates["user"] = Rate(1, 60)
     for who in "abc":
         for _ in range(3):
             limits.spend(Scope.USER, who)
-    assert len(limits._refused) == 3
+    assert len(limits._refused_until) == 3
     limits.spend(Scope.USER, "c")
-    assert len(limits._refused) == 3
+    assert len(limits._refused_until) == 3
 
 
 def test_all_sessions_of_a_user_count_together(rates: dict[str, Rate | None]) -> None:
@@ -105,7 +103,7 @@ def test_a_refused_user_costs_no_query(rates: dict[str, Rate | None]) -> None:
     assert len(statements) == 0
 
 
-def test_a_refused_sign_in_costs_no_query_once_it_is_known(rates: dict[str, Rate | None]) -> None:
+def test_a_remembered_refusal_of_sign_in_costs_no_query(rates: dict[str, Rate | None]) -> None:
     rates["login"] = Rate(1, 60)
     assert [log_in().status_code for _ in range(2)] == [401, 429]
     with CaptureQueriesContext(connection) as statements:
@@ -113,7 +111,7 @@ def test_a_refused_sign_in_costs_no_query_once_it_is_known(rates: dict[str, Rate
     assert len(statements) == 0
 
 
-def test_sign_in_is_limited_by_address_whatever_the_name_and_the_outcome(rates: dict[str, Rate | None]) -> None:
+def test_sign_in_is_limited_by_address_alone(rates: dict[str, Rate | None]) -> None:
     rates["login"] = Rate(3, 60)
     alice()
     codes = [log_in("alice", PASSWORD), log_in("alice"), log_in("bob"), log_in("alice", PASSWORD)]
@@ -121,7 +119,7 @@ def test_sign_in_is_limited_by_address_whatever_the_name_and_the_outcome(rates: 
     assert log_in("alice", PASSWORD, REMOTE_ADDR="198.51.100.7").status_code == 200
 
 
-def test_the_admins_page_counts_as_a_try_to_sign_in(rates: dict[str, Rate | None]) -> None:
+def test_the_admin_page_counts_as_sign_in(rates: dict[str, Rate | None]) -> None:
     rates["login"] = Rate(2, 60)
     adam()
 
@@ -133,12 +131,12 @@ def test_the_admins_page_counts_as_a_try_to_sign_in(rates: dict[str, Rate | None
     assert refused.status_code == 200
     assert "Try again in" in refused.content.decode()
     assert log_in("adam", PASSWORD).status_code == 429
-    limits.forget()
+    limits.reset()
     rates["login"] = None
     assert try_page(PASSWORD).status_code == 302
 
 
-def test_each_policy_counts_for_itself(rates: dict[str, Rate | None]) -> None:
+def test_each_scope_has_its_own_count(rates: dict[str, Rate | None]) -> None:
     rates["login"] = rates["anonymous"] = rates["user"] = Rate(1, 60)
     me = Api(alice())
     assert me.get("tasks/").status_code == 200
@@ -149,7 +147,7 @@ def test_each_policy_counts_for_itself(rates: dict[str, Rate | None]) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "Bearer x", "Bearer a.b.c", "Basic eA=="])
-def test_those_without_a_genuine_token_count_by_address(token: str, rates: dict[str, Rate | None]) -> None:
+def test_requests_without_a_valid_token_count_by_address(token: str, rates: dict[str, Rate | None]) -> None:
     rates["anonymous"] = Rate(2, 60)
     headers = {"Authorization": token} if token else {}
     answers = [Client().get(f"{V1}tasks/", headers=headers) for _ in range(3)]
@@ -193,7 +191,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("proxies", [[], ["10.0.0.0/8"]])
-def test_whatever_header_a_client_sends_it_is_one_caller(
+def test_forwarded_headers_of_a_client_are_ignored(
     proxies: list[str], rates: dict[str, Rate | None], settings: Any
 ) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network(network) for network in proxies]
@@ -203,7 +201,7 @@ def test_whatever_header_a_client_sends_it_is_one_caller(
 
 
 @pytest.mark.parametrize("headers", [headers for headers in FORGED if not any("orwarded" in name for name in headers)])
-def test_a_trusted_proxy_speaks_by_one_header_alone(
+def test_only_x_forwarded_for_of_a_trusted_proxy_counts(
     headers: dict[str, str], rates: dict[str, Rate | None], settings: Any
 ) -> None:
     """What else a client adds goes through many proxies as it is."""
@@ -225,7 +223,7 @@ def test_a_trusted_proxy_speaks_by_one_header_alone(
         ("::ffff:198.51.100.7", "198.51.100.7"),
     ],
 )
-def test_through_a_trusted_proxy_a_client_has_one_address_in_every_spelling(
+def test_every_spelling_of_a_forwarded_address_is_one_caller(
     hops: str, counted: str, rates: dict[str, Rate | None], settings: Any
 ) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.0/8")]
@@ -234,7 +232,7 @@ def test_through_a_trusted_proxy_a_client_has_one_address_in_every_spelling(
     assert log_in(headers={"X-Forwarded-For": hops}).status_code == 429
 
 
-def test_behind_a_trusted_proxy_each_client_counts_for_itself(rates: dict[str, Rate | None], settings: Any) -> None:
+def test_behind_a_trusted_proxy_each_client_has_its_own_count(rates: dict[str, Rate | None], settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.0/8")]
     rates["login"] = Rate(1, 60)
 
@@ -254,12 +252,12 @@ def test_an_ipv6_customer_is_one_caller(rates: dict[str, Rate | None]) -> None:
     assert log_in(REMOTE_ADDR="2001:db8:1:3::1").status_code == 401
 
 
-def test_an_address_that_cannot_be_read_is_limited_too(rates: dict[str, Rate | None]) -> None:
+def test_an_unreadable_address_is_limited(rates: dict[str, Rate | None]) -> None:
     rates["login"] = Rate(1, 60)
     assert [log_in(REMOTE_ADDR="").status_code for _ in range(2)] == [401, 429]
 
 
-def test_a_place_becomes_free_when_the_window_has_passed(rates: dict[str, Rate | None]) -> None:
+def test_a_request_is_allowed_after_the_window(rates: dict[str, Rate | None]) -> None:
     import time
 
     rates["user"] = rates["login"] = Rate(1, 1)
@@ -272,7 +270,7 @@ def test_a_place_becomes_free_when_the_window_has_passed(rates: dict[str, Rate |
 
 
 @pytest.mark.parametrize("path", ["schema/", "docs/", "schema/?format=yaml"])
-def test_the_documents_are_limited_like_other_calls_of_strangers(rates: dict[str, Rate | None], path: str) -> None:
+def test_the_documents_are_limited_like_anonymous_calls(rates: dict[str, Rate | None], path: str) -> None:
     rates["anonymous"] = Rate(2, 60)
     first = Client().get(V1 + path)
     assert [Client().get(V1 + path).status_code for _ in range(2)] == [200, 429]
@@ -289,20 +287,20 @@ def test_pages_and_health_are_not_limited(rates: dict[str, Rate | None]) -> None
             assert "RateLimit" not in answer
 
 
-def test_zero_switches_a_limit_off(rates: dict[str, Rate | None]) -> None:
+def test_zero_disables_a_limit(rates: dict[str, Rate | None]) -> None:
     me = Api(alice())
     answers = [me.get("tasks/") for _ in range(60)]
     assert {answer.status_code for answer in answers} == {200}
     assert "RateLimit" not in answers[0]
 
 
-def test_admins_are_limited_as_everyone(rates: dict[str, Rate | None]) -> None:
+def test_admins_are_limited_like_users(rates: dict[str, Rate | None]) -> None:
     rates["user"] = Rate(1, 60)
     admin = Api(adam())
     assert [admin.get("users/").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_dead_session_is_counted_before_the_database_is_asked(rates: dict[str, Rate | None]) -> None:
+def test_an_ended_session_is_counted_before_any_query(rates: dict[str, Rate | None]) -> None:
     rates["user"] = Rate(1, 60)
     user = alice()
     headers = bearer(user)
@@ -311,8 +309,8 @@ def test_a_dead_session_is_counted_before_the_database_is_asked(rates: dict[str,
     assert [Client().get(f"{V1}tasks/", headers=headers).status_code for _ in range(2)] == [401, 429]
 
 
-def test_a_process_that_starts_again_has_counted_nobody(rates: dict[str, Rate | None]) -> None:
+def test_a_restarted_process_starts_counting_at_zero(rates: dict[str, Rate | None]) -> None:
     rates["anonymous"] = Rate(1, 60)
     assert [Client().get(f"{V1}tasks/").status_code for _ in range(2)] == [401, 429]
-    limits.forget()
+    limits.reset()
     assert Client().get(f"{V1}tasks/").status_code == 401

@@ -78,7 +78,7 @@ def seconds_until(servers: list[Server], status: int) -> float:
     return time.monotonic() - started
 
 
-def test_a_ban_through_one_node_holds_on_the_other_within_a_second_and_so_does_its_end(start: Start) -> None:
+def test_a_ban_reaches_the_other_node_within_a_second(start: Start) -> None:
     nodes = [start(), start()]
     assert all_say(nodes, 401)
     admin = sign_in(nodes[0])
@@ -98,7 +98,7 @@ def test_a_new_process_knows_the_bans_before_its_first_answer(start: Start) -> N
     assert call(second, "tasks/")[0] == 403
 
 
-def test_an_automatic_ban_spreads_too_and_is_one_row(start: Start) -> None:
+def test_an_automatic_ban_spreads_and_is_one_row(start: Start) -> None:
     nodes = [start(WEB_CONCURRENCY="1"), start(WEB_CONCURRENCY="1")]
     for _ in range(100):
         assert call(nodes[0], "tasks/", Authorization="Bearer forged")[0] == 401
@@ -108,7 +108,7 @@ def test_an_automatic_ban_spreads_too_and_is_one_row(start: Start) -> None:
     assert [(ban["network"], ban["automatic"]) for ban in page["data"]] == [(f"{THEIRS}/32", True)]
 
 
-def test_a_reached_limit_is_on_record_also_when_the_process_ends_at_once(start: Start) -> None:
+def test_a_limit_hit_is_recorded_when_the_process_ends(start: Start) -> None:
     node = start(WEB_CONCURRENCY="1", RATE_LIMIT_ANON="1/h")
     assert [call(node, "tasks/")[0] for _ in range(3)] == [401, 429, 429]
     assert node.stop() == 0
@@ -127,7 +127,7 @@ def execute(database_url: str, statement: str) -> None:
         server.execute(statement)  # type: ignore[call-overload]
 
 
-def test_without_a_database_bans_stay_as_they_were(start: Start, fresh_database_url: str) -> None:
+def test_without_a_database_bans_stay_in_force(start: Start, fresh_database_url: str) -> None:
     """The table that the thread asks first is out of reach for a while."""
     node = start(WEB_CONCURRENCY="1")
     call(node, "bans/", {"network": THEIRS}, **sign_in(node))

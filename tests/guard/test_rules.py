@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duely.guard.rules import (
+    LimitStatus,
     Rate,
     Scope,
-    Standing,
     api_path,
     client_address,
     counted_address,
@@ -46,7 +46,7 @@ PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
         ("[::ffff:203.0.113.7]:80", "203.0.113.7"),
     ],
 )
-def test_addresses_are_read_as_proxies_write_them(text: str, expected: str) -> None:
+def test_addresses_are_parsed_in_the_forms_of_proxies(text: str, expected: str) -> None:
     assert parse_address(text) == ipaddress.ip_address(expected)
 
 
@@ -74,7 +74,7 @@ def test_addresses_are_read_as_proxies_write_them(text: str, expected: str) -> N
         ":" * 10_000,
     ],
 )
-def test_other_text_is_no_address(text: str) -> None:
+def test_invalid_text_is_no_address(text: str) -> None:
     assert parse_address(text) is None
 
 
@@ -129,14 +129,12 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
         ("", "198.51.100.1", None),
     ],
 )
-def test_the_client_is_the_nearest_hop_that_is_no_trusted_proxy(
-    peer: str, forwarded: str, expected: str | None
-) -> None:
+def test_the_client_is_the_nearest_untrusted_hop(peer: str, forwarded: str, expected: str | None) -> None:
     found = client_address(peer, forwarded, PROXIES)
     assert found == (ipaddress.ip_address(expected) if expected else None)
 
 
-def test_without_trusted_proxies_no_header_moves_the_client() -> None:
+def test_without_trusted_proxies_the_header_is_ignored() -> None:
     dice = random.Random(14)
     for _ in range(1000):
         hops = [
@@ -156,7 +154,7 @@ def test_without_trusted_proxies_no_header_moves_the_client() -> None:
 
 
 @given(st.lists(st.ip_addresses(), max_size=4), st.ip_addresses())
-def test_what_a_client_adds_on_the_left_does_not_matter(forged: list[object], client: object) -> None:
+def test_forged_hops_on_the_left_are_ignored(forged: list[object], client: object) -> None:
     written_by_proxy = str(client)
     header = ", ".join([*map(str, forged), written_by_proxy])
     alone = client_address("10.0.0.1", written_by_proxy, PROXIES)
@@ -226,7 +224,7 @@ def test_the_canonical_form_is_its_own_canonical_form(rest: str) -> None:
         ("/", False, False),
     ],
 )
-def test_what_lies_under_the_api_is_told_from_pages(path: str, api: bool, document: bool) -> None:
+def test_api_paths_are_distinguished_from_pages(path: str, api: bool, document: bool) -> None:
     assert (is_api(path), is_document(path)) == (api, document)
 
 
@@ -243,7 +241,7 @@ def test_what_lies_under_the_api_is_told_from_pages(path: str, api: bool, docume
         ("999999/24h", 999_999, 86_400),
     ],
 )
-def test_rates_are_read_as_people_write_them(text: str, limit: int, seconds: int) -> None:
+def test_rates_are_parsed_in_every_form(text: str, limit: int, seconds: int) -> None:
     assert Rate.parse(text) == Rate(limit, seconds)
 
 
@@ -255,16 +253,16 @@ def test_zero_is_no_rate() -> None:
     "text",
     ["", "5", "5/", "/min", "0/min", "05/min", "-1/min", "5/0min", "5/week", "1000000/s", "2/2d", "1/25h", "٥/min"],
 )
-def test_other_text_is_no_rate(text: str) -> None:
+def test_invalid_text_is_no_rate(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         Rate.parse(text)
 
 
 @pytest.mark.parametrize("wait, told", [(0.0, 1), (0.2, 1), (1.0, 1), (1.01, 2), (59.5, 60)])
-def test_who_waits_as_long_as_told_does_not_come_too_early(wait: float, told: int) -> None:
-    standing = Standing(Scope.LOGIN, Rate(5, 60), False, 0, wait)
-    assert standing.retry_after == told
-    assert dict(standing.headers()) == {"RateLimit-Policy": '"login";q=5;w=60', "RateLimit": f'"login";r=0;t={told}'}
+def test_retry_after_is_long_enough(wait: float, told: int) -> None:
+    status = LimitStatus(Scope.LOGIN, Rate(5, 60), False, 0, wait)
+    assert status.retry_after == told
+    assert dict(status.headers()) == {"RateLimit-Policy": '"login";q=5;w=60', "RateLimit": f'"login";r=0;t={told}'}
 
 
 @pytest.mark.parametrize(
@@ -280,5 +278,5 @@ def test_who_waits_as_long_as_told_does_not_come_too_early(wait: float, told: in
         (None, "unknown"),
     ],
 )
-def test_all_addresses_of_one_customer_count_as_one(address: str | None, counted: str) -> None:
+def test_all_addresses_of_one_customer_are_one_caller(address: str | None, counted: str) -> None:
     assert counted_address(address) == counted

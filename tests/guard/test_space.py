@@ -14,50 +14,52 @@ EVERYTHING = 2**62
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Space:
+def space_with_reserve(tmp_path: Path) -> Space:
     """The space beside a file, with its reserve."""
-    kept = Space(tmp_path / "duely.sqlite3")
-    kept.look()
-    return kept
+    space_with_reserve = Space(tmp_path / "duely.sqlite3")
+    space_with_reserve.check()
+    return space_with_reserve
 
 
 def reserve_of(directory: Path) -> Path:
     return directory / "duely.sqlite3.reserve"
 
 
-def test_the_reserve_takes_its_space_while_there_is_room(kept: Space, tmp_path: Path) -> None:
+def test_the_reserve_occupies_its_blocks(space_with_reserve: Space, tmp_path: Path) -> None:
     assert reserve_of(tmp_path).stat().st_blocks * 512 >= RESERVE_BYTES
-    assert not kept.is_full
-    kept.look()
-    assert not kept.is_full
+    assert not space_with_reserve.is_full
+    space_with_reserve.check()
+    assert not space_with_reserve.is_full
 
 
-def test_the_reserve_goes_when_the_disk_is_full(kept: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reserve_is_removed_when_the_disk_is_full(
+    space_with_reserve: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as full:
         full.setattr(space, "LOW_BYTES", EVERYTHING)
         full.setattr(space, "ROOM_BYTES", EVERYTHING)
-        kept.look()
-        assert kept.is_full
+        space_with_reserve.check()
+        assert space_with_reserve.is_full
         assert not reserve_of(tmp_path).exists()
         other = Space(tmp_path / "duely.sqlite3")  # of another process, which finds no reserve
-        other.look()
+        other.check()
         assert other.is_full
-    kept.look()
-    assert not kept.is_full
+    space_with_reserve.check()
+    assert not space_with_reserve.is_full
     assert reserve_of(tmp_path).exists()
 
 
 def test_a_small_disk_has_no_reserve_and_is_not_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space, "ROOM_BYTES", EVERYTHING)
     small = Space(tmp_path / "duely.sqlite3")
-    small.look()
+    small.check()
     assert not small.is_full
     assert not reserve_of(tmp_path).exists()
 
 
-def test_a_directory_that_is_gone_changes_nothing(tmp_path: Path) -> None:
+def test_a_missing_directory_changes_nothing(tmp_path: Path) -> None:
     gone = Space(tmp_path / "gone" / "duely.sqlite3")
-    gone.look()
+    gone.check()
     assert not gone.is_full
 
 
@@ -69,7 +71,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_reads_sign_ins_and_deletions_go_on_when_the_disk_is_full(request: pytest.FixtureRequest) -> None:
+def test_a_full_disk_allows_reads_sign_in_and_deletions(request: pytest.FixtureRequest) -> None:
     me = Api(alice())
     task = me.post("tasks/", {"title": "Milk"}).json()["id"]
     request.getfixturevalue("full_disk")
@@ -84,7 +86,7 @@ def test_reads_sign_ins_and_deletions_go_on_when_the_disk_is_full(request: pytes
 
 
 @pytest.mark.usefixtures("committed_db")
-def test_a_write_that_finds_no_space_says_so_and_leaves_nothing() -> None:
+def test_a_write_without_space_is_refused_and_stores_nothing() -> None:
     me = Api(alice())
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

@@ -39,14 +39,14 @@ def redis(redis_server: Redis, settings: Any) -> Iterator[Redis]:
     redis_server.stop()
     redis_server.start()
     settings.REDIS_URL = redis_server.url
-    limits.forget()
+    limits.reset()
     yield redis_server
     settings.REDIS_URL = None
-    limits.forget()
+    limits.reset()
 
 
 @pytest.mark.parametrize("limit", [1, 5, 10, 50])
-def test_memory_lets_exactly_so_many_through(limit: int) -> None:
+def test_memory_accepts_exactly_the_limit(limit: int) -> None:
     memory = Memory()
     start = threading.Barrier(20)
 
@@ -59,8 +59,8 @@ def test_memory_lets_exactly_so_many_through(limit: int) -> None:
     assert memory.spend("b", Rate(limit, 60)).is_allowed
 
 
-def test_memory_forgets_those_not_heard_of_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "MOST_KEYS", 3)
+def test_memory_forgets_the_least_recently_seen_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "MAX_KEYS", 3)
     memory = Memory()
     for key in "abcd":
         memory.spend(key, Rate(1, 60))
@@ -68,8 +68,8 @@ def test_memory_forgets_those_not_heard_of_for_longest(monkeypatch: pytest.Monke
     assert memory.spend("a", Rate(1, 60)).is_allowed
 
 
-def test_memory_keeps_those_who_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "MOST_KEYS", 3)
+def test_memory_keeps_callers_that_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "MAX_KEYS", 3)
     memory = Memory()
     for key in "abcad":
         memory.spend(key, Rate(1, 60))
@@ -77,7 +77,7 @@ def test_memory_keeps_those_who_come_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert memory.spend("b", Rate(1, 60)).is_allowed
 
 
-def test_a_store_says_what_is_left_and_how_long_to_wait() -> None:
+def test_a_store_returns_the_remaining_requests_and_the_wait() -> None:
     memory = Memory()
     first, second, third = (memory.spend("a", Rate(2, 60)) for _ in range(3))
     assert [spent.is_allowed for spent in (first, second, third)] == [True, True, False]
@@ -99,7 +99,7 @@ def test_the_database_counts_the_same(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_what_no_limit_looks_at_is_forgotten() -> None:
+def test_old_hits_are_purged() -> None:
     database = Database()
     for _ in range(3):
         database.spend("a", Rate(9, 60))
@@ -110,7 +110,7 @@ def test_what_no_limit_looks_at_is_forgotten() -> None:
 
 
 @pytest.mark.django_db
-def test_a_thousand_are_forgotten_at_a_time() -> None:
+def test_hits_are_purged_in_batches_of_a_thousand() -> None:
     Hit.objects.bulk_create(Hit(key="a", at=now() - timedelta(days=2)) for _ in range(1001))
     assert [stores.purge_hits() for _ in range(3)] == [1000, 1, 0]
 
@@ -129,23 +129,23 @@ def test_redis_counts_the_same(redis: Redis) -> None:
 
 
 @pytest.mark.django_db
-def test_without_an_answer_from_redis_limits_still_hold(redis: Redis, settings: Any) -> None:
+def test_limits_hold_while_redis_is_away(redis: Redis, settings: Any) -> None:
     settings.RATE_LIMITS = {"login": Rate(2, 60), "user": Rate(2, 60), "anonymous": None}
     redis.stop()
     for scope in (Scope.LOGIN, Scope.USER):
-        standings = [limits.spend(scope, "someone") for _ in range(3)]
-        assert [standing.is_allowed for standing in standings if standing] == [True, True, False]
+        statuses = [limits.spend(scope, "someone") for _ in range(3)]
+        assert [status.is_allowed for status in statuses if status] == [True, True, False]
     assert Hit.objects.count() == 2
 
 
 @pytest.mark.django_db
-def test_a_redis_that_hangs_is_waited_for_once_and_not_again_for_a_while(redis: Redis, settings: Any) -> None:
+def test_a_hanging_redis_delays_only_one_request(redis: Redis, settings: Any) -> None:
     import socket
 
     settings.RATE_LIMITS = {"user": Rate(100, 60), "anonymous": None, "login": None}
     with socket.create_server(("127.0.0.1", 0)) as hole:
         settings.REDIS_URL = f"redis://127.0.0.1:{hole.getsockname()[1]}/0"
-        limits.forget()
+        limits.reset()
         assert all(limits.spend(Scope.USER, "someone") for _ in range(20))
         hole.settimeout(1)
         accepted = [hole.accept()[0]]
@@ -156,7 +156,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_not_again_for_a_while(redis: 
             plug.close()
 
 
-def test_after_a_while_redis_is_asked_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_is_used_again_after_the_break(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "BREAK_SECONDS", 0.2)
     store = stores.shared()
     assert store is not None
@@ -176,7 +176,7 @@ def test_after_a_while_redis_is_asked_again(redis: Redis, monkeypatch: pytest.Mo
 @pytest.mark.process
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", ["database", "redis"])
-def test_many_threads_of_four_processes_get_exactly_so_many_through(
+def test_four_processes_together_accept_exactly_the_limit(
     kind: str, tmp_path: Path, fresh_database_url: str, redis_server: Redis
 ) -> None:
     assert run(tmp_path, "migrate", database_url=fresh_database_url).returncode == 0
@@ -215,7 +215,7 @@ def answer(process: "subprocess.Popen[str]") -> str:
     return process.stdout.readline().strip()
 
 
-def test_redis_says_whether_it_can_be_used(redis: Redis) -> None:
+def test_answers_tells_whether_redis_is_up(redis: Redis) -> None:
     store = stores.shared()
     assert store is not None
     assert store.answers() is True
@@ -224,14 +224,14 @@ def test_redis_says_whether_it_can_be_used(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("kind", ["database", "redis"])
-def test_a_look_sees_what_was_spent_and_spends_nothing(kind: str, redis: Redis, committed_db: None) -> None:
+def test_peek_returns_the_state_and_counts_nothing(kind: str, redis: Redis, committed_db: None) -> None:
     store = Database() if kind == "database" else stores.Redis(redis.url)
     two, one = Rate(2, 60), Rate(1, 600)
     store.spend("a", two)
     store.spend("b", one)
 
     for _ in range(3):
-        free, full, fresh = store.look([("a", two), ("b", one), ("c", two)])
+        free, full, fresh = store.peek([("a", two), ("b", one), ("c", two)])
 
         assert (free.is_allowed, free.remaining, full.is_allowed, full.remaining) == (True, 1, False, 0)
         assert 50 < free.wait <= 60

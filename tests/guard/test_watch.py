@@ -1,4 +1,4 @@
-"""The thread of each web process, turn by turn: what it reads and writes, and what it costs."""
+"""The watch thread of a web process, run by run: its reads, its writes and their cost."""
 
 import ipaddress
 from datetime import timedelta
@@ -27,7 +27,7 @@ def boss() -> Api:
 
 
 def ban(boss: Api, network: str, **body: Any) -> str:
-    """As another process does: nothing of it is in this one's memory."""
+    """Create a ban as another process would: this process does not know it yet."""
     answer = boss.post("bans/", {"network": network, **body})
     assert answer.status_code == 201, answer.content
     return f"bans/{answer.json()['id']}/"
@@ -37,7 +37,7 @@ def is_out(address: str = "198.51.100.7") -> bool:
     return bans.refusal(address) is not None
 
 
-def test_the_first_turn_reads_what_stands_and_nothing_else(boss: Api) -> None:
+def test_the_first_run_reads_active_bans_alone(boss: Api) -> None:
     ban(boss, "198.51.100.7")
     Ban.objects.create(
         id="0198c3a0-0000-7000-8000-000000000001",
@@ -47,96 +47,94 @@ def test_the_first_turn_reads_what_stands_and_nothing_else(boss: Api) -> None:
         automatic=True,
     )
     boss.delete(ban(boss, "203.0.113.2"))
-    watch.turn()
+    watch.run_once()
     assert [is_out(), is_out("203.0.113.1"), is_out("203.0.113.2")] == [True, False, False]
 
 
-def test_later_turns_see_new_bans_changed_ones_and_lifted_ones(boss: Api) -> None:
-    watch.turn()
+def test_later_runs_see_new_changed_and_lifted_bans(boss: Api) -> None:
+    watch.run_once()
     path = ban(boss, "198.51.100.7")
     assert not is_out()
-    watch.turn()
+    watch.run_once()
     assert is_out()
     boss.patch(path, {"until": "2099-01-31T09:00:00Z"})
-    watch.turn()
+    watch.run_once()
     refused = bans.refusal("198.51.100.7")
     assert refused is not None
     assert "2099" in refused.detail
     boss.delete(path)
-    watch.turn()
+    watch.run_once()
     assert not is_out()
 
 
-def test_a_turn_without_news_costs_one_statement_on_a_key(boss: Api) -> None:
+def test_a_run_without_changes_costs_one_statement(boss: Api) -> None:
     ban(boss, "198.51.100.7")
-    watch.turn()
+    watch.run_once()
     with CaptureQueriesContext(connection) as statements:
-        watch.turn()
+        watch.run_once()
     assert len(statements) == 1
     assert "activity_counter" in statements[0]["sql"]
 
 
-def test_other_entries_of_the_systems_log_do_not_make_it_read_bans(boss: Api) -> None:
-    watch.turn()
+def test_other_entries_of_the_log_do_not_reload_bans(boss: Api) -> None:
+    watch.run_once()
     Api().post("auth/login/", {"username": "nobody", "password": "wrong"})
     with CaptureQueriesContext(connection) as statements:
-        watch.turn()
+        watch.run_once()
     assert len(statements) == 2
     assert not [query for query in statements if "guard_ban" in query["sql"]]
 
 
-def test_many_changes_at_once_are_read_as_a_whole(boss: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_CHANGED", 1)
-    watch.turn()
+def test_many_changes_reload_all_bans(boss: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CHANGED_NETWORKS", 1)
+    watch.run_once()
     for number in range(3):
         ban(boss, f"198.51.100.{number}")
-    watch.turn()
+    watch.run_once()
     assert all(is_out(f"198.51.100.{number}") for number in range(3))
 
 
-def test_every_hour_all_is_read_so_that_what_is_over_is_forgotten(boss: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    watch.turn()
-    bans.standing.put(NETWORK, None)
-    watch.turn()
+def test_the_hourly_reload_removes_ended_bans(boss: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.run_once()
+    bans.manual.put(NETWORK, None)
+    watch.run_once()
     assert is_out()
     monkeypatch.setattr(module, "RELOAD_SECONDS", -1.0)
-    watch.turn()
+    watch.run_once()
     assert not is_out()
 
 
-def test_a_database_that_was_put_back_to_an_earlier_day_is_read_anew(
-    boss: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restored_backup_reloads_all_bans(boss: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     ban(boss, "198.51.100.7")
-    watch.turn()
+    watch.run_once()
     last = queries.last_change()
     Ban.objects.all().delete()
     monkeypatch.setattr(queries, "last_change", lambda: last - 1)
-    watch.turn()
+    watch.run_once()
     assert not is_out()
 
 
-def test_an_automatic_ban_gets_its_real_end_when_it_is_written(boss: Api) -> None:
+def test_an_automatic_ban_gets_its_end_when_stored(boss: Api) -> None:
     actions.ban_automatically(network=NETWORK, now=now() - timedelta(hours=2))
     for _ in range(100):
         bans.count_refusal(actions.anonymous(_origin()).origin)
     first = bans.automatic.end_of(NETWORK[0], now())
-    watch.turn()
+    watch.run_once()
     (written,) = Ban.objects.filter(until__gt=now())
     assert first is not None
     assert written.until is not None
     assert (first - written.created_at, written.until - written.created_at) == (timedelta(hours=1), timedelta(hours=2))
 
 
-def test_a_lifted_ban_begins_the_count_anew_in_every_process(boss: Api) -> None:
+def test_a_lifted_ban_restarts_the_count_in_every_process(boss: Api) -> None:
     """This process had counted 60 refusals when another one banned the address."""
-    watch.turn()
+    watch.run_once()
     for _ in range(60):
         bans.count_refusal(_origin())
     path = ban(boss, "198.51.100.7")
-    watch.turn()
+    watch.run_once()
     boss.delete(path)
-    watch.turn()
+    watch.run_once()
     for _ in range(99):
         bans.count_refusal(_origin())
     assert not is_out()
@@ -150,7 +148,7 @@ def _origin() -> Any:
     return Origin(ip="198.51.100.7")
 
 
-def test_what_cannot_be_written_waits(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_entries_wait_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     from duely.activity.models import Change
     from duely.guard import limits
 
@@ -168,9 +166,9 @@ def test_what_cannot_be_written_waits(monkeypatch: pytest.MonkeyPatch, settings:
         broken.setattr(actions, "ban_automatically", away)
         for _ in range(2):
             with pytest.raises(OperationalError):
-                watch.turn()
+                watch.run_once()
         assert is_out()
-        watch._try_turn()
-    watch._try_turn()
+        watch._try_run_once()
+    watch._try_run_once()
     assert Ban.objects.count() == 1
     assert Change.objects.filter(action="security.rate_limited").count() == 1

@@ -1,4 +1,4 @@
-"""The thread of `duely.guard.watch`: started once in each process, and again when it died."""
+"""The thread of `duely.guard.watch` starts once in each process, and again after it died."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from programs import until
 
 def ban(boss: Api, network: str) -> None:
     assert boss.post("bans/", {"network": network}).status_code == 201
-    bans.forget()  # as another process does: nothing of it is in this one's memory
+    bans.reset()  # as if another process had created it
 
 
 def is_out(address: str) -> bool:
@@ -25,7 +25,7 @@ def is_out(address: str) -> bool:
 
 @pytest.fixture
 def own(committed_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    """One with a thread that ends with the test: it takes this very thread for the process's main one."""
+    """A watch whose thread ends with the test, because a fake main thread ends."""
     alive = threading.Event()
     alive.set()
 
@@ -35,18 +35,18 @@ def own(committed_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 
     monkeypatch.setattr(module.threading, "main_thread", Main)
     monkeypatch.setattr(module, "PERIOD_SECONDS", 0.02)
-    made = Watch()
-    yield made
+    own_watch = Watch()
+    yield own_watch
     alive.clear()
-    if made._thread is not None:
-        made._thread.join(30)
-        assert not made._thread.is_alive()
+    if own_watch._thread is not None:
+        own_watch._thread.join(30)
+        assert not own_watch._thread.is_alive()
 
 
-def test_the_thread_starts_once_and_has_read_the_bans_by_then(own: Watch) -> None:
+def test_the_thread_starts_once_after_reading_the_bans(own: Watch) -> None:
     boss = Api(adam())
     ban(boss, "198.51.100.7")
-    watch.forget()
+    watch.reset()
     own.begin()
     assert is_out("198.51.100.7")
     thread = own._thread
@@ -58,22 +58,22 @@ def test_the_thread_starts_once_and_has_read_the_bans_by_then(own: Watch) -> Non
     until(lambda: is_out("198.51.100.8"))
 
 
-def test_a_thread_that_died_is_started_anew_by_the_next_request(own: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", said.append)
+def test_the_next_request_restarts_a_dead_thread(own: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    unhandled: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", unhandled.append)
     own.begin()
     first = own._thread
     assert first is not None
     with monkeypatch.context() as broken:
         broken.setattr(queries, "last_change", lambda: 1 // 0)
         until(lambda: not first.is_alive())
-    assert len(said) == 1
+    assert len(unhandled) == 1
     own.begin()
     assert own._thread is not first
-    assert own._runs()
+    assert own._is_running()
 
 
-def test_many_first_requests_at_once_start_one_thread(own: Watch) -> None:
+def test_concurrent_first_requests_start_one_thread(own: Watch) -> None:
     start = threading.Barrier(8)
 
     def first_request() -> None:

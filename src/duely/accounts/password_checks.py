@@ -20,7 +20,7 @@ from duely.core.errors import RateLimited, Unavailable
 from duely.database import slots
 from duely.guard import limits, rules
 from duely.guard.rules import Rate
-from duely.guard.stores import Place
+from duely.guard.stores import LimitedKey
 
 FROM_ONE_PLACE: Final = Rate(5, 60)
 """Wrong passwords for one account from one address, or within one session."""
@@ -54,7 +54,7 @@ def is_reused(new_password: str, encoded: str) -> bool:
     return django.contrib.auth.hashers.check_password(new_password, encoded)
 
 
-def _places(account: str, actor: Actor, user: User | None) -> Sequence[Place]:
+def _places(account: str, actor: Actor, user: User | None) -> Sequence[LimitedKey]:
     """Where a wrong password will be counted. Raises RateLimited when one of these places is full."""
     if actor.session_id is not None:
         # Whoever has stolen one session uses up that session's share, not the owner's.

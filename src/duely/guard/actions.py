@@ -1,6 +1,7 @@
-"""What is done about unwelcome callers: bans, and the entries of those who reached a limit.
+"""Create, change and lift bans; record limit hits; store the fingerprint of the secret key.
 
-Locks are taken in one order: a network's, a ban's row, the change log's counter, which `record` locks.
+Locks are taken in one order, against deadlocks: the network, the row of the ban, the counter of the change log, which
+`record` locks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,14 @@ from duely.database.statements import bulk_insert_statement, insert_statement, u
 from duely.guard import bans, rules
 from duely.guard.access import ban_for, require_management
 from duely.guard.models import Ban, InstalledKey
-from duely.guard.queries import earlier_automatic, installed_key, lock_network, standing_bans
+from duely.guard.queries import active_bans, earlier_automatic_bans, installed_key, lock_network
 from duely.guard.rules import LimitHit, Network
 
 AUTOMATIC_REASON = (
     f"{rules.REFUSALS.limit} wrong tokens, passwords or codes within {rules.REFUSALS.seconds // 60} minutes"
 )
 KEEP_BANS = timedelta(days=90)
-"""For how long a ban that is over stays on record."""
+"""For how long the row of an ended ban is kept."""
 
 
 class BanIsOver(Refused):
@@ -44,19 +45,20 @@ class BanIsOver(Refused):
 def ban_address(
     *, actor: Actor, network: Network, reason: str = "", until: datetime | None = None, now: datetime
 ) -> Ban:
-    """Keep out everyone of a network, until a time or, with None, for good. Works at once in this process, and in the
-    others within a second. Unlike an automatic ban of the same network, which may stand beside it, this one also keeps
-    out callers with a valid token.
+    """Refuse every request from a network until a time, or permanently with None.
 
-    Raises Forbidden (403), AlreadyExists (409) while an admin's ban of the same network stands, ValidationFailed (400)
-    for a network that is too wide or that nobody may ban, and for a time that is over. Records security.ip_banned.
+    The ban works at once in this process and within a second in the others. It also refuses callers with a valid
+    token, unlike an automatic ban. A network can have one ban of each kind.
+
+    Raises Forbidden (403), AlreadyExists (409) if an admin's ban of the same network is active, ValidationFailed (400)
+    for a network that is too wide or must not be banned, and for a time in the past. Records security.ip_banned.
     """
     require_management(actor)
     faults = [*_faults_of_network(network, actor), *_faults_of_end(until, now)]
     if faults:
         raise ValidationFailed(*faults)
     lock_network(network)
-    if standing_bans(now).filter(network=str(network), automatic=False).exists():
+    if active_bans(now).filter(network=str(network), automatic=False).exists():
         raise AlreadyExists(
             f"{network} is banned already.",
             errors=[FieldError("network", "already_exists", "Change or lift the existing ban.")],
@@ -69,17 +71,18 @@ def ban_address(
 
 @transaction.atomic
 def ban_automatically(*, network: Network, now: datetime) -> None:
-    """Keep out strangers from an address that sent too many wrong tokens, passwords or codes: for an hour, and twice
-    as long each time within seven days. Callers with a valid token still pass.
+    """Refuse strangers from an address that sent too many wrong tokens, passwords or codes.
 
-    When a ban of it stands, nothing more is done: another process was quicker. Records security.ip_banned.
+    The ban lasts an hour, and twice as long for each repetition within seven days. Callers with a valid token still
+    pass (decision 0029). If a ban of the network is active already, because another process was faster, that one is
+    taken over and nothing is stored. Records security.ip_banned.
     """
     lock_network(network)
-    known = standing_bans(now).filter(network=str(network)).first()
-    if known is not None:
-        _on_commit_put(network, known)
+    active_ban = active_bans(now).filter(network=str(network)).first()
+    if active_ban is not None:
+        _on_commit_put(network, active_ban)
         return
-    until = now + rules.ban_time(earlier_automatic(str(network), now))
+    until = now + rules.ban_time(earlier_automatic_bans(str(network), now))
     ban = _new_ban(network, AUTOMATIC_REASON, until, now)
     ban.automatic = True
     _insert(ban, network, None, now)
@@ -87,19 +90,20 @@ def ban_automatically(*, network: Network, now: datetime) -> None:
 
 @transaction.atomic
 def change_ban(*, actor: Actor, ban_id: UUID, fields: Mapping[str, Any], now: datetime) -> Ban:
-    """Change the reason or the end of a ban that stands. What is so already is no change.
+    """Change the reason or the end of an active ban. Fields that have the given value already are ignored.
 
-    Raises NotFound (404), BanIsOver (409), ValidationFailed (400) for a time that is over. Records
+    Raises NotFound (404), BanIsOver (409), ValidationFailed (400) for a time in the past. Records
     security.ban_changed.
     """
     ban = ban_for(actor, ban_id, lock=True)
-    if not ban.stands(now):
+    if not ban.is_active(now):
         raise BanIsOver("Create a new ban.")
-    if faults := _faults_of_end(fields.get("until"), now):
+    faults = _faults_of_end(fields.get("until"), now)
+    if faults:
         raise ValidationFailed(*faults)
-    columns = {name: new for name, new in fields.items() if getattr(ban, name) != new}
+    columns = {name: value for name, value in fields.items() if getattr(ban, name) != value}
     if columns:
-        changes = {name: [*as_shown((getattr(ban, name), new))] for name, new in columns.items()}
+        changes = {name: list(as_shown((getattr(ban, name), value))) for name, value in columns.items()}
         record(actor, "security.ban_changed", ban, at=now, changes=changes, write=update_statement(ban, columns))
         _on_commit_put(rules.parse_network(ban.network), ban)
     return ban
@@ -107,12 +111,9 @@ def change_ban(*, actor: Actor, ban_id: UUID, fields: Mapping[str, Any], now: da
 
 @transaction.atomic
 def lift_ban(*, actor: Actor, ban_id: UUID, now: datetime) -> None:
-    """Let a network in again. Nothing happens when its ban is over. Raises NotFound (404).
-
-    Records security.ban_lifted.
-    """
+    """End a ban now. A ban that has ended is not changed. Raises NotFound (404). Records security.ban_lifted."""
     ban = ban_for(actor, ban_id, lock=True)
-    if not ban.stands(now):
+    if not ban.is_active(now):
         return
     changes = {"lifted_at": [None, rfc3339(now)]}
     record(actor, "security.ban_lifted", ban, at=now, changes=changes, write=update_statement(ban, {"lifted_at": now}))
@@ -121,10 +122,10 @@ def lift_ban(*, actor: Actor, ban_id: UUID, now: datetime) -> None:
 
 
 def claim_key(*, now: datetime) -> str:
-    """The fingerprint of the key that the database belongs to: the first process makes its own that.
+    """The fingerprint of the key that belongs to the database. The first process stores the one of its own key.
 
-    When that is a fallback of this process, the key was changed, and the new one takes its place. Records
-    security.key_changed.
+    If the stored key is a fallback key of this process (SECRET_KEY_FALLBACKS), the operator has changed the key, and
+    the new one is stored. Records security.key_changed.
     """
     own, *fallbacks = keys.fingerprints()
     installed = installed_key()
@@ -139,7 +140,7 @@ def claim_key(*, now: datetime) -> str:
 
 
 def adopt_key(*, now: datetime) -> None:
-    """Make the key of this process the one of the database, whatever it was. Records security.key_changed."""
+    """Store the key of this process as the key of the database, in place of any other. Records security.key_changed."""
     own = keys.fingerprints()[0]
     installed = claim_key(now=now)
     if installed != own:
@@ -148,22 +149,25 @@ def adopt_key(*, now: datetime) -> None:
 
 @transaction.atomic
 def _replace_key(old: str, new: str, now: datetime) -> None:
-    # Several nodes may do this at once: one of them finds the old one, and records it.
+    # Several nodes may do this at the same time: only one of them updates the row, and records the change.
     if InstalledKey.objects.filter(fingerprint=old).update(fingerprint=new, since=now):
         record(None, "security.key_changed", Nobody("secret_key"), at=now, changes={"fingerprint": [old, new]})
 
 
 @transaction.atomic
 def record_limit_hits(hits: Sequence[LimitHit]) -> None:
-    """Put on record who reached a limit: with the user's own things, or with the system's for an address.
+    """Record callers that reached a limit: in the log of the user, or in the system's log for an address.
 
     Records security.rate_limited.
     """
     targets = [(_target(hit), hit) for hit in hits]
-    # Counters are locked in the order of their owners, as everywhere.
+    # Counters are locked in the order of their owners, as everywhere, against deadlocks.
     for target, hit in sorted(targets, key=lambda pair: pair[0].change_owner_id):
-        facts = {"scope": hit.scope.value, "limit": hit.rate.limit, "seconds": hit.rate.seconds}
-        changes = {name: [None, value] for name, value in facts.items()}
+        changes: dict[str, list[Any]] = {
+            "scope": [None, hit.scope.value],
+            "limit": [None, hit.rate.limit],
+            "seconds": [None, hit.rate.seconds],
+        }
         record(anonymous(hit.origin), "security.rate_limited", target, at=hit.at, changes=changes)
 
 
@@ -171,27 +175,28 @@ def record_limit_hits(hits: Sequence[LimitHit]) -> None:
 def purge_bans(  # allow: silent_action because the end of each ban is recorded, and its row is of no more use
     *, now: datetime, limit: int = 1000
 ) -> int:
-    """Forget bans that ended or were lifted 90 days ago, at most `limit`; returns how many."""
+    """Delete at most `limit` bans that ended or were lifted more than 90 days ago. Returns their number."""
     before = now - KEEP_BANS
-    old = list(Ban.objects.filter(Q(until__lt=before) | Q(lifted_at__lt=before)).values_list("pk", flat=True)[:limit])
-    Ban.objects.filter(pk__in=old).delete()
-    return len(old)
+    ended = Ban.objects.filter(Q(until__lt=before) | Q(lifted_at__lt=before))
+    ids = list(ended.values_list("pk", flat=True)[:limit])
+    Ban.objects.filter(pk__in=ids).delete()
+    return len(ids)
 
 
 def _faults_of_network(network: Network, actor: Actor) -> Sequence[FieldError]:
     if network.prefixlen < rules.WIDEST[network.version]:
-        about = f"Ban at most a /{rules.WIDEST[network.version]} at once."
-        return [FieldError("network", "out_of_range", about)]
-    own = rules.parse_address(actor.origin.ip or "")
-    if own is not None and own in network:
-        return [FieldError("network", "would_lock_out", f"Your own address is {own}: you would lock yourself out.")]
+        message = f"Ban at most a /{rules.WIDEST[network.version]} at once."
+        return [FieldError("network", "out_of_range", message)]
+    own_address = rules.parse_address(actor.origin.ip or "")
+    if own_address is not None and own_address in network:
+        message = f"Your own address is {own_address}: you would lock yourself out."
+        return [FieldError("network", "would_lock_out", message)]
     if rules.holds_loopback(network):
-        return [
-            FieldError("network", "would_lock_out", "It contains this server's own address, which always has access.")
-        ]
+        message = "It contains this server's own address, which always has access."
+        return [FieldError("network", "would_lock_out", message)]
     if rules.is_never_banned(network, settings.TRUSTED_PROXIES):
-        about = "It holds a trusted proxy: everyone behind that would be locked out."
-        return [FieldError("network", "would_lock_out", about)]
+        message = "It holds a trusted proxy: everyone behind that would be locked out."
+        return [FieldError("network", "would_lock_out", message)]
     return []
 
 
@@ -206,13 +211,14 @@ def _new_ban(network: Network, reason: str, until: datetime | None, now: datetim
 
 
 def _insert(ban: Ban, network: Network, actor: Actor | None, now: datetime) -> None:
-    columns = ("network", "reason", "until", "automatic")
-    changes = {name: [*as_shown((None, value))] for name in columns if (value := getattr(ban, name)) not in (None, "")}
+    columns = {name: getattr(ban, name) for name in ("network", "reason", "until", "automatic")}
+    changes = {name: list(as_shown((None, value))) for name, value in columns.items() if value not in (None, "")}
     record(actor, "security.ip_banned", ban, at=now, changes=changes, write=insert_statement(ban))
     _on_commit_put(network, ban)
 
 
 def _on_commit_put(network: Network, ban: Ban) -> None:
+    # After the commit: a ban that is rolled back must not apply in this process.
     transaction.on_commit(lambda: bans.snapshot(is_automatic=ban.automatic).put(network, ban.until))
 
 

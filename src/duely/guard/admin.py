@@ -1,4 +1,4 @@
-"""Bans in Django's admin: to look at, to make and to lift, through the same actions as the API."""
+"""Bans in Django's admin. Creating and lifting them uses the same actions as the API."""
 
 from typing import Any
 
@@ -25,21 +25,21 @@ class BanForm(forms.Form):
     until = forms.DateTimeField(required=False, help_text="UTC, such as 2030-01-31 09:00. Empty: for good.")
 
     def clean_network(self) -> rules.Network:
-        """The network that is meant."""
+        """The text of the field as a network."""
         try:
             return rules.parse_network(self.cleaned_data["network"])
         except rules.BadNetwork as fault:
             raise forms.ValidationError(str(fault)) from None
 
     def clean_reason(self) -> str:
-        """One line."""
+        """The reason, if it has no control characters."""
         reason: str = self.cleaned_data["reason"]
         if not reason.isprintable():
             raise forms.ValidationError("Remove the control characters.")
         return reason
 
     def refuse(self, refused: Refused) -> None:
-        """Show why not, each fault at its field."""
+        """Show the errors of a refusal, each at its field."""
         for error in refused.errors:
             self.add_error(error.field, error.message)
         if not refused.errors:
@@ -47,7 +47,7 @@ class BanForm(forms.Form):
 
 
 def _actor(request: HttpRequest) -> Actor:
-    """The admin who uses the pages. This module stands below that of users, and knows them by these columns alone."""
+    """The admin who uses the pages. `accounts` is a higher module, so its User cannot be imported here."""
     user: Any = request.user
     origin = request.origin  # type: ignore[attr-defined]  # set by the guard
     return Actor(user.id, user.username, user.role, None, user.time_zone, origin, sees_all=user.is_staff)
@@ -55,7 +55,7 @@ def _actor(request: HttpRequest) -> Actor:
 
 @admin.register(Ban)
 class BanAdmin(ReadOnlyAdmin):
-    """Bans: which stand, who made them and why."""
+    """All bans, with their authors and reasons."""
 
     list_display = (
         "network",
@@ -74,17 +74,17 @@ class BanAdmin(ReadOnlyAdmin):
 
     @admin.display(boolean=True, description="stands")
     def stands_now(self, ban: Ban) -> bool:
-        """A column of the list."""
-        return ban.stands(clock.now())
+        """Whether the ban is in force: a column of the list."""
+        return ban.is_active(clock.now())
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Admins, and nobody else comes here."""
+        """Staff only."""
         return bool(getattr(request.user, "is_staff", False))
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Make a ban."""
+        """Create a ban."""
         form = BanForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
@@ -94,7 +94,7 @@ class BanAdmin(ReadOnlyAdmin):
             else:
                 self.message_user(request, f"{ban.network} is banned.", messages.SUCCESS)
                 return HttpResponseRedirect(reverse("admin:guard_ban_changelist"))
-        fields: Any = form  # the helpers ask for a form of a model, and use nothing of one
+        fields: Any = form  # typed as a model form, but the helpers use nothing that a plain form lacks
         context = {
             **self.admin_site.each_context(request),
             "title": "Add ban",
@@ -109,7 +109,7 @@ class BanAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Lift")
     def lift(self, request: HttpRequest, bans: QuerySet[Ban]) -> None:
-        """An action of the list."""
+        """Lift the selected bans."""
         actor, now = _actor(request), clock.now()
         for ban in bans:
             actions.lift_ban(actor=actor, ban_id=ban.pk, now=now)

@@ -1,9 +1,9 @@
-"""Django's view of this module."""
+"""The Django app of this module."""
 
 from django.apps import AppConfig
 
 
 class GuardConfig(AppConfig):
-    """What stands in front of every request."""
+    """Rate limits and bans, checked before each request."""
 
     name = "duely.guard"

@@ -1,4 +1,4 @@
-"""Bans over HTTP, for admins."""
+"""The API's operations on bans, for admins."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The clean-up of what limits have counted, and of bans that are long over."""
+"""Clean-up of counted requests and of ended bans."""
 
 from datetime import timedelta
 
@@ -10,11 +10,11 @@ from duely.jobs.registry import job
 
 @job("guard.purge_hits", every=timedelta(hours=1), timeout_seconds=300)
 def purge_hits(running: Running) -> None:
-    """Forget old requests in short transactions."""
+    """Delete counted requests that no limit reads, in short transactions."""
     in_steps(lambda limit: stores.purge_hits(limit=limit), running.confirm)
 
 
 @job("guard.purge_bans", every=timedelta(days=1), timeout_seconds=300)
 def purge_bans(running: Running) -> None:
-    """Forget bans that were over 90 days ago in short transactions."""
+    """Delete bans that ended more than 90 days ago, in short transactions."""
     in_steps(lambda limit: actions.purge_bans(now=running.now, limit=limit), running.confirm)

@@ -1,4 +1,4 @@
-"""What the limits of sign-in count where there is no Redis, and the addresses that are banned."""
+"""The tables of rate limits that are counted in the database, of bans, and of the secret key's fingerprint."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -11,7 +11,7 @@ from duely.guard.rules import MAX_REASON
 
 
 class Hit(models.Model):
-    """One request that was let through. `key` says whose, as a hash: addresses and e-mails have no business here."""
+    """One accepted request. `key` is a hash of the caller, so that no address or e-mail is stored here."""
 
     id = models.BigAutoField(primary_key=True)
     key = models.CharField(max_length=64)
@@ -29,8 +29,9 @@ class Hit(models.Model):
 
 
 class InstalledKey(models.Model):
-    """The fingerprint of the secret key that this database belongs to: one row. Processes with other keys refuse to
-    start, since none of them could read what the others sign.
+    """The fingerprint of the secret key that belongs to this database, in one row.
+
+    A process with another key refuses to start, because tokens signed with one key are invalid with the other.
     """
 
     id = models.SmallIntegerField(primary_key=True)
@@ -46,7 +47,7 @@ class InstalledKey(models.Model):
 
 
 class Ban(models.Model):
-    """Addresses that get no answer but a refusal, until a time or for good. Rows stay when a ban is over."""
+    """A network whose requests are refused, until a time or permanently. The row stays when the ban ends."""
 
     id = models.UUIDField(primary_key=True)
     network = models.CharField(max_length=43)
@@ -74,14 +75,14 @@ class Ban(models.Model):
 
     @property
     def change_id(self) -> UUID:
-        """Its id in the change log."""
+        """The id of the ban in the change log."""
         return self.id
 
     @property
     def change_label(self) -> str:
-        """What the change log calls it."""
+        """The name of the ban in the change log."""
         return self.network
 
-    def stands(self, now: datetime) -> bool:
-        """Whether it keeps anyone out."""
+    def is_active(self, now: datetime) -> bool:
+        """Whether the ban is in force."""
         return self.lifted_at is None and (self.until is None or self.until > now)

@@ -12,10 +12,10 @@ from duely.activity.models import Change, Counter
 from duely.core.actor import Actor
 from duely.core.permissions import Permission, allows
 from duely.guard.models import Ban, InstalledKey
-from duely.guard.rules import REMEMBERED, Network
+from duely.guard.rules import REPEAT_WINDOW, Network
 
 
-def _standing(now: datetime) -> Q:
+def _is_active(now: datetime) -> Q:
     return Q(lifted_at__isnull=True) & (Q(until__isnull=True) | Q(until__gt=now))
 
 
@@ -25,34 +25,35 @@ def visible_bans(actor: Actor) -> QuerySet[Ban]:
 
 
 def listed_bans(actor: Actor, now: datetime) -> QuerySet[Any]:
-    """The same with `active`: whether each stands."""
-    return visible_bans(actor).annotate(active=ExpressionWrapper(_standing(now), output_field=BooleanField()))
+    """The visible bans with a column `active`: whether the ban is in force."""
+    return visible_bans(actor).annotate(active=ExpressionWrapper(_is_active(now), output_field=BooleanField()))
 
 
-def standing_bans(now: datetime) -> QuerySet[Ban]:
-    """Those that keep someone out."""
-    return Ban.objects.filter(_standing(now))
+def active_bans(now: datetime) -> QuerySet[Ban]:
+    """The bans that are in force."""
+    return Ban.objects.filter(_is_active(now))
 
 
-def ends_of(networks: Collection[str], now: datetime) -> dict[tuple[str, bool], datetime | None]:
-    """When the bans of these networks end, by network and whether the ban is automatic."""
-    rows = standing_bans(now).filter(network__in=networks).values_list("network", "automatic", "until")
+def ban_ends(networks: Collection[str], now: datetime) -> dict[tuple[str, bool], datetime | None]:
+    """When the active bans of these networks end, by network and whether the ban is automatic."""
+    rows = active_bans(now).filter(network__in=networks).values_list("network", "automatic", "until")
     return {(network, is_automatic): until for network, is_automatic, until in rows}
 
 
 def lock_network(network: Network) -> None:
-    """Let one transaction at a time ban it. Whether a ban stands hangs on the clock, which no unique index knows.
+    """Lock a network until the transaction ends, so that two transactions cannot both ban it.
 
-    SQLite has one writer at a time anyway.
+    A unique index cannot do this, because whether a ban is active depends on the clock. SQLite needs no lock: it has
+    one writer at a time.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"ban {network}"])
 
 
-def earlier_automatic(network: str, now: datetime) -> int:
-    """How often it was banned automatically of late, without an admin who thought better of it."""
-    recent = Ban.objects.filter(network=network, created_at__gt=now - REMEMBERED)
+def earlier_automatic_bans(network: str, now: datetime) -> int:
+    """The number of recent automatic bans of a network, without those that an admin has lifted."""
+    recent = Ban.objects.filter(network=network, created_at__gt=now - REPEAT_WINDOW)
     return recent.filter(automatic=True, lifted_at__isnull=True).count()
 
 
@@ -62,15 +63,15 @@ def installed_key() -> str | None:
 
 
 def last_change() -> int:
-    """The number of the last entry in the system's log, where every change of a ban stands.
+    """The number of the newest entry in the system's log, which has an entry for each change of a ban.
 
-    The counter is locked until its transaction ends: who has seen a number finds every entry up to it, whatever the
-    clocks say and however long the others take.
+    The counter is locked until its transaction ends. So when a number is visible, all entries up to it are visible
+    too, independent of the clocks of the nodes and of long transactions (decision 0011).
     """
     return Counter.objects.filter(owner_id=SYSTEM_LOG).values_list("seq", flat=True).first() or 0
 
 
 def changed_networks(after: int, upto: int) -> set[str]:
-    """The networks of bans that changed with the entries behind `after`."""
+    """The networks of bans that changed in the entries from `after` (exclusive) to `upto` (inclusive)."""
     entries = Change.objects.filter(owner_id=SYSTEM_LOG, seq__gt=after, seq__lte=upto, target_type=Ban.change_type)
     return set(entries.values_list("target_label", flat=True))

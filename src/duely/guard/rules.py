@@ -1,4 +1,4 @@
-"""Addresses, request ids, rates and bans: pure functions over header values and settings."""
+"""Pure functions over header values and settings: addresses, request ids, rates and bans."""
 
 import ipaddress
 import math
@@ -23,16 +23,18 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 
 def parse_address(text: str) -> Address | None:
-    """An address in the forms that proxies write: with a port, in brackets, with a zone. None when it is none."""
-    return _parsed(text) if len(text) <= LONGEST else None
+    """An address in the forms that proxies write: with a port, in brackets, with a zone. None if it is invalid."""
+    # Longer headers are refused here, so that a caller cannot fill the cache with megabytes.
+    return _parse_short_address(text) if len(text) <= MAX_ADDRESS_LENGTH else None
 
 
-LONGEST = 100
-"""Characters of an address, as long as it may be, with a port, and blanks around it."""
+MAX_ADDRESS_LENGTH = 100
+"""Characters of the longest address with a zone, a port and spaces around it."""
 
 
+# Cached, since each request parses the addresses of its client and of each proxy.
 @lru_cache(maxsize=1024)
-def _parsed(text: str) -> Address | None:
+def _parse_short_address(text: str) -> Address | None:
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -49,8 +51,8 @@ def _parsed(text: str) -> Address | None:
 def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> Address | None:
     """The address of the client: the right-most hop that is not a trusted proxy.
 
-    peer: the address of the connection. forwarded_for: the X-Forwarded-For header, which counts only
-    as far as trusted proxies wrote it; from anyone else it is ignored.
+    peer: the address of the connection. forwarded_for: the X-Forwarded-For header. Only the hops that trusted proxies
+    wrote are used, because a client can send any text in it.
     """
     address = parse_address(peer)
     hops = forwarded_for.split(",") if forwarded_for else []
@@ -63,15 +65,16 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
 
 
 def client_ip(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
-    """As `client_address`, in the form that the log has."""
+    """The address of the client as text, as the log stores it."""
     if not forwarded_for:
-        return _ip(peer)
+        return _canonical_ip(peer)
     address = client_address(peer, forwarded_for, trusted)
     return str(address) if address else None
 
 
+# Cached, since each request needs the address of its connection as text.
 @lru_cache(maxsize=1024)
-def _ip(text: str) -> str | None:
+def _canonical_ip(text: str) -> str | None:
     address = parse_address(text)
     return str(address) if address else None
 
@@ -81,7 +84,7 @@ def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
 
 
 def sane_request_id(text: str) -> bool:
-    """Whether a caller's own request id may stand in our logs and headers."""
+    """Whether a request id from a client is safe to repeat in logs and headers."""
     return bool(_SANE_ID.fullmatch(text))
 
 
@@ -92,19 +95,19 @@ def printable(text: str, limit: int) -> str:
 
 
 def is_api(path: str) -> bool:
-    """Whether problem documents, not pages, answer under this path."""
+    """Whether errors under this path are problem documents, not pages."""
     return path == "/api" or path.startswith("/api/")
 
 
 def is_document(path: str) -> bool:
-    """Whether this is the page of the API's documents."""
+    """Whether this path is the page of the API documentation."""
     return path.rstrip("/").endswith("/docs") and is_api(path) and api_path(path) == "/api/v1/docs/"
 
 
 def api_path(path: str) -> str:
-    """The canonical form of a path under /api/: with the version and the slash at the end.
+    """The canonical form of a path under /api/: with the version and a slash at the end.
 
-    `/api/tasks` → `/api/v1/tasks/`. Served, never redirected: a redirect loses a POST's body.
+    `/api/tasks` → `/api/v1/tasks/`. Such a path is served, not redirected, because a redirect loses a POST's body.
     """
     rest = path.removeprefix("/api").lstrip("/")
     if rest != "v1" and not rest.startswith("v1/"):
@@ -112,9 +115,10 @@ def api_path(path: str) -> str:
     return f"/api/{rest}" if rest.endswith("/") else f"/api/{rest}/"
 
 
+# Cached, since nearly all requests have the same Host header.
 @lru_cache(maxsize=256)
 def is_host(host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a Host header is certainly allowed. In the case of no header or no list, Django knows more."""
+    """Whether a Host header is certainly allowed. If not, Django decides, which knows more cases."""
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, allowed)
 
@@ -122,31 +126,31 @@ def is_host(host: str, allowed: tuple[str, ...]) -> bool:
 def is_cross_site(
     method: str, *, site: str | None, mode: str | None, origin: str | None, host: str, allowed: Sequence[str]
 ) -> bool:
-    """Whether a browser sends a request for a page of another origin that may not send it.
+    """Whether a browser sends this request for a page of another origin that is not allowed (decision 0041).
 
     site, mode, origin, host: the headers Sec-Fetch-Site, Sec-Fetch-Mode (W3C Fetch Metadata), Origin and Host.
     allowed: the origins of pages that may send requests.
 
-    `same-site` is refused too: it is another origin, such as a page of users at a neighbouring host or port. Such a
-    page can only send JSON or a token after a preflight, so a legitimate one is among `allowed` in any case.
-    Browsers send no Sec-Fetch headers over plain HTTP; then Origin decides for methods that change something. There
-    the scheme is not compared, since a proxy may end TLS.
+    `same-site` is refused too, because it is another origin, such as a page on a neighbouring host or port. Such a page
+    can send JSON or a token only after a preflight, so a legitimate one is in `allowed` in any case.
+    Browsers send no Sec-Fetch headers over plain HTTP. Then Origin decides for methods that change something. Its
+    scheme is not compared, because a proxy may terminate TLS.
     """
     if method == "OPTIONS" or site in SAME_ORIGIN or (origin is not None and origin in allowed):
         return False
     if site is not None:
-        # Following a link to a document of the API is no attack.
+        # A link to a document of the API may be followed.
         return method != "GET" or mode != "navigate"
     return method in CHANGING and origin is not None and origin not in {f"http://{host}", f"https://{host}"}
 
 
 SAME_ORIGIN = frozenset({"same-origin", "none"})
-"""Values of Sec-Fetch-Site: a page of this server, and a person who typed the address or uses an extension."""
+"""Values of Sec-Fetch-Site for a page of this server, and for a typed address or an extension."""
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Scope(StrEnum):
-    """What is limited together."""
+    """The kinds of requests that have a limit of their own."""
 
     OTP = "otp"
     RESET = "reset"
@@ -168,7 +172,7 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """`50/min`, `5/10min` or `1000/day`; `0` for no limit is None. Raises ValueError."""
+        """Parse `50/min`, `5/10min` or `1000/day`. `0` means no limit and gives None. Raises ValueError."""
         if text.strip() == "0":
             return None
         match = _RATE.fullmatch(text.strip().lower())
@@ -181,8 +185,8 @@ class Rate:
         return cls(int(limit), seconds)
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """How someone stands with a limit. `wait`: seconds until one more place is free, or the first used one is again."""
+class LimitStatus(msgspec.Struct, frozen=True):
+    """The state of a caller's limit. `wait`: seconds until the oldest counted request leaves the window."""
 
     scope: Scope
     rate: Rate
@@ -191,7 +195,7 @@ class Standing(msgspec.Struct, frozen=True):
     wait: float
 
     def headers(self) -> list[tuple[str, str]]:
-        """As draft-ietf-httpapi-ratelimit-headers-10 writes it (sections 3 and 4)."""
+        """The headers of draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4."""
         return [
             ("RateLimit-Policy", f'"{self.scope}";q={self.rate.limit};w={self.rate.seconds}'),
             ("RateLimit", f'"{self.scope}";r={self.remaining};t={self.retry_after}'),
@@ -199,17 +203,17 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds, at least one."""
+        """Seconds for the header Retry-After, at least 1."""
         return whole_seconds(self.wait)
 
 
 def whole_seconds(wait: float) -> int:
-    """A wait as `Retry-After` says it: at least one second."""
+    """A wait rounded up to whole seconds, at least 1."""
     return max(math.ceil(wait), 1)
 
 
 def counted_address(address: str | None) -> str:
-    """What counts as one caller: an IPv4 address, or the /64 of an IPv6 one, of which one customer has all."""
+    """The network that counts as one caller: an IPv4 address or an IPv6 /64, since one customer has a whole /64."""
     parsed = parse_address(address or "")
     if parsed is None:
         return "unknown"
@@ -219,7 +223,7 @@ def counted_address(address: str | None) -> str:
 
 
 def neighbourhood(address: str | None) -> str:
-    """The network around an address that one owner may have in whole: an IPv4 /24, an IPv6 /48."""
+    """The network around an address that may belong to one owner: an IPv4 /24 or an IPv6 /48 (decision 0030)."""
     parsed = parse_address(address or "")
     if parsed is None:
         return "unknown"
@@ -229,7 +233,7 @@ def neighbourhood(address: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LimitHit:
-    """Someone has reached a limit: whom the log will name. `user_id` is None for those known by their address alone."""
+    """A caller that reached a limit, for the change log. `user_id` is None if only the address is known."""
 
     scope: Scope
     rate: Rate
@@ -242,17 +246,17 @@ class LimitHit:
 
 MAX_REASON = 255
 WIDEST: Final = {4: 8, 6: 16}
-"""The shortest prefix that one ban may have: more would be a mistake, or an outage."""
+"""The shortest prefix of a ban for each IP version. A wider ban would be a mistake or an outage."""
 REFUSALS: Final = Rate(100, 600)
-"""So many refused calls within so many seconds get an address banned."""
+"""Refusals that look like an attack, per window, that lead to an automatic ban."""
 FIRST_BAN: Final = timedelta(hours=1)
 LONGEST_BAN: Final = timedelta(hours=24)
-REMEMBERED: Final = timedelta(days=7)
-"""For how long an automatic ban makes the next one of the same network longer."""
+REPEAT_WINDOW: Final = timedelta(days=7)
+"""How long an automatic ban makes the next one of the same network longer."""
 
 _LOOPBACK = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
-# Behind a proxy that TRUSTED_PROXIES does not name, every client has the proxy's address, which is one of these.
+# A proxy that is missing in TRUSTED_PROXIES usually has a private address, and all its clients seem to have it too.
 _PRIVATE = [
     ipaddress.ip_network(text)
     for text in (
@@ -264,11 +268,11 @@ _NETWORK = re.compile(r"(?P<address>[0-9A-Fa-f:.]{2,45})(?:/(?P<length>[0-9]{1,3
 
 
 class BadNetwork(ValueError):
-    """Neither an address nor a network; the text says what is wrong."""
+    """The text is not an address or network. The message says why."""
 
 
 def parse_network(text: str) -> Network:
-    """An address or a network as `203.0.113.0/24`. IPv4 in IPv6 is taken for IPv4. Raises BadNetwork."""
+    """Parse an address or a network such as `203.0.113.0/24`. IPv4-mapped IPv6 becomes IPv4. Raises BadNetwork."""
     text = text.strip()
     match = _NETWORK.fullmatch(text)
     try:
@@ -285,32 +289,32 @@ def parse_network(text: str) -> Network:
 
 
 def counted_network(address: str | None) -> Network | None:
-    """As `counted_address`: what an automatic ban is of. None for what is no address."""
-    counted = counted_address(address)
-    return None if counted == "unknown" else ipaddress.ip_network(counted)
+    """The network of `counted_address`, to which an automatic ban applies. None for an invalid address."""
+    text = counted_address(address)
+    return None if text == "unknown" else ipaddress.ip_network(text)
 
 
-def overlaps(network: Network, others: Sequence[Network]) -> bool:
-    """Whether they have an address in common with it."""
-    return any(network.version == other.version and network.overlaps(other) for other in others)
+def overlaps(network: Network, candidates: Sequence[Network]) -> bool:
+    """Whether the network shares an address with one of the candidates."""
+    return any(network.version == candidate.version and network.overlaps(candidate) for candidate in candidates)
 
 
 def holds_loopback(network: Network) -> bool:
-    """Whether an address of this machine itself is in it."""
+    """Whether the network contains a loopback address."""
     return overlaps(network, _LOOPBACK)
 
 
 def is_never_banned(network: Network, trusted: Sequence[Network]) -> bool:
-    """Whether it holds this machine or a trusted proxy: whoever bans those bans everyone."""
+    """Whether the network contains loopback or a trusted proxy, whose ban would refuse everyone (decision 0011)."""
     return holds_loopback(network) or overlaps(network, trusted)
 
 
-def is_spared(network: Network, trusted: Sequence[Network]) -> bool:
-    """Whether nothing but an admin may ban it: a private address may be a proxy's that nobody has named."""
+def is_never_banned_automatically(network: Network, trusted: Sequence[Network]) -> bool:
+    """Whether only an admin may ban the network. A private address may belong to a proxy that is not configured."""
     return is_never_banned(network, trusted) or overlaps(network, _PRIVATE)
 
 
-def ban_time(earlier: int) -> timedelta:
-    """How long an automatic ban is after so many earlier ones: it doubles."""
-    doubled: int = 2 ** min(earlier, 10)
-    return min(FIRST_BAN * doubled, LONGEST_BAN)
+def ban_time(earlier_bans: int) -> timedelta:
+    """The length of an automatic ban. It doubles with each earlier ban, up to LONGEST_BAN."""
+    factor: int = 2 ** min(earlier_bans, 10)
+    return min(FIRST_BAN * factor, LONGEST_BAN)

@@ -116,7 +116,7 @@ class BanPage(msgspec.Struct, frozen=True):
 
 def show_ban(ban: models.Ban, now: datetime) -> Ban:
     """A ban as admins see it."""
-    ban.active = ban.stands(now)  # type: ignore[attr-defined]  # lists get it from the database
+    ban.active = ban.is_active(now)  # type: ignore[attr-defined]  # in lists the database computes this column
     return _show_row(as_shown(getattr(ban, name) for name in BANS.columns))
 
 
@@ -156,8 +156,8 @@ BANS = Listing(
     ),
     show=_show_row,
     filters=(
-        flags("active", lambda wanted: Q(active=wanted), "Filters by whether the ban is in force."),
-        flags("automatic", lambda wanted: Q(automatic=wanted), "Filters by whether the ban was created automatically."),
+        flags("active", lambda value: Q(active=value), "Filters by whether the ban is in force."),
+        flags("automatic", lambda value: Q(automatic=value), "Filters by whether the ban was created automatically."),
         Filter("network", "network", _network, {"type": "string", "examples": ["203.0.113.0/24"]}),
     ),
     orderings={"created_at": Order("created_at"), "until": Order("until", nullable=True)},

@@ -1,7 +1,7 @@
-"""Space on SQLite's disk that is kept for signing in.
+"""A reserve on the disk of a SQLite database, so that users can sign in and delete when the disk is full.
 
-On a full disk nobody could sign in and make room, as a session has to be stored. So a file beside the database keeps a
-few megabytes. When the disk is full the file goes, and until there is room again only sign-ins and deletions may write.
+Sign-in stores a session, which needs space. So a file beside the database reserves a few megabytes. When the disk is
+full, the file is removed, and until there is space again only sign-ins and deletions may write.
 """
 
 import os
@@ -17,21 +17,23 @@ log = structlog.get_logger("duely.guard")
 
 RESERVE_BYTES = 4 * 1024 * 1024
 LOW_BYTES = 1024 * 1024
-"""With less than this free, beside the reserve, the disk counts as full."""
+"""The disk counts as full with less than this free, not counting the reserve."""
 ROOM_BYTES = 4 * RESERVE_BYTES
-"""So much must be free for the reserve to be made, so that it is never what fills the disk."""
+"""Free space that is needed to create the reserve, so that the reserve itself never fills the disk."""
+ALLOWED_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+"""Methods that are served on a full disk."""
 
 
 class Space:
-    """What is left on the disk of one file. Processes share it by the file of the reserve."""
+    """The free space on the disk of one database file. Processes share the state through the reserve file."""
 
     def __init__(self, database: Path) -> None:
         self._directory = database.parent
         self._reserve = database.with_name(f"{database.name}.reserve")
         self.is_full = False
 
-    def look(self) -> None:
-        """See how much is free; make the reserve, or give it up. Takes some ten microseconds."""
+    def check(self) -> None:
+        """Read the free space, and create or remove the reserve. Takes about ten microseconds."""
         with suppress(OSError):
             disk = os.statvfs(self._directory)
             is_full = self._is_full(disk.f_bavail * disk.f_frsize)
@@ -46,12 +48,13 @@ class Space:
             self._reserve.unlink(missing_ok=True)
             return True
         if free_bytes >= ROOM_BYTES:
-            self._make_reserve()
+            self._create_reserve()
         return free_bytes < RESERVE_BYTES + LOW_BYTES
 
-    def _make_reserve(self) -> None:
+    def _create_reserve(self) -> None:
         file = os.open(self._reserve, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
+            # Allocates blocks. A file that is only extended would be sparse and reserve nothing.
             os.posix_fallocate(file, 0, RESERVE_BYTES)
         finally:
             os.close(file)
@@ -60,21 +63,22 @@ class Space:
 _space = Space(Path(connection.settings_dict["NAME"])) if connection.vendor == "sqlite" else None
 
 
-def look() -> None:
-    """See how much is free. On PostgreSQL the disk is the server's: nothing is known of it."""
+def check() -> None:
+    """Read the free space. Does nothing on PostgreSQL, whose disk may be on another machine."""
+    # macOS has no posix_fallocate: there no reserve is kept.
     if _space is not None and hasattr(os, "posix_fallocate"):
-        _space.look()
+        _space.check()
 
 
 def is_full() -> bool:
-    """Whether the disk was full when it was last looked at."""
+    """Whether the disk was full at the last check."""
     return _space is not None and _space.is_full
 
 
 def refuse_when_full(method: str | None, path: str) -> None:
-    """Raise Unavailable (503) for what must not take the last space. path: as of `rules.api_path`."""
-    if is_full() and method not in _SAVING and not path.startswith("/api/v1/auth/"):
+    """Raise Unavailable (503) on a full disk, except for reads, deletions and sign-in.
+
+    path: in the form that `rules.api_path` returns.
+    """
+    if is_full() and method not in ALLOWED_METHODS and not path.startswith("/api/v1/auth/"):
         raise Unavailable("The disk of the database is full. Delete something, or tell the operator of this server.")
-
-
-_SAVING = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})

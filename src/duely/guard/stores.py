@@ -1,8 +1,8 @@
-"""Where requests are counted: a sliding log of those that were let through, exact however many come at once.
+"""Stores that count requests in a sliding log of accepted requests, exact also under concurrency (decision 0010).
 
-`spend(key, rate)` of each store lets a request through, and notes it, when fewer than `rate.limit` were
-let through within the last `rate.seconds`. It returns (let through, remaining, seconds to wait). `look`, which the
-stores of exact limits have, returns the same for several keys without noting anything.
+`spend(key, rate)` of each store accepts and counts a request if fewer than `rate.limit` requests were accepted within
+the last `rate.seconds`. `peek`, which the stores of exact limits have, returns the same for several keys without
+counting anything.
 """
 
 import threading
@@ -22,34 +22,35 @@ from duely.guard.rules import Rate
 
 log = structlog.get_logger("duely.guard")
 
-MOST_KEYS = 100_000
-"""How many callers one process remembers; beyond that the ones not heard of for longest are forgotten."""
+MAX_KEYS = 100_000
+"""Callers that one process remembers. Beyond that the least recently seen ones are forgotten."""
 REDIS_TIMEOUT_SECONDS = 0.05
 BREAK_SECONDS = 5.0
+"""How long Redis is not asked after a failure, so that an outage does not delay every request (decision 0010)."""
 KEEP_HITS = timedelta(days=1)
 
 
-class Spent(NamedTuple):
-    """What a store answers."""
+class SpendResult(NamedTuple):
+    """A store's decision. `wait`: seconds until the oldest counted request leaves the window."""
 
     is_allowed: bool
     remaining: int
     wait: float
 
 
-Place = tuple[str, Rate]
+LimitedKey = tuple[str, Rate]
 """A key and the rate that limits it."""
 
 
 class Unreachable(Exception):
-    """The store does not answer, or was not asked because it has not answered lately."""
+    """The store has failed, now or within the last BREAK_SECONDS."""
 
 
 class Memory:
-    """In this process alone. most_keys: how many callers are remembered, MOST_KEYS unless told."""
+    """Counts in the memory of this process. max_keys: callers to remember, by default MAX_KEYS."""
 
-    def __init__(self, *, most_keys: int | None = None) -> None:
-        self._most_keys = most_keys
+    def __init__(self, *, max_keys: int | None = None) -> None:
+        self._max_keys = max_keys
         self._hits: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -59,12 +60,12 @@ class Memory:
             self._hits.clear()
 
     def forget(self, key: str) -> None:
-        """Begin anew with this one."""
+        """Forget the requests of one key."""
         with self._lock:
             self._hits.pop(key, None)
 
-    def spend(self, key: str, rate: Rate) -> Spent:
-        """As the module says."""
+    def spend(self, key: str, rate: Rate) -> SpendResult:
+        """Accept and count a request, or refuse it."""
         now = time.monotonic()
         with self._lock:
             hits = self._hits.setdefault(key, deque())
@@ -74,44 +75,46 @@ class Memory:
             is_allowed = len(hits) < rate.limit
             if is_allowed:
                 hits.append(now)
-            if len(self._hits) > (self._most_keys or MOST_KEYS):
+            if len(self._hits) > (self._max_keys or MAX_KEYS):
                 self._hits.popitem(last=False)
-            return Spent(is_allowed, rate.limit - len(hits), hits[0] + rate.seconds - now)
+            return SpendResult(is_allowed, rate.limit - len(hits), hits[0] + rate.seconds - now)
 
 
 class Database:
-    """In the database, for limits that must hold over all processes and nodes. Goes by its clock."""
+    """Counts in the database, by its clock, for limits that hold over all processes and nodes."""
 
     @transaction.atomic
-    def spend(self, key: str, rate: Rate) -> Spent:
-        """As the module says."""
+    def spend(self, key: str, rate: Rate) -> SpendResult:
+        """Accept and count a request, or refuse it."""
         count, insert = _STATEMENTS[connection.vendor]
         with connection.cursor() as cursor:
+            # Count and insert must be one step. SQLite has one writer at a time and needs no lock.
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
             cursor.execute(count, [key, f"-{rate.seconds} seconds"])
-            many, oldest = cursor.fetchone()
-            is_allowed = many < rate.limit
+            accepted, oldest = cursor.fetchone()
+            is_allowed = accepted < rate.limit
             if is_allowed:
                 cursor.execute(insert, [key])
-        return Spent(is_allowed, rate.limit - many - int(is_allowed), float(oldest or 0) + rate.seconds)
+        return SpendResult(is_allowed, rate.limit - accepted - int(is_allowed), float(oldest or 0) + rate.seconds)
 
-    def look(self, places: Sequence[Place]) -> list[Spent]:
-        """As the module says, in one statement."""
+    def peek(self, keys: Sequence[LimitedKey]) -> list[SpendResult]:
+        """What `spend` would decide for each key, in one statement."""
         count, _ = _STATEMENTS[connection.vendor]
-        # Numbered, since nothing promises the order of the rows of a union.
-        numbered = [count.replace("SELECT", f"SELECT {number},", 1) for number in range(len(places))]
-        params = [param for key, rate in places for param in (key, f"-{rate.seconds} seconds")]
+        # Numbered, because SQL does not promise an order of the rows of a union.
+        numbered = [count.replace("SELECT", f"SELECT {number},", 1) for number in range(len(keys))]
+        params = [param for key, rate in keys for param in (key, f"-{rate.seconds} seconds")]
         with connection.cursor() as cursor:
             cursor.execute(" UNION ALL ".join(numbered), params)
             rows = sorted(cursor.fetchall())
-        return [
-            Spent(many < rate.limit, rate.limit - many, float(oldest or 0) + rate.seconds if many else 0.0)
-            for (_, many, oldest), (_, rate) in zip(rows, places, strict=True)
-        ]
+        results = []
+        for (_, accepted, oldest), (_, rate) in zip(rows, keys, strict=True):
+            wait = float(oldest or 0) + rate.seconds if accepted else 0.0
+            results.append(SpendResult(accepted < rate.limit, rate.limit - accepted, wait))
+        return results
 
 
-# The seconds from now to the first hit in the window are negative: it was.
+# `min(at) - now` is negative seconds, since the oldest request in the window is in the past.
 _COUNT_POSTGRES = """
 SELECT count(*), extract(epoch FROM min(at) - statement_timestamp()) FROM guard_hit
 WHERE key = %s AND at > statement_timestamp() + %s::interval
@@ -130,9 +133,9 @@ _STATEMENTS = {
 
 
 def purge_hits(*, limit: int = 1000) -> int:
-    """Forget what no limit looks at any more; returns how much, at most `limit`."""
-    old = list(Hit.objects.filter(at__lt=Now() - KEEP_HITS).values_list("pk", flat=True)[:limit])
-    return Hit.objects.filter(pk__in=old).delete()[0] if old else 0
+    """Delete at most `limit` requests that no limit counts any more. Returns their number."""
+    ids = list(Hit.objects.filter(at__lt=Now() - KEEP_HITS).values_list("pk", flat=True)[:limit])
+    return Hit.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 
 _SPEND = """
@@ -140,35 +143,35 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window = ARGV[2] * 1000000
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
-local many = redis.call('ZCARD', KEYS[1])
+local accepted = redis.call('ZCARD', KEYS[1])
 local allowed = 0
-if many < tonumber(ARGV[1]) then
+if accepted < tonumber(ARGV[1]) then
   allowed = 1
-  many = many + 1
+  accepted = accepted + 1
   local number = redis.call('INCR', KEYS[1] .. ':n')
   redis.call('ZADD', KEYS[1], now, number)
   redis.call('PEXPIRE', KEYS[1], ARGV[2] * 1000)
   redis.call('PEXPIRE', KEYS[1] .. ':n', ARGV[2] * 1000)
 end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-return {allowed, ARGV[1] - many, tostring(first + window - now)}
+return {allowed, ARGV[1] - accepted, tostring(first + window - now)}
 """
 
 
-_LOOK = """
+_PEEK = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window = ARGV[2] * 1000000
-local many = redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now - window), '+inf')
-if many == 0 then return {many, '0'} end
+local accepted = redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now - window), '+inf')
+if accepted == 0 then return {accepted, '0'} end
 local first = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now - window), '+inf',
   'WITHSCORES', 'LIMIT', 0, 1)[2]
-return {many, tostring(first + window - now)}
+return {accepted, tostring(first + window - now)}
 """
 
 
 class Redis:
-    """In Redis, in one round trip, by its clock. After a fault it is left alone for a while."""
+    """Counts in Redis, by its clock. A Lua script counts and decides in one round trip, so it is atomic."""
 
     def __init__(self, url: str) -> None:
         import redis
@@ -177,40 +180,41 @@ class Redis:
 
         self._error = redis.RedisError
         self._broken_until = 0.0
-        client = redis.Redis.from_url(
+        # No retries: a request waits at most one timeout, then the limit is counted elsewhere.
+        self._client = redis.Redis.from_url(
             url,
             socket_timeout=REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-        self._client = client
-        self._script: Any = client.register_script(_SPEND)
-        self._look: Any = client.register_script(_LOOK)
+        self._spend_script: Any = self._client.register_script(_SPEND)
+        self._peek_script: Any = self._client.register_script(_PEEK)
 
     def answers(self) -> bool:
-        """Whether it can be used now."""
+        """Whether Redis answers a ping."""
         try:
             return bool(self._client.ping())
         except (self._error, OSError):
             return False
 
-    def spend(self, key: str, rate: Rate) -> Spent:
-        """As the module says. Raises Unreachable."""
-        allowed, remaining, wait = self._run(self._script, key, rate)
-        return Spent(bool(allowed), remaining, float(wait) / 1_000_000)
+    def spend(self, key: str, rate: Rate) -> SpendResult:
+        """Accept and count a request, or refuse it. Raises Unreachable."""
+        allowed, remaining, wait = self._run(self._spend_script, key, rate)
+        return SpendResult(bool(allowed), remaining, float(wait) / 1_000_000)
 
-    def look(self, places: Sequence[Place]) -> list[Spent]:
-        """As the module says, in one round trip for each key. Raises Unreachable."""
-        seen = []
-        for key, rate in places:
-            many, wait = self._run(self._look, key, rate)
-            seen.append(Spent(many < rate.limit, rate.limit - many, float(wait) / 1_000_000))
-        return seen
+    def peek(self, keys: Sequence[LimitedKey]) -> list[SpendResult]:
+        """What `spend` would decide for each key, in one round trip for each. Raises Unreachable."""
+        results = []
+        for key, rate in keys:
+            accepted, wait = self._run(self._peek_script, key, rate)
+            results.append(SpendResult(accepted < rate.limit, rate.limit - accepted, float(wait) / 1_000_000))
+        return results
 
     def _run(self, script: Any, key: str, rate: Rate) -> Any:
         if time.monotonic() < self._broken_until:
             raise Unreachable
         try:
+            # The braces keep a key and its counter on the same node of a Redis cluster.
             return script(keys=[f"duely:limit:{{{key}}}"], args=[rate.limit, rate.seconds])
         except (self._error, OSError) as error:
             self._broken_until = time.monotonic() + BREAK_SECONDS
@@ -219,5 +223,5 @@ class Redis:
 
 
 def shared() -> Redis | None:
-    """Redis, where REDIS_URL names one."""
+    """The Redis store, or None without REDIS_URL."""
     return Redis(settings.REDIS_URL) if settings.REDIS_URL else None

@@ -63,7 +63,7 @@ class System:
         if connection.vendor == "postgresql":
             return database
         directories = {Path(connection.settings_dict["NAME"]).parent, settings.DATA_DIR}
-        space.look()
+        space.check()
         return {**database, "disk": "not writable" if space.is_full() or any(map(refuses_writes, directories)) else OK}
 
     def _database(self) -> str:

@@ -19,7 +19,7 @@ from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.core.settings import setting
 from duely.guard import bans, rules, space
-from duely.guard.rules import Scope, Standing
+from duely.guard.rules import LimitStatus, Scope
 from duely.http import drain, headers
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -66,11 +66,11 @@ def guarded(request: HttpRequest, pages: Handler) -> tuple[HttpResponseBase, lis
         request.banned = banned  # type: ignore[attr-defined]
         response = answer_api(request) if rules.is_api(request.path_info) else answer_page(request, pages)
     more = headers.missing(request, response)
-    standing: Standing | None = getattr(request, "standing", None)
-    if banned is None and looks_like_attack(request, standing):
+    limit_status: LimitStatus | None = getattr(request, "limit_status", None)
+    if banned is None and looks_like_attack(request, limit_status):
         bans.count_refusal(origin)
-    if standing is not None:
-        more += standing.headers()
+    if limit_status is not None:
+        more += limit_status.headers()
     more.append(("X-Request-ID", origin.request_id))
     # Clients move to another server before this one stops accepting (decision 0032).
     if drain.stage():
@@ -114,14 +114,14 @@ def _shows_token() -> Callable[[HttpRequest], bool]:
     return cast("Callable[[HttpRequest], bool]", import_string(setting("SHOWS_TOKEN")))
 
 
-def looks_like_attack(request: HttpRequest, standing: Standing | None) -> bool:
+def looks_like_attack(request: HttpRequest, limit_status: LimitStatus | None) -> bool:
     """Whether this was a guess at a token, a password or a code, or a try beyond the limit of such guesses.
 
     A call without a token, with an expired one or beyond another limit is a mistake of a client: it bans nobody, since
     many people may share its address (decision 0029). Only a body that can be read counts towards the limit of guesses
     (`duely.api.resource`), so a request beyond it held a guess.
     """
-    if standing is not None and not standing.is_allowed and standing.scope is Scope.LOGIN:
+    if limit_status is not None and not limit_status.is_allowed and limit_status.scope is Scope.LOGIN:
         return True
     return getattr(request, "looks_like_attack", False)
 
