@@ -1,13 +1,22 @@
 """What the product knows and what its pages say are the same."""
 
 import ast
+import configparser
+import io
+import json
 import re
+import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from django.urls import get_resolver
 
 import contract
+from cast import alice, bearer
 from duely.cli import reference
 from duely.core.errors import catalogue
 
@@ -208,3 +217,134 @@ def test_code_for_speed_or_against_faults_names_its_decision(number: str) -> Non
 
 def test_the_source_names_only_decisions_that_exist() -> None:
     assert decisions_named_in_the_source() <= {record.name[:4] for record in DECISIONS}
+
+
+APP = ROOT / "src" / "duely"
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", ARCHITECTURE, flags=re.DOTALL)))
+"""Everything in code type on the page about the architecture."""
+FUNCTION = re.compile(r"([\w/]+\.py): ([\w.]+)")
+
+
+def section(title: str) -> str:
+    _, _, rest = ARCHITECTURE.partition(f"\n## {title}\n")
+    assert rest, title
+    return rest.partition("\n## ")[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """The first cell of each row of a table, without its head."""
+    rows = re.findall(r"^\| (.+?) \|", text, re.MULTILINE)
+    return [cell for cell in rows if not cell.startswith("---")][1:]
+
+
+def is_path(name: str) -> bool:
+    return bool(re.fullmatch(r"\.?[\w/]+(/|\.py|\.md)|\.[a-z][\w./]+", name))
+
+
+@cache
+def definitions(path: Path) -> frozenset[str]:
+    """Functions, classes, their methods, and names that a module assigns."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    return frozenset(names)
+
+
+def test_every_path_of_the_architecture_exists() -> None:
+    files_of_modules = {path.name for path in APP.rglob("*.py")} | {"actions/"}
+    paths = {name for name in NAMED if is_path(name)} - files_of_modules
+
+    assert len(paths) > 50
+    assert not [name for name in sorted(paths) if not ((APP / name).exists() or (ROOT / name).exists())]
+
+
+def test_every_function_of_the_architecture_exists() -> None:
+    functions = [match.groups() for name in NAMED if (match := FUNCTION.fullmatch(name))]
+
+    assert len(functions) > 60
+    assert not [(path, name) for path, name in functions if not (APP / path).is_file()]
+    assert not [(path, name) for path, name in functions if name not in definitions(APP / path)]
+
+
+def test_every_name_with_dots_of_the_architecture_exists() -> None:
+    from duely.jobs.registry import known
+
+    dotted = {name for name in NAMED if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", name) and not is_path(name)}
+
+    assert "notifications.remind" in dotted
+    assert dotted <= known().keys() | reference.CHANGES.keys() | {"connection.vendor"}
+
+
+def test_the_rooms_of_the_architecture_are_the_layers_in_their_order() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    layers = contracts["importlinter:contract:modules"]["layers"].split()
+    rooms = [cell.strip("`/") for cell in first_cells(section("Rooms").partition("**Subject modules**")[0])]
+
+    assert rooms == [layer for layer in layers if layer != "|"]
+    assert set(rooms) == {path.parent.name for path in APP.glob("*/__init__.py")}
+
+
+def test_the_glossary_has_each_word_once_and_in_order() -> None:
+    cells = first_cells(section("Glossary"))
+    words = [cell.strip("*") for cell in cells]
+
+    assert cells == [f"**{word}**" for word in words]
+    assert words == sorted(set(words))
+    assert {"lock", "job queue", "slot", "lease", "scope", "mailbox"} <= set(words)
+
+
+def functions_called_by(call: Callable[[], object]) -> list[tuple[str, str]]:
+    """(file, name) of each of our functions, in the order of their first calls."""
+    called: dict[tuple[str, str], None] = {}
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(f"{APP}/"):
+            name = code.co_qualname.partition(".<locals>")[0]
+            called.setdefault((Path(code.co_filename).relative_to(APP).as_posix(), name))
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return list(called)
+
+
+@pytest.mark.django_db
+def test_a_request_takes_the_way_that_the_architecture_describes() -> None:
+    from duely.http.entry import api_first, with_length, with_slot
+
+    steps = [match.groups() for match in FUNCTION.finditer(section("One request, walked").partition("A refusal is")[0])]
+    application = with_length(with_slot(api_first(lambda *_: [])))
+    headers = bearer(alice())
+
+    def send(path: str, body: dict[str, Any]) -> Any:
+        content = json.dumps(body).encode()
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": f"/api/v1/{path}",
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(content)),
+            "HTTP_HOST": "localhost",
+            "HTTP_AUTHORIZATION": headers["Authorization"],
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(content),
+        }
+        return json.loads(b"".join(application(environ, lambda *_: None)))
+
+    category = send("categories/", {"name": "Home"})["id"]
+    task = {"title": "Rent", "category": category, "due_date": "2098-01-31", "reminders": ["-PT30M"]}
+    called = functions_called_by(lambda: send("tasks/", task))
+
+    assert len(steps) > 20
+    assert [step for step in called if step in steps] == steps
