@@ -1,6 +1,7 @@
 """The change log over HTTP: everything that happens stands in it, and who may read it."""
 
 import ipaddress
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from django.test import Client
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import contract
 from cast import V1, Api, adam, alice, bob, faults, iris, mallory
 from duely.core.ids import new_id
 
@@ -111,6 +113,70 @@ def test_an_entry_shows_who_from_where_and_by_which_request() -> None:
         "user_agent": "curl/8.5 ?[31m",
         "request_id": "r-42",
     }
+
+
+ORIGIN = {"ip": "127.0.0.1", "user_agent": "curl/8.5", "request_id": "r-1"}
+HIDDEN = dict.fromkeys(ORIGIN)
+
+
+def origins(api: Api, read: Callable[[Api], list[dict[str, Any]]]) -> dict[str | None, dict[str, Any]]:
+    """{name of the actor: ip, user agent and request id} of the edits in what this caller reads of the log."""
+    edits = [entry for entry in read(api) if entry["action"] in {"task.updated", "task.status_changed"}]
+    return {(entry["actor"] or {}).get("name"): {name: entry[name] for name in ORIGIN} for entry in edits}
+
+
+def exported(api: Api) -> list[dict[str, Any]]:
+    response = api.get("export/?format=json")
+    return json.loads(contract.content_of(response))["activity"]
+
+
+WAYS_TO_READ: dict[str, Callable[[Api], list[dict[str, Any]]]] = {
+    "page by cursor": entries,
+    "page by number": lambda api: entries(api, "page=1&page_size=50"),
+    "some fields": lambda api: entries(api, "fields=action,actor,ip,user_agent,request_id"),
+    "export": exported,
+}
+
+
+def edited_by_owner_admin_and_system() -> tuple[Api, Api]:
+    """An owner and an admin, who have both edited a task that the system has marked as overdue."""
+    from duely.core.clock import now
+    from duely.tasks.actions import mark_overdue
+
+    me, boss = Api(alice()), Api(adam())
+    task = good(me.post("tasks/", {"title": "Milk", "due_date": "2020-01-31T09:00:00Z"}))
+    for api in (me, boss):
+        headers = {"X_Request_ID": "r-1", "User_Agent": "curl/8.5"}
+        good(api.patch(f"tasks/{task['id']}/", {"title": f"Edited by {api.user.username}"}, **headers))
+    mark_overdue(now=now())
+    return me, boss
+
+
+@pytest.mark.parametrize("way", WAYS_TO_READ)
+def test_the_origin_of_an_entry_is_hidden_from_others(way: str) -> None:
+    me, _ = edited_by_owner_admin_and_system()
+
+    assert origins(me, WAYS_TO_READ[way]) == {"alice": ORIGIN, "adam": HIDDEN, None: HIDDEN}
+
+
+@pytest.mark.parametrize("way", [name for name in WAYS_TO_READ if name != "export"])
+def test_admins_see_the_origin_of_every_entry(way: str) -> None:
+    _, boss = edited_by_owner_admin_and_system()
+
+    shown = origins(boss, WAYS_TO_READ[way])
+
+    assert shown == {"alice": ORIGIN, "adam": ORIGIN, None: {"ip": None, "user_agent": "", "request_id": ""}}
+
+
+def test_the_origin_of_a_strangers_attempt_is_hidden_from_the_owner() -> None:
+    me, boss = Api(alice()), Api(adam())
+    assert Api().post("auth/login/", {"username": "alice", "password": "wrong"}).status_code == 401
+
+    (mine,) = entries(me)
+    (theirs,) = entries(boss)
+
+    assert (mine["action"], mine["actor"], mine["ip"]) == ("auth.login_failed", None, None)
+    assert theirs["ip"] == "127.0.0.1"
 
 
 def test_without_an_own_request_id_the_entry_has_ours() -> None:

@@ -79,6 +79,11 @@ class ListQuery:
     page: int | None = None
     fields: frozenset[str] | None = None
     search: "Search | None" = None
+    show: "Show | None" = None
+
+
+Show = Callable[[tuple[Any, ...]], msgspec.Struct]
+"""Turns the columns of a row into the struct of an answer."""
 
 
 class Search(Protocol):
@@ -110,17 +115,19 @@ class Listing:
     `costly` says how some of them are read, each of which makes the field of its name and no other: it is None where
     `fields` leaves that out.
     `long` are those of the costly columns whose values may be so long that a page of them would not fit into an answer.
+    `show_to` makes the `show` of one caller, where callers see different values of the same row.
     `search` reads the parameter of that name, where the list has full-text search, or raises Invalid.
     """
 
     name: str
     item: type[msgspec.Struct]
     columns: tuple[str, ...]
-    show: Callable[[tuple[Any, ...]], msgspec.Struct]
+    show: Show
     filters: tuple[Filter, ...]
     orderings: Mapping[str, Order]
     default_order: str
     search: Callable[[str, Actor], Search] | None = None
+    show_to: Callable[[Actor], Show] | None = None
     costly: Mapping[str, str | Combinable] = field(default_factory=dict)
     long: tuple[str, ...] = ()
 
@@ -160,7 +167,7 @@ class Listing:
 
     def parse(self, params: QueryDict, actor: Actor) -> ListQuery:
         """Check the query string. Raises ValidationFailed with every fault, or InvalidCursor."""
-        query = ListQuery()
+        query = ListQuery(show=self.show_to(actor) if self.show_to else None)
         faults: list[FieldError] = []
         bound: list[tuple[str, str]] = []
         order_text = self.default_order
@@ -317,7 +324,8 @@ class Listing:
 
     def _items(self, rows: Sequence[tuple[Any, ...]], query: ListQuery) -> Sequence[Any]:
         width = len(self.columns)
-        items: Sequence[Any] = [self.show(row[:width]) for row in rows]
+        show = query.show or self.show
+        items: Sequence[Any] = [show(row[:width]) for row in rows]
         return items if query.fields is None else [trimmed(item, query.fields) for item in items]
 
     def _after_cursor(

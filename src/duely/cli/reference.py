@@ -189,7 +189,8 @@ def changes_page() -> str:
         "Changes",
         "`GET /api/v1/activity-logs/` lists every change, newest first. `action` is one of the following. `changes`"
         " contains the old and the new value of each changed field. `actor` is null for changes by the system. `seq`"
-        " counts up without gaps in the log of each owner. The database refuses to alter the log.",
+        " counts up without gaps in the log of each owner. The database refuses to alter the log. `ip`, `user_agent`"
+        " and `request_id` are shown to the user who made the change and to admins; for others they are null.",
         _table(("action", "what happened"), rows),
     )
 

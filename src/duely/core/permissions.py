@@ -31,6 +31,7 @@ class Permission(StrEnum):
     CATEGORY_VIEW = "category_view"
     CATEGORY_EDIT = "category_edit"
     LOG_VIEW = "log_view"
+    LOG_VIEW_ORIGINS = "log_view_origins"
     PROFILE_EDIT = "profile_edit"
     SESSION_END = "session_end"
     USER_VIEW = "user_view"

@@ -11,7 +11,7 @@ import msgspec
 
 from duely.accounts.access import user_for
 from duely.accounts.schemas import show_profile
-from duely.activity.schemas import ACTIVITY
+from duely.activity.schemas import show_activity_to
 from duely.core.actor import Actor
 from duely.core.clock import as_shown, rfc3339
 from duely.tasks.rules import PRIORITIES, show_due
@@ -51,7 +51,7 @@ def write_json(actor: Actor, file: BinaryIO, now: datetime) -> None:
         file.write(b",\n")
         _write_list(file, "tasks", map(_task, queries.own_tasks(actor)))
         file.write(b",\n")
-        _write_list(file, "activity", map(ACTIVITY.show, map(as_shown, queries.own_changes(actor))))
+        _write_list(file, "activity", map(show_activity_to(actor), map(as_shown, queries.own_changes(actor))))
         file.write(b"}\n")
 
 
