@@ -1,7 +1,9 @@
 """The commands that do one thing and end."""
 
+import os
 import sqlite3
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -208,3 +210,15 @@ def test_web_says_what_an_empty_database_lacks(tmp_path: Path, fresh_database_ur
         finally:
             server.clean_up()
         assert run(tmp_path, "migrate", database_url=fresh_database_url).returncode == 0
+
+
+def test_the_commands_can_be_imported_before_the_settings() -> None:
+    names = ("main", "serve", "supervisor", "web", "stopping", "worker", "health")
+    script = "; ".join(f"import duely.cli.{name}" for name in names)
+    without_settings = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=without_settings, capture_output=True, text=True, check=False
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")

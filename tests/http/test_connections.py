@@ -6,18 +6,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from duely.http.connections import (
-    LEAST_READ_BYTES,
-    MOST_CHUNKED_BYTES,
-    UNREAD_SECONDS,
-    Connection,
-    Endless,
-    Unread,
-    Watch,
-    can_be_counted,
-    cut,
-    open_connections,
-)
+from duely.http.connections import LEAST_READ_BYTES, MOST_CHUNKED_BYTES, UNREAD_SECONDS, Endless, Unread, Watch
+from duely.http.sockets import Connection, can_be_counted, cut, open_connections
 from programs import until
 
 pytestmark = pytest.mark.skipif(not can_be_counted(), reason="only Linux counts the bytes of a connection")

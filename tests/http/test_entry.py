@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cast import Api, alice
-from duely.http import connections
+from duely.http import sockets
 from duely.http.entry import Request, api_first, plain_query, with_length
 from duely.http.pipeline import INCOMPLETE, MAX_BODY_BYTES
 
@@ -137,7 +137,7 @@ def test_no_limit_lets_a_chunked_body_over_the_limit_through() -> None:
 
 
 def test_a_chunked_body_is_bounded_where_its_socket_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "can_be_counted", lambda: False)
+    monkeypatch.setattr(sockets, "can_be_counted", lambda: False)
     stream = Stream(b"x" * (MAX_BODY_BYTES + 5000))
     seen = run({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": stream})
     assert int(seen["CONTENT_LENGTH"]) > 2**60

@@ -11,8 +11,8 @@ from contextlib import suppress
 from threading import Thread
 
 from duely.http import drain
-from duely.http.connections import open_sockets
 from duely.http.drain import Stage
+from duely.http.sockets import open_sockets
 
 LOOK_SECONDS = 0.05
 ACCEPT_SECONDS = 0.2

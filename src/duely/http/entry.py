@@ -16,7 +16,7 @@ from duely.core.errors import Unavailable
 from duely.database import slots
 from duely.guard.rules import is_api
 from duely.guard.watch import watch
-from duely.http import connections
+from duely.http import connections, sockets
 from duely.http.headers import store_of
 from duely.http.pipeline import INCOMPLETE, MAX_BODY_BYTES, REFUSED, WRITING, guarded
 
@@ -58,7 +58,7 @@ def read_chunked(stream: Any) -> bytes:
     `duely.http.connections`; where that cannot be, the limit goes first.
     """
     # granian hides a broken body from reads with a size (decision 0031).
-    if not connections.can_be_counted():
+    if not sockets.can_be_counted():
         return cast("bytes", stream.read(MAX_BODY_BYTES + 1))
     with connections.watch.chunked_body():
         return cast("bytes", stream.read())
