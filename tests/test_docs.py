@@ -224,6 +224,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", ARCHITECTURE, flags=re.DOTALL)))
 """Everything in code type on the page about the architecture."""
 FUNCTION = re.compile(r"([\w/]+\.py): ([\w.]+)")
+MEND = "The code has moved on: mend docs/architecture.md."
 
 
 def section(title: str) -> str:
@@ -262,15 +263,15 @@ def test_every_path_of_the_architecture_exists() -> None:
     paths = {name for name in NAMED if is_path(name)} - files_of_modules
 
     assert len(paths) > 50
-    assert not [name for name in sorted(paths) if not ((APP / name).exists() or (ROOT / name).exists())]
+    assert not [name for name in sorted(paths) if not ((APP / name).exists() or (ROOT / name).exists())], MEND
 
 
 def test_every_function_of_the_architecture_exists() -> None:
     functions = [match.groups() for name in NAMED if (match := FUNCTION.fullmatch(name))]
 
     assert len(functions) > 60
-    assert not [(path, name) for path, name in functions if not (APP / path).is_file()]
-    assert not [(path, name) for path, name in functions if name not in definitions(APP / path)]
+    assert not [(path, name) for path, name in functions if not (APP / path).is_file()], MEND
+    assert not [(path, name) for path, name in functions if name not in definitions(APP / path)], MEND
 
 
 def test_every_name_with_dots_of_the_architecture_exists() -> None:
@@ -347,4 +348,4 @@ def test_a_request_takes_the_way_that_the_architecture_describes() -> None:
     called = functions_called_by(lambda: send("tasks/", task))
 
     assert len(steps) > 20
-    assert [step for step in called if step in steps] == steps
+    assert [step for step in called if step in steps] == steps, MEND
