@@ -1,4 +1,4 @@
-"""What is done before Django sees a request: bodies without a length, and requests that it never sees."""
+"""The WSGI layers around Django: bodies without a length, and requests that Django does not see."""
 
 import io
 import re
@@ -86,7 +86,7 @@ def test_a_body_is_read_as_django_reads_it(length: str) -> None:
 
 
 @pytest.mark.parametrize("length", [MAX_BODY_BYTES, MAX_BODY_BYTES + 1, 10**9])
-def test_only_what_the_guard_lets_through_is_read_without_django(length: int, settings: Any) -> None:
+def test_only_a_body_within_the_limit_is_read_without_django(length: int, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1
     asked = {"PATH_INFO": "/", "REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(length), "wsgi.input": io.BytesIO(b"b")}
     if length > MAX_BODY_BYTES:
@@ -125,7 +125,7 @@ def test_an_empty_chunked_body_has_length_zero() -> None:
 
 
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES - 1, MAX_BODY_BYTES])
-def test_a_chunked_body_up_to_the_limit_is_whole(size: int) -> None:
+def test_a_chunked_body_up_to_the_limit_is_complete(size: int) -> None:
     seen = run({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"x" * size)})
     assert seen["CONTENT_LENGTH"] == str(size)
     assert len(seen["wsgi.input"].read()) == size
@@ -149,7 +149,7 @@ def test_a_chunked_body_of_nothing_may_be_a_broken_one(body: bytes, is_incomplet
     assert run({"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(body)})[INCOMPLETE] is is_incomplete
 
 
-def test_a_long_body_counts_what_was_read_of_it() -> None:
+def test_a_long_body_counts_the_bytes_that_were_read() -> None:
     stream = io.BytesIO(b"a line\nand more")
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -240,7 +240,7 @@ def test_the_api_answers_as_it_does_behind_django(
     assert before == behind
 
 
-def test_what_is_the_apis_never_comes_to_django_and_all_else_does(me: Api) -> None:
+def test_only_paths_outside_of_the_api_reach_django(me: Api) -> None:
     def django(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [])
         return [b"django"]

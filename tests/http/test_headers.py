@@ -1,4 +1,4 @@
-"""What browsers are told: security headers everywhere, and CORS for the origins of the setting."""
+"""Headers for browsers: security headers of every answer, and CORS for the origins of the setting."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.test import Client
 from cast import V1, Api, adam, alice
 from contract import operations
 from duely.api.idempotency import REPLAYED
-from duely.http.headers import ACCEPTED, EXPOSED
+from duely.http.headers import ACCEPTED_HEADERS, EXPOSED_HEADERS
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def test_only_pages_that_need_it_may_write_styles() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", f"{V1}tasks/"])
-def test_browsers_are_told_to_come_by_tls_where_the_address_is_https(path: str, settings: Any) -> None:
+def test_hsts_is_sent_if_the_public_address_is_https(path: str, settings: Any) -> None:
     assert "Strict-Transport-Security" not in Client().get(path)
     settings.PUBLIC_URL = "https://tasks.example.org"
     assert Client().get(path)["Strict-Transport-Security"] == "max-age=31536000"
@@ -56,7 +56,7 @@ def test_a_page_of_an_allowed_origin_may_read_answers_and_errors() -> None:
     me = Api(alice())
     for answer in (me.get("tasks/", Origin=APP), me.get("tasks/nothing/", Origin=APP), Api().get("tasks/", Origin=APP)):
         assert answer["Access-Control-Allow-Origin"] == APP
-        assert answer["Access-Control-Expose-Headers"] == EXPOSED
+        assert answer["Access-Control-Expose-Headers"] == EXPOSED_HEADERS
         assert "Origin" in answer["Vary"]
         assert "Access-Control-Allow-Credentials" not in answer
 
@@ -75,10 +75,10 @@ def test_a_page_of_an_allowed_origin_may_send_and_read_every_header_of_the_docum
         for name in response.get("headers", {})
     }
     assert sent > {"Idempotency-Key", "If-Match"}
-    assert sent <= set(ACCEPTED.split(", "))
+    assert sent <= set(ACCEPTED_HEADERS.split(", "))
     assert told > {"ETag", "Location"}
-    assert told <= set(EXPOSED.split(", "))
-    assert REPLAYED in EXPOSED
+    assert told <= set(EXPOSED_HEADERS.split(", "))
+    assert REPLAYED in EXPOSED_HEADERS
 
 
 @pytest.mark.usefixtures("shared")
@@ -94,7 +94,7 @@ def test_a_page_of_another_origin_may_not(origin: str) -> None:
 
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("path", [f"{V1}tasks/", "/api/tasks", f"{V1}auth/login/"])
-def test_a_browser_may_ask_first(path: str) -> None:
+def test_a_preflight_of_an_allowed_origin_is_answered(path: str) -> None:
     answer = Client().options(path, headers={"Origin": APP, "Access-Control-Request-Method": "PATCH"})
     assert answer.status_code == 204
     assert answer["Access-Control-Allow-Origin"] == APP
@@ -104,7 +104,7 @@ def test_a_browser_may_ask_first(path: str) -> None:
 
 
 @pytest.mark.usefixtures("shared")
-def test_a_browser_that_asks_for_another_origin_gets_no_leave() -> None:
+def test_a_preflight_of_another_origin_is_refused() -> None:
     asked = {"Origin": "https://evil.example.org", "Access-Control-Request-Method": "GET"}
     answer = Client().options(f"{V1}tasks/", headers=asked)
     assert not [name for name in answer.headers if name.startswith("Access-Control")]

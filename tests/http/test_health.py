@@ -1,4 +1,4 @@
-"""Health: what is checked, how often, and how long a caller waits for it."""
+"""Health checks: their parts, how often they run, and how long a caller waits."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def test_many_callers_within_a_second_cost_one_check() -> None:
     assert database.asked == 1
 
 
-def test_a_result_is_kept_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_reused_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database()
     readiness = Readiness(database)
     readiness.checks()
@@ -68,7 +68,7 @@ def test_a_result_is_kept_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     assert database.asked == 2
 
 
-def test_a_database_that_hangs_is_told_after_the_patience_and_at_once_from_then_on() -> None:
+def test_a_hanging_database_is_reported_after_the_timeout_and_then_at_once() -> None:
     database = Database()
     database.answers.clear()
     readiness = Readiness(database, patience_seconds=0.05)
@@ -81,7 +81,7 @@ def test_a_database_that_hangs_is_told_after_the_patience_and_at_once_from_then_
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_check_that_fails_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_check_another_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     results: list[Any] = [ValueError("unexpected"), GOOD]
 
     def check() -> Checks:
@@ -100,7 +100,7 @@ def test_a_check_that_fails_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch)
     assert readiness.checks() == GOOD
 
 
-def test_a_fork_has_checks_of_its_own() -> None:
+def test_a_forked_process_has_its_own_checks() -> None:
     database = Database()
     readiness = Readiness(database)
     readiness.checks()

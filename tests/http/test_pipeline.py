@@ -1,4 +1,4 @@
-"""What stands in front of every request: the access log, and the way past the pages' own middleware."""
+"""The pipeline of every request: access log, limits of bodies, headers, and pages with their own middleware."""
 
 import io
 import logging
@@ -90,7 +90,7 @@ def test_a_session_of_the_pages_is_no_sign_in_for_the_api() -> None:
 
 
 @pytest.mark.parametrize("coding", ["chunked", "gzip, chunked", "identity", ""])
-def test_a_body_whose_end_is_a_matter_of_opinion_is_refused(coding: str) -> None:
+def test_a_body_with_an_ambiguous_end_is_refused(coding: str) -> None:
     """What comes this far with a transfer coding has a length too, or a coding that nobody here undoes."""
     extra = {"HTTP_TRANSFER_ENCODING": coding}
     answer = Client().post(f"{V1}auth/login/", "{}", content_type="application/json", **extra)
@@ -122,7 +122,7 @@ def test_a_length_that_is_no_number_is_refused(length: str) -> None:
         refuse_body(length)
 
 
-def test_a_body_that_says_it_is_too_long_is_not_read() -> None:
+def test_a_body_with_a_too_long_length_is_not_read() -> None:
     class Unread(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             raise AssertionError("somebody read the body")
@@ -134,7 +134,7 @@ def test_a_body_that_says_it_is_too_long_is_not_read() -> None:
         assert answer.status_code == status
 
 
-def test_an_answer_without_content_says_nothing_of_its_type_or_length() -> None:
+def test_an_answer_without_content_has_no_type_or_length() -> None:
     me = Api(alice())
     task = me.post("tasks/", {"title": "Milk"}).json()
     answer = me.delete(f"tasks/{task['id']}/")
@@ -154,7 +154,7 @@ def test_no_answer_of_the_api_is_kept_by_a_cache(path: str) -> None:
     assert Api(alice()).get(path)["Cache-Control"] == "no-store"
 
 
-def test_what_has_a_tag_is_kept_by_its_reader_alone_who_asks_each_time() -> None:
+def test_an_answer_with_an_etag_is_private_and_revalidated() -> None:
     assert Api(alice()).get("tasks/")["Cache-Control"] == "private, no-cache"
 
 
@@ -169,7 +169,7 @@ def test_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert [record for record in caplog.records if record.name == "django.request"] == []
 
 
-def test_what_a_request_says_of_itself_is_kept_as_far_as_it_is_sane(rf: Any, settings: Any) -> None:
+def test_only_sane_request_headers_are_recorded(rf: Any, settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ip_network("127.0.0.0/8")]
     sent = {"X-Forwarded-For": "192.0.2.1, 203.0.113.7", "User-Agent": "x" * 300, "X-Request-ID": "r-1"}
     assert request_origin(rf.get("/", headers=sent)) == Origin("203.0.113.7", "x" * 255, "r-1")

@@ -1,7 +1,7 @@
-"""Health: is the process alive, can it do its work.
+"""Health checks: whether the process is alive, and whether it can do its work.
 
-Load balancers and container managers ask every few seconds, by any name and address, also while the database hangs. So
-the answers come before the queue of slots and before everything that looks at a request: host, bans, limits, log.
+Load balancers and container managers ask every few seconds, with any host name, from any address, and also while the
+database hangs. So the answers need no slot, and come before the checks of hosts, bans and limits and before the log.
 """
 
 import json
@@ -29,11 +29,11 @@ Application = Callable[..., Iterable[bytes]]
 Checks = Mapping[str, str]
 
 KEEP_SECONDS = 1.0
-"""How long the result of a check is given again."""
+"""How long the result of a check is reused."""
 PATIENCE_SECONDS = 2.0
 """How long the database may take to answer."""
 RECOVERY_SECONDS = 0.2
-"""How long to wait for a new result after a bad one, so that callers do not pile up while the database is away."""
+"""How long to wait for a new result after a bad one, so that callers do not queue up while the database is down."""
 DISK_BYTES = 64 * 1024
 OK = "ok"
 READ_ONLY = "read-only"
@@ -41,9 +41,9 @@ UNKNOWN = {"database": "unreachable", "migrations": "unknown", "secret_key": "un
 
 
 class System:
-    """What requests need: the database with its migrations, on SQLite a disk that can be written.
+    """The parts without which requests fail: the database with its migrations, and for SQLite a writable disk.
 
-    Neither Redis nor mail nor jobs: without them requests are answered all the same.
+    Redis, mail and jobs do not belong to it: without them requests still succeed.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class System:
         self._has_key = False
 
     def check(self) -> Checks:
-        """The state of each part; OK, or what is wrong with it."""
+        """The state of each part: OK or the fault."""
         try:
             migrations = self._migrations()
             key = self._key(migrations)
@@ -64,16 +64,17 @@ class System:
             return database
         directories = {Path(connection.settings_dict["NAME"]).parent, settings.DATA_DIR}
         space.check()
-        return {**database, "disk": "not writable" if space.is_full() or any(map(refuses_writes, directories)) else OK}
+        is_writable = not space.is_full() and not any(map(refuses_writes, directories))
+        return {**database, "disk": OK if is_writable else "not writable"}
 
     def _database(self) -> str:
-        # A standby answers what is read, and refuses every sign-in and every change.
+        # A standby answers reads, but refuses every sign-in and every change.
         if connection.vendor != "postgresql":
             return OK
         return OK if connection.takes_writes() else READ_ONLY  # type: ignore[attr-defined]
 
     def _migrations(self) -> str:
-        # What this program needs does not go away: a newer release adds to it (code N works on the schema of N + 1).
+        # Once the schema is complete it stays so: code of one release works on the schema of the next one.
         if not self._is_migrated:
             self._is_migrated = not pending_migrations()
             return OK if self._is_migrated else "pending"
@@ -82,17 +83,19 @@ class System:
         return OK
 
     def _key(self, migrations: str) -> str:
-        # Commands compare the keys at their start; a process that began without a database does so here.
+        # Commands compare the keys at their start. A process that started without a database compares them here.
         if not self._has_key and migrations == OK:
             installed = installed_key()
             if installed is None:
-                return OK  # a check writes nothing: whoever migrates makes their key the database's
+                return OK  # `duely migrate` stores the key; a check writes nothing
             self._has_key = installed in keys.fingerprints()
-        return OK if self._has_key else "another" if migrations == OK else "unknown"
+        if self._has_key:
+            return OK
+        return "another" if migrations == OK else "unknown"
 
 
 def refuses_writes(directory: Path) -> bool:
-    """Whether no file can be written there: the file system is full or read-only, or the directory is gone."""
+    """Whether no file can be written there: the file system is full or read-only, or the directory does not exist."""
     try:
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
             return file.write(bytes(DISK_BYTES)) < DISK_BYTES
@@ -101,30 +104,30 @@ def refuses_writes(directory: Path) -> bool:
 
 
 class Readiness:
-    """The last result of a check, which a thread of its own makes when it is asked for, at most once a second.
+    """The last result of a check, which runs in a thread when it is asked for, at most once a second.
 
-    check: may take any time.
+    check: a function that may take any time.
     """
 
     def __init__(self, check: Callable[[], Checks], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._check = check
         self._patience_seconds = patience_seconds
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._changed = threading.Condition()
-        self._began_at: float | None = None  # None while no check is under way
+        self._began_at: float | None = None  # None while no check runs
         self._ended_at = float("-inf")
         self._result: Checks | None = None
 
     def checks(self) -> Checks:
-        """The state of each part, not older than a second unless a new check takes too long."""
-        if self._process != os.getpid():
-            self._begin_anew()
+        """The state of each part. It is at most a second old, or UNKNOWN if a new check takes too long."""
+        if self._process != os.getpid():  # a forked process has no thread of its parent
+            self._reset()
         with self._changed:
             if not self._is_fresh():
-                self._wait(self._begin())
+                self._wait(self._start())
             is_late = self._began_at is not None and time.monotonic() - self._began_at >= self._patience_seconds
             if self._result is None or is_late:
                 return UNKNOWN
@@ -133,8 +136,8 @@ class Readiness:
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._ended_at < KEEP_SECONDS
 
-    def _begin(self) -> float:
-        """Begin a check unless one is under way. Returns when the current one began."""
+    def _start(self) -> float:
+        """Start a check unless one runs. Returns the time at which the running one began."""
         if self._began_at is None:
             self._began_at = time.monotonic()
             threading.Thread(target=self._run, name="duely-readiness", daemon=True).start()
@@ -142,36 +145,38 @@ class Readiness:
 
     def _wait(self, began_at: float) -> None:
         was_good = self._result is None or is_good(self._result)
-        most = self._patience_seconds if was_good else min(self._patience_seconds, RECOVERY_SECONDS)
-        self._changed.wait_for(lambda: self._began_at != began_at, began_at + most - time.monotonic())
+        seconds = self._patience_seconds if was_good else min(self._patience_seconds, RECOVERY_SECONDS)
+        self._changed.wait_for(lambda: self._began_at != began_at, began_at + seconds - time.monotonic())
 
     def _run(self) -> None:
         result: Checks = UNKNOWN
         try:
             result = self._check()
-        finally:  # also after a fault that nobody expected: else there would never be another check
+        finally:  # after an unexpected error too: otherwise no check would ever start again
             with self._changed:
                 self._result, self._ended_at, self._began_at = result, time.monotonic(), None
                 self._changed.notify_all()
 
 
 def is_good(checks: Checks) -> bool:
-    """Whether nothing is wrong."""
+    """Whether every part is OK."""
     return all(state == OK for state in checks.values())
 
 
 readiness = Readiness(System().check)
-"""This process's."""
+"""The readiness of this process."""
 
 
 def liveness() -> tuple[HTTPStatus, dict[str, Any]]:
-    """200 while the process answers at all."""
+    """200, as long as the process answers."""
     return HTTPStatus.OK, {"status": OK}
 
 
 def ready_state() -> tuple[HTTPStatus, dict[str, Any]]:
-    """200 when the process can do its work and does not stop, else 503 with what is wrong."""
-    checks = {**readiness.checks(), **({"server": "stopping"} if drain.stage() else {})}
+    """200 if the process can do its work and does not stop, else 503. The document names the state of each part."""
+    checks = dict(readiness.checks())
+    if drain.stage():
+        checks["server"] = "stopping"
     if is_good(checks):
         return HTTPStatus.OK, {"status": OK, "checks": checks}
     return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "checks": checks}
@@ -181,13 +186,15 @@ STATES: dict[str, Callable[[], tuple[HTTPStatus, dict[str, Any]]]] = {"/healthz"
 
 
 def health_first(application: Application) -> Application:
-    """Answer the health checks, and leave everything else to the application."""
+    """Answer the health checks, and pass all other requests to the application."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         state = STATES.get(environ["PATH_INFO"])
         if state is None:
             return application(environ, start_response)
-        headers = [("Cache-Control", "no-store"), *([("Connection", "close")] if drain.stage() else [])]
+        headers = [("Cache-Control", "no-store")]
+        if drain.stage():
+            headers.append(("Connection", "close"))
         method = environ["REQUEST_METHOD"]
         if method not in {"GET", "HEAD"}:
             start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0"), *headers])
@@ -203,15 +210,15 @@ def health_first(application: Application) -> Application:
 
 @require_safe
 def alive(request: HttpRequest) -> HttpResponse:
-    """The same behind Django, for its development server and test client."""
-    return _page(*liveness())
+    """`/healthz` as a Django view, for its development server and its test client."""
+    return _response(*liveness())
 
 
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """The same behind Django."""
-    return _page(*ready_state())
+    """`/readyz` as a Django view."""
+    return _response(*ready_state())
 
 
-def _page(status: HTTPStatus, document: dict[str, Any]) -> HttpResponse:
+def _response(status: HTTPStatus, document: dict[str, Any]) -> HttpResponse:
     return HttpResponse(json.dumps(document), status=status, content_type="application/json")

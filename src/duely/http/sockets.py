@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
-# struct tcp_info of linux/tcp.h: the state, then, from Linux 4.19 on, these counters of bytes.
+# Offsets in struct tcp_info of linux/tcp.h: the state, and the byte counters of Linux 4.19 and newer.
 _INFO_BYTES = 208
 _LISTENING = 10
 _ACKNOWLEDGED, _RECEIVED, _SENT = 120, 128, 200
@@ -21,18 +21,19 @@ _UNREAD_IN_QUEUE, _UNSENT_IN_QUEUE = 0x541B, 0x5411  # SIOCINQ, SIOCOUTQ
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connection with a client. Counts are bytes.
+    """One connection with a client. Numbers are bytes.
 
-    inode: of the socket, as in /proc; unlike a descriptor it is not used again while the process looks.
-    taken: what the server has read from it. acknowledged: what the client's system has. owed: what lies in the queue.
+    inode: the socket's, as in /proc. Unlike a descriptor, it is not reused while this process inspects its sockets.
+    received: bytes that the server has read. acknowledged: bytes that the client's system has received.
+    queued: bytes of the answer that are still in the send queue.
     """
 
     inode: str
     descriptor: int
-    taken: int
+    received: int
     sent: int
     acknowledged: int
-    owed: int
+    queued: int
 
 
 @cache
@@ -55,11 +56,11 @@ class OpenSocket:
 
 
 def open_sockets(port: int) -> Iterator[OpenSocket]:
-    """The TCP sockets of this process whose own port is `port`. Each can be used until the next one is asked for.
+    """The TCP sockets of this process whose local port is `port`. Each is usable until the next one is requested.
 
-    Linux alone. Sockets that are closed meanwhile are left out, but any call on one may still raise OSError.
+    Linux only. Sockets that are closed during the iteration are skipped, but any call on a socket may raise OSError.
     """
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, without an object for each
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - cheaper than a Path for each
         with suppress(OSError):
             inode = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
             if not inode.startswith("socket:"):
@@ -91,21 +92,21 @@ def _inspect(opened: OpenSocket) -> Connection:
     import fcntl
 
     info = opened.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-    (waiting,) = struct.unpack("i", fcntl.ioctl(opened.descriptor, _UNREAD_IN_QUEUE, b"\0" * 4))
-    (owed,) = struct.unpack("i", fcntl.ioctl(opened.descriptor, _UNSENT_IN_QUEUE, b"\0" * 4))
+    (unread,) = struct.unpack("i", fcntl.ioctl(opened.descriptor, _UNREAD_IN_QUEUE, b"\0" * 4))
+    (queued,) = struct.unpack("i", fcntl.ioctl(opened.descriptor, _UNSENT_IN_QUEUE, b"\0" * 4))
     acknowledged, received, sent = (
-        struct.unpack_from("Q", info, place)[0] for place in (_ACKNOWLEDGED, _RECEIVED, _SENT)
+        struct.unpack_from("Q", info, offset)[0] for offset in (_ACKNOWLEDGED, _RECEIVED, _SENT)
     )
-    return Connection(opened.inode, opened.descriptor, received - waiting, sent, acknowledged, owed)
+    return Connection(opened.inode, opened.descriptor, received - unread, sent, acknowledged, queued)
 
 
-def cut(connection: Connection) -> None:
-    """End a connection at once, with what it still has in its queue."""
-    # Meanwhile the descriptor may belong to another connection; a duplicate stays with the socket it was made of.
-    # Each call fails where the connection has ended by itself.
+def abort(connection: Connection) -> None:
+    """Close a connection at once, and discard its send queue."""
+    # The descriptor may belong to another connection by the time of this call. A duplicate always stays with the socket
+    # that it was made of, so its inode tells. If the connection has ended already, one of these calls fails.
     with suppress(OSError), socket.socket(fileno=os.dup(connection.descriptor)) as duplicate:
         if os.readlink(f"/proc/self/fd/{duplicate.fileno()}") != connection.inode:  # noqa: PTH115
             return
-        # Without this the kernel would keep what is unread, and go on offering it to a client that takes nothing.
+        # Otherwise the kernel would keep the send queue, and go on offering it to a client that reads nothing.
         duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         duplicate.shutdown(socket.SHUT_RDWR)
