@@ -18,7 +18,7 @@ SIGNATURE_BYTES = 16
 
 
 class OrderTerm(NamedTuple):
-    """One term of an ordering, as asked for."""
+    """One term of an ordering."""
 
     column: str
     descending: bool
@@ -28,17 +28,17 @@ class OrderTerm(NamedTuple):
 def keyset_parts(
     order: tuple[OrderTerm, ...], after: tuple[Any, ...] | None
 ) -> Iterator[tuple[Q, tuple[OrderTerm, ...]]]:
-    """The rows behind the one with these values, as parts that follow each other: of each a condition and its order.
+    """The rows behind the one with these values, in parts that follow each other: the condition and order of each part.
 
-    An index keeps the rows without a value at one end. So they are a part of their own, but for the first page in
-    ascending order: just as an index has it. They are ordered by that column too, though all have the same: else
-    PostgreSQL may look for them along the primary key, past what others have made since.
+    Rows without a value come last. No index has them last in both directions, so they are a part of their own, except
+    on the first page of an ascending order, which is the order of the index (decision 0022). They are also ordered by
+    the column in which all of them are null. Otherwise PostgreSQL may search them along the primary key, past all rows
+    that other users have created since.
     """
     first, *rest = order
     if not first.nullable or (after is None and not first.descending):
         yield (Q() if after is None else _after(order, after)), order
         return
-    # No index has rows without a value last in both directions, so they are read apart (decision 0022).
     order = (first._replace(nullable=False), *rest)
     if after is None or after[0] is not None:
         yield Q((f"{first.column}__isnull", False)) & (Q() if after is None else _after(order, after)), order
@@ -47,31 +47,32 @@ def keyset_parts(
 
 
 def _after(order: Sequence[OrderTerm], values: Sequence[Any]) -> Q:
-    """The rows behind the one with these values, nulls last in both directions."""
+    """The rows behind the one with these values. Rows without a value come last in both directions."""
     behind = Q()
-    same = Q()
+    equal = Q()
     for term, value in zip(order, values, strict=True):
         if value is not None:
             further = Q((f"{term.column}__{'lt' if term.descending else 'gt'}", value))
             if term.nullable:
                 further |= Q((f"{term.column}__isnull", True))
-            behind |= same & further
-            same &= Q((term.column, value))
+            behind |= equal & further
+            equal &= Q((term.column, value))
         else:
-            same &= Q((f"{term.column}__isnull", True))
+            equal &= Q((f"{term.column}__isnull", True))
     first, value = order[0], values[0]
     if value is not None and not first.nullable:
-        # Says the same again in a form that an index on the first column can use.
+        # The same condition again, in a form for which databases use an index on the first column.
         behind &= Q((f"{first.column}__{'lte' if first.descending else 'gte'}", value))
     return behind
 
 
 def list_fingerprint(*parts: object) -> bytes:
+    """A digest of all that a cursor depends on: list, user, ordering and filters."""
     return hashlib.sha256(repr(parts).encode("utf-8", "replace")).digest()[:8]
 
 
 def write_cursor(position: Sequence[Any], fingerprint: bytes) -> str:
-    """A signed, opaque cursor behind a row with these ordering values."""
+    """A signed, opaque cursor that points behind the row with these ordering values."""
     payload = fingerprint + msgspec.msgpack.encode(list(position))
     signature = hmac.digest(keys.current_key("cursor"), payload, "sha256")[:SIGNATURE_BYTES]
     return _opaque(signature + payload)
@@ -82,7 +83,7 @@ def _opaque(data: bytes) -> str:
 
 
 def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
-    """The ordering values in a cursor. Raises InvalidCursor unless it is ours and for this very list."""
+    """The ordering values in a cursor. Raises InvalidCursor (400) if it is forged or belongs to another list."""
     try:
         data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if _opaque(data) != text:
@@ -90,8 +91,8 @@ def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
     except (binascii.Error, ValueError):
         raise InvalidCursor("This is not a cursor. Use `next_cursor` of the previous page.") from None
     signature, payload = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
-    expected = (hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES] for key in keys.accepted_keys("cursor"))
-    if not any(hmac.compare_digest(signature, good) for good in expected):
+    valid_signatures = (hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES] for key in keys.accepted_keys("cursor"))
+    if not any(hmac.compare_digest(signature, valid) for valid in valid_signatures):
         raise InvalidCursor("This cursor is not from this server. Use `next_cursor` of the previous page.")
     if payload[:8] != fingerprint:
         raise InvalidCursor("This cursor belongs to another ordering, filter or user. Start again without a cursor.")

@@ -1,7 +1,7 @@
-"""Filters of lists: which query parameters there are, how each is read, and what it selects.
+"""Filters of lists: their query parameters, the form of the values, and the conditions that they select.
 
-A filter is declared once, in a module's schemas. Its parameters, their documentation and the
-condition all come from there; no text from the request ever becomes a column name.
+A filter is declared once, in a module's schemas. Its parameters, their documentation and the condition are derived from
+the declaration. No text from a request ever becomes the name of a column.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,8 +27,9 @@ RANGE = {"gte": "gte", "gt": "gt", "lte": "lte", "lt": "lt"}
 class Filter:
     """One filterable field: the parameter `name`, with `name__suffix` beside it for each suffix.
 
-    `column` is the ORM column. `parse` reads one value or raises Invalid. `schema` describes one
-    value. `many` allows several values with commas between them (any of them matches).
+    column: the ORM column. parse: reads one value or raises Invalid. schema: the JSON schema of one value.
+    many: accepts several values, separated by commas; a row matches if one of them does. select: makes the condition of
+    a lookup and a value, in place of a comparison with the column.
     """
 
     name: str
@@ -41,10 +42,10 @@ class Filter:
     select: Callable[[str, Any], Q] | None = None
 
     def parameters(self) -> Iterable[tuple[str, Mapping[str, Any], str]]:
-        """(name, JSON schema, description) of every query parameter."""
-        about = self.description or f"Filters by `{self.name}`: equal to this value."
+        """Name, JSON schema and description of each query parameter."""
+        description = self.description or f"Filters by `{self.name}`: equal to this value."
         listed = {"type": "array", "items": self.schema, "minItems": 1, "maxItems": MAX_CHOICES}
-        yield self.name, listed if self.many else self.schema, about
+        yield self.name, listed if self.many else self.schema, description
         for suffix in self.suffixes:
             match suffix:
                 case "isnull":
@@ -63,27 +64,29 @@ class Filter:
         if suffix == "isnull":
             return Q((f"{self.column}__isnull", boolean(raw, actor)))
         if suffix in RANGE:
-            return self._pick(RANGE[suffix], self.parse(raw, actor))
+            return self._condition_of(RANGE[suffix], self.parse(raw, actor))
         texts = raw.split(",") if self.many else [raw]
         if len(texts) > MAX_CHOICES:
             raise Invalid("too_many", f"Use at most {MAX_CHOICES} values.")
         values = [self.parse(text.strip() if self.many else text, actor) for text in texts]
-        chosen = Q()
+        condition = Q()
         if self.select is None and len(values) > 1:
-            chosen = Q((f"{self.column}__in", values))
+            condition = Q((f"{self.column}__in", values))
         else:
             for value in values:
-                chosen |= self._pick("exact", value)
+                condition |= self._condition_of("exact", value)
         if suffix != "ne":
-            return chosen
-        return ~chosen | Q((f"{self.column}__isnull", True)) if self.nullable else ~chosen
+            return condition
+        if self.nullable:
+            return ~condition | Q((f"{self.column}__isnull", True))
+        return ~condition
 
     @property
     def nullable(self) -> bool:
-        """Whether rows without a value exist; `ne` then includes them."""
+        """Whether rows without a value exist, which `ne` then includes."""
         return "isnull" in self.suffixes
 
-    def _pick(self, lookup: str, value: Any) -> Q:
+    def _condition_of(self, lookup: str, value: Any) -> Q:
         if self.select is not None:
             return self.select(lookup, value)
         return Q((f"{self.column}__{lookup}", value))
@@ -121,7 +124,7 @@ def text(raw: str, _actor: Actor) -> str:
 
 
 def word(raw: str, actor: Actor) -> str:
-    """A word that answers write in lower case, in any case."""
+    """A word in upper or lower case. Answers write it in lower case."""
     return text(raw, actor).lower()
 
 
@@ -133,7 +136,7 @@ def integer(raw: str, _actor: Actor) -> int:
 
 
 def choice(values: type[Enum]) -> Callable[[str, Actor], Any]:
-    """One of an enumeration, in any case, with the aliases that it knows."""
+    """A parser of one value of an enumeration, in upper or lower case, or one of its aliases."""
 
     def parse(raw: str, _actor: Actor) -> Any:
         try:
@@ -146,13 +149,13 @@ def choice(values: type[Enum]) -> Callable[[str, Actor], Any]:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a date or an instant in a filter covers: from `start` to before `end`."""
+    """The time that a date or an instant in a filter covers: from `start` on, before `end`."""
 
     start: datetime
     end: datetime
 
     def condition(self, column: str, lookup: str) -> Q:
-        """The rows at, before or after this span."""
+        """The condition for rows within, before or after this span."""
         match lookup:
             case "gte":
                 return Q((f"{column}__gte", self.start))
@@ -180,7 +183,7 @@ def span(raw: str, actor: Actor) -> Span:
 
 
 def _span_of_day(day: date, zone: ZoneInfo) -> Span:
-    """From its first instant to that of the next day, or to the first or last instant that there is."""
+    """The span of a day in a time zone, limited to the instants from year 1 to 9999."""
     try:
         start = datetime.combine(day, time.min, zone).astimezone(UTC)
     except OverflowError:
@@ -203,7 +206,7 @@ DATE_OR_INSTANT = {"anyOf": [{"type": "string", "format": "date"}, {"type": "str
 
 
 def moments(name: str, column: str, *, nullable: bool = False) -> Filter:
-    """A filter for a column of instants that takes dates too: both are on one time line."""
+    """A filter for a column of instants. It accepts dates too (decision 0005)."""
     return Filter(
         name,
         column,
@@ -217,7 +220,7 @@ def moments(name: str, column: str, *, nullable: bool = False) -> Filter:
 
 
 def choices(name: str, column: str, values: type[Enum], *, ranks: Mapping[Any, int] | None = None) -> Filter:
-    """A filter for an enumeration. With `ranks` the column holds numbers, and ranges work."""
+    """A filter for an enumeration. With `ranks` the column holds numbers, and the filter accepts ranges."""
     parse = choice(values)
     return Filter(
         name,
@@ -229,7 +232,7 @@ def choices(name: str, column: str, values: type[Enum], *, ranks: Mapping[Any, i
 
 
 def flags(name: str, select: Callable[[bool], Q], description: str) -> Filter:
-    """A true-or-false filter that is computed."""
+    """A filter with the values true and false, whose condition is computed by `select`."""
     return Filter(
         name,
         name,
@@ -243,7 +246,7 @@ def flags(name: str, select: Callable[[bool], Q], description: str) -> Filter:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A field that a list can be ordered by. `nullable` ones put rows without a value last."""
+    """A field by which a list can be ordered. nullable: rows without a value exist; they come last."""
 
     column: str
     nullable: bool = False

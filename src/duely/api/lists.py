@@ -1,11 +1,11 @@
 """Lists: filters, ordering, pages by cursor and by number, and the choice of fields.
 
-A module declares a `Listing`; an endpoint hands it a queryset of what the caller may see.
-Pages by cursor are keyset pages: the cursor holds the ordering values of the last row, so that
-page 10,000 costs what page 1 costs, and rows inserted meanwhile neither repeat nor hide others.
+A module declares a `Listing`; an endpoint passes it the rows that the caller may see.
+Pages by cursor are keyset pages: the cursor contains the ordering values of the last row. So page 10,000 costs as much
+as page 1, and rows that are inserted between two requests neither repeat nor hide other rows.
 
-A page has at most MAX_PAGE_BYTES, unless it has one row only. A page by cursor ends before the row that does not fit;
-a page by number is refused, because the numbers of the pages behind it would not be true any more.
+A page has at most MAX_PAGE_BYTES, unless it has one row only (decision 0035). A page by cursor ends before the first
+row that does not fit. A page by number is refused, because the later pages would have other numbers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ class NumberedPage(msgspec.Struct, frozen=True):
 
 
 class Pagination:
-    """Either of the two, as a field of a page's struct: msgspec has no union of plain structs."""
+    """CursorPage or NumberedPage, as a field of a page's struct: msgspec has no unions of plain structs."""
 
     schema: ClassVar[dict[str, Any]] = {"anyOf": [reference(CursorPage), reference(NumberedPage)]}
 
@@ -69,7 +69,7 @@ class Meta(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class ListQuery:
-    """A list request, checked."""
+    """The checked query string of a list."""
 
     where: list[Q] = field(default_factory=list)
     order: tuple[OrderTerm, ...] = ()
@@ -87,10 +87,10 @@ Show = Callable[[tuple[Any, ...]], msgspec.Struct]
 
 
 class Search(Protocol):
-    """A search, checked: it leaves of some rows those that it finds."""
+    """A checked search, which filters a queryset."""
 
     def __call__(self, rows: QuerySet[Any, Any], *, counted: bool) -> QuerySet[Any, Any]:
-        """counted: all of them will be counted, and not just the first ones looked at."""
+        """The rows that match. counted: all matches will be counted; otherwise only the first ones will be read."""
         ...
 
 
@@ -98,25 +98,25 @@ class Reading(Enum):
     """How a statement reads `Listing.long` columns."""
 
     SHORT = "null in place of values over SHORT_BYTES"
-    SIZES = "only these columns, and of these only the sizes in bytes"
-    WHOLE = "as they are"
+    SIZES = "the sizes in bytes of these columns, and no other columns"
+    COMPLETE = "complete values"
 
 
 ReadRows = Callable[[Reading, int], Sequence[tuple[Any, ...]]]
-"""Reads the first rows of a page, at most as many as the number says."""
+"""Reads the first rows of a page, up to this number."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What one list offers.
+    """The declaration of one list: its columns, filters, orderings and search.
 
-    `columns` are what is read of each row, `show` turns such a tuple, its instants as text already, into the answer's
-    struct `item`. Rows are never model instances: that is where most of a list's time would go.
-    `costly` says how some of them are read, each of which makes the field of its name and no other: it is None where
-    `fields` leaves that out.
-    `long` are those of the costly columns whose values may be so long that a page of them would not fit into an answer.
-    `show_to` makes the `show` of one caller, where callers see different values of the same row.
-    `search` reads the parameter of that name, where the list has full-text search, or raises Invalid.
+    columns: the columns that are read. show: makes the struct `item` from a tuple of them, whose instants are text.
+    Rows are never model instances, which would take most of a list's time (decision 0019).
+    show_to: makes the `show` of one caller, if callers see different values of the same row.
+    costly: columns that are expensive to read, with the expression that reads each. If `fields` does not name one, it
+    is not read, and its value is None. A costly column makes the field of its own name only.
+    long: the costly columns whose values may be too long for a page of them to fit into an answer.
+    search: parses the parameter `search`, or raises Invalid. None for a list without full-text search.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Listing:
 
     @cached_property
     def conditions(self) -> dict[str, tuple[Filter, str]]:
-        """Every filter parameter → its filter and suffix."""
+        """The filter and suffix of each filter parameter."""
         return {
             name: (declared, name[len(declared.name) + 2 :])
             for declared in self.filters
@@ -142,11 +142,11 @@ class Listing:
 
     @cached_property
     def field_names(self) -> tuple[str, ...]:
-        """What `fields` may name."""
+        """The names that `fields` accepts."""
         return tuple(declared.encode_name for declared in msgspec.structs.fields(self.item))
 
     def read(
-        self, unread: frozenset[str] = frozenset(), reading: Reading = Reading.WHOLE
+        self, unread: frozenset[str] = frozenset(), reading: Reading = Reading.COMPLETE
     ) -> tuple[str | Combinable, ...]:
         """What to select for `columns`, where these are left out."""
         long = self._long(unread)
@@ -162,11 +162,11 @@ class Listing:
         return [name for name in self.long if name not in unread]
 
     def _unread(self, query: ListQuery) -> frozenset[str]:
-        """The costly columns that this query does not show."""
+        """The costly columns that the query does not ask for."""
         return frozenset() if query.fields is None else frozenset(self.costly.keys() - query.fields)
 
     def parse(self, params: QueryDict, actor: Actor) -> ListQuery:
-        """Check the query string. Raises ValidationFailed with every fault, or InvalidCursor."""
+        """The checked query string. Raises ValidationFailed (400) with every fault, or InvalidCursor (400)."""
         query = ListQuery(show=self.show_to(actor) if self.show_to else None)
         faults: list[FieldError] = []
         bound: list[tuple[str, str]] = []
@@ -212,12 +212,12 @@ class Listing:
 
     @cached_property
     def arrays(self) -> frozenset[str]:
-        """The query parameters that take several values, with commas between them or each by itself."""
+        """The query parameters with several values, which are separated by commas or repeat the parameter."""
         filters = (name for declared in self.filters for name, schema, _ in declared.parameters() if "items" in schema)
         return frozenset((*filters, "ordering", "fields"))
 
     def _given(self, params: QueryDict) -> Iterable[tuple[str, list[str]]]:
-        """The query parameters by name. `status[]`, as PHP and axios write a list, is `status`."""
+        """The query parameters by name. `status[]`, the form of lists in PHP and axios, is read as `status`."""
         if not any(name.endswith("[]") for name in params):
             return params.lists()
         merged: dict[str, list[str]] = {}
@@ -234,7 +234,7 @@ class Listing:
 
     @cached_property
     def default_terms(self) -> tuple[OrderTerm, ...]:
-        """The order of a list that was asked for none."""
+        """The order of a list without the parameter `ordering`."""
         return self._order(self.default_order)
 
     def _fields(self, raw: str) -> frozenset[str]:
@@ -259,15 +259,15 @@ class Listing:
         if len(terms) > MAX_ORDERINGS:
             raise Invalid("too_many", f"Sort by at most {MAX_ORDERINGS} fields.")
         order = list(terms.values())
-        if "id" in terms:  # unique, so nothing behind it counts
+        if "id" in terms:  # ids are unique, so later terms have no effect
             return tuple(order[: order.index(terms["id"]) + 1])
         return (*order, OrderTerm("id", order[0].descending, nullable=False))
 
     def answer(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
         """One page as JSON.
 
-        Costs one statement; by page number, two; two more where there are long values; a search has a statement of its
-        own before. Raises PageTooLarge (400) for a page by number that has more than MAX_PAGE_BYTES.
+        Executes one statement for a page by cursor and two for a numbered page. Long values need two more, a search one
+        more. Raises PageTooLarge (400) for a numbered page of more than MAX_PAGE_BYTES.
         """
         if query.page is None:
             return self._cursor_page(rows, query)
@@ -276,14 +276,15 @@ class Listing:
     def _cursor_page(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
         if not isinstance(rows, Seen) or query.search is not None:
             rows = _selected(rows, query)
-        found, limit = self._fitting(partial(self._after_cursor, rows, query), query, query.limit + 1)
+        # One row more than the limit shows whether there is another page.
+        page_rows, limit = self._fitting(partial(self._after_cursor, rows, query), query, query.limit + 1)
         limit = min(limit, query.limit)
         width = len(self.columns)
         while True:
-            items = self._items(found[:limit], query)
-            more = len(found) > limit
-            cursor = write_cursor(found[limit - 1][width:], query.fingerprint) if more else None
-            page = _encoded(items, CursorPage(cursor, more, query.limit, len(items)))
+            items = self._items(page_rows[:limit], query)
+            has_more = len(page_rows) > limit
+            cursor = write_cursor(page_rows[limit - 1][width:], query.fingerprint) if has_more else None
+            page = _encoded(items, CursorPage(cursor, has_more, query.limit, len(items)))
             if len(page) <= MAX_PAGE_BYTES or limit == 1:
                 return page
             limit = min(number_fitting(items), limit - 1)
@@ -292,35 +293,40 @@ class Listing:
         total = selected.count()
         start = (number - 1) * query.limit
 
-        def read(reading: Reading, most: int) -> Sequence[tuple[Any, ...]]:
+        def read(reading: Reading, number_of_rows: int) -> Sequence[tuple[Any, ...]]:
             ordered = self._ordered(selected, query, query.order, reading)
-            return self._as_shown(ordered[start : start + most], reading)
+            return self._as_shown(ordered[start : start + number_of_rows], reading)
 
-        found, limit = self._fitting(read, query, query.limit)
-        items = self._items(found, query)
+        page_rows, limit = self._fitting(read, query, query.limit)
+        items = self._items(page_rows, query)
         has_more = start + query.limit < total
-        pages = -(-total // query.limit)
+        pages = -(-total // query.limit)  # rounded up
         page = _encoded(items, NumberedPage(number, query.limit, total, pages, has_more, len(items)))
         if (len(page) > MAX_PAGE_BYTES and len(items) > 1) or limit < query.limit:
             raise PageTooLarge(MAX_PAGE_BYTES)
         return page
 
-    def _fitting(self, read: ReadRows, query: ListQuery, most: int) -> tuple[Sequence[tuple[Any, ...]], int]:
-        """Rows, at most `most`, and how many of them fit into a page as far as their long values tell.
+    def _fitting(self, read: ReadRows, query: ListQuery, limit: int) -> tuple[Sequence[tuple[Any, ...]], int]:
+        """At most `limit` rows, and how many of them fit into a page, judged by their long values.
 
-        One more than fit is read, so that it is known that there are more. Values that do not fit stay in the database.
+        Reads one row more than fit, to show that there are more. Other long values are not read from the database: a
+        hundred long descriptions are 39 MB (decision 0035).
         """
-        found = read(Reading.SHORT, most)
-        long = [self.columns.index(name) for name in self._long(self._unread(query))]
-        if not any(row[place] is None for place in long for row in found):
-            return found, most
-        sizes = [sum(row) for row in read(Reading.SIZES, most)]
+        rows = read(Reading.SHORT, limit)
+        long_columns = [self.columns.index(name) for name in self._long(self._unread(query))]
+        if not any(row[column] is None for column in long_columns for row in rows):
+            return rows, limit
+        sizes = [sum(row) for row in read(Reading.SIZES, limit)]
         number = full_after(sizes)
-        number, wanted = (most, most) if number >= len(sizes) else (number, number + 1)
-        found = read(Reading.WHOLE, wanted)
-        # Escapes make up to six bytes of one. One row after the other: their JSON together may be six times a page.
-        fitting = number_fitting(self._items(found, query))
-        return found, min(number, fitting) if fitting < len(found) else number
+        if number >= len(sizes):
+            number = limit
+            rows = read(Reading.COMPLETE, limit)
+        else:
+            rows = read(Reading.COMPLETE, number + 1)
+        # An escape in JSON makes up to six bytes of one byte. Each row is encoded alone, because together they may be
+        # six times as large as a page.
+        fitting = number_fitting(self._items(rows, query))
+        return rows, min(number, fitting) if fitting < len(rows) else number
 
     def _items(self, rows: Sequence[tuple[Any, ...]], query: ListQuery) -> Sequence[Any]:
         width = len(self.columns)
@@ -329,15 +335,15 @@ class Listing:
         return items if query.fields is None else [trimmed(item, query.fields) for item in items]
 
     def _after_cursor(
-        self, rows: Seen | QuerySet[Any, Any], query: ListQuery, reading: Reading, most: int
+        self, rows: Seen | QuerySet[Any, Any], query: ListQuery, reading: Reading, limit: int
     ) -> Sequence[tuple[Any, ...]]:
-        """The first rows behind the cursor, at least `most` where there are so many."""
-        found: list[tuple[Any, ...]] = []
+        """The first rows behind the cursor: at least `limit`, or all that there are."""
+        read_rows: list[tuple[Any, ...]] = []
         for where, order in keyset_parts(query.order, query.after):
-            found += self._part(rows, query, where, order, reading, most)
-            if len(found) >= most:
+            read_rows += self._part(rows, query, where, order, reading, limit)
+            if len(read_rows) >= limit:
                 break
-        return found
+        return read_rows
 
     def _part(
         self,
@@ -346,13 +352,13 @@ class Listing:
         where: Q,
         order: tuple[OrderTerm, ...],
         reading: Reading,
-        most: int,
+        limit: int,
     ) -> Sequence[tuple[Any, ...]]:
         def finish(selected: Rows) -> Rows:
-            return self._ordered(selected, query, order, reading)[:most]
+            return self._ordered(selected, query, order, reading)[:limit]
 
         if isinstance(rows, Seen):
-            key = (self.name, self._unread(query), query.order, order, reading, most)
+            key = (self.name, self._unread(query), query.order, order, reading, limit)
             shown = 0 if reading is Reading.SIZES else len(self.columns)
             try:
                 return rows.select((*query.where, where), key, finish, shown=shown)
@@ -361,7 +367,7 @@ class Listing:
         return self._as_shown(finish(rows.filter(where)), reading)
 
     def _as_shown(self, rows: QuerySet[Any, Any], reading: Reading) -> Sequence[tuple[Any, ...]]:
-        """With instants as text in the columns that are shown, as `Seen.select` gives them."""
+        """Rows whose shown instants are text, like those of `Seen.select`."""
         if reading is Reading.SIZES:
             return list(rows)
         width = len(self.columns)
@@ -388,7 +394,7 @@ _NOTHING = Value(None, output_field=TextField())
 
 
 def trimmed(item: msgspec.Struct, names: frozenset[str]) -> dict[str, Any]:
-    """Only these fields of a struct."""
+    """The fields of a struct with these names."""
     declared = msgspec.structs.fields(item)
     return {field.encode_name: getattr(item, field.name) for field in declared if field.encode_name in names}
 
@@ -406,16 +412,16 @@ def _plain(raw: str) -> str:
 
 
 def _choose_page(query: ListQuery, params: QueryDict, limit: int | None, page_size: int | None) -> Iterator[FieldError]:
-    """Decide between a page by cursor and a page by number. limit, page_size: as the request gives them.
+    """Decide between a page by cursor and a page by number. limit, page_size: the values of the request, or None.
 
-    Clients made from the OpenAPI document send `limit=20&page_size=20` with every request: the defaults that it names.
-    So one at its default says nothing while the other is there or `cursor` or `page` decides (decision 0038).
+    Clients that are generated from the OpenAPI document send the defaults `limit=20&page_size=20` with every request.
+    So one of them with its default value decides nothing if the other one, `cursor` or `page` does (decision 0038).
     """
     is_default = limit is None or (limit == DEFAULT_LIMIT and page_size != DEFAULT_LIMIT)
     is_numbered = "page" in params or ("cursor" not in params and page_size is not None and is_default)
-    chosen, other = (page_size, limit) if is_numbered else (limit, page_size)
-    query.limit = chosen or DEFAULT_LIMIT
-    if other not in (None, DEFAULT_LIMIT):
+    used, unused = (page_size, limit) if is_numbered else (limit, page_size)
+    query.limit = used or DEFAULT_LIMIT
+    if unused not in (None, DEFAULT_LIMIT):
         yield FieldError("limit" if is_numbered else "page_size", "conflict", _EITHER)
     if not is_numbered:
         return
