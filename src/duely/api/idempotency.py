@@ -1,6 +1,6 @@
-"""Retries with one effect: `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07).
+"""Retries with one effect: `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, decision 0014).
 
-The first answer is kept in the transaction of its effect. Whatever dies in between, there are both or none.
+The first answer is stored in the transaction of its effect. After a crash both exist or neither does.
 """
 
 import hashlib
@@ -26,27 +26,26 @@ from duely.database.statements import bulk_insert_statement, driver_values, this
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
-KEPT = timedelta(hours=24)
+KEEP_TIME = timedelta(hours=24)
 MAX_ANSWER_BYTES = 1024 * 1024
 _KEY = re.compile(r"[!-~]{1,255}")
 PATTERN = f"^{_KEY.pattern}$"
 _PURPOSE = "idempotency"
 
-
 SMALL_BYTES = 4 * 1024
-"""Answers up to this size are kept as they are."""
+"""Answers up to this size are stored complete."""
 LONG_CHARACTERS = 256
-"""Texts up to this length are kept with their answer."""
+"""Texts up to this length are stored with their answer."""
 LoadTexts = Callable[[Collection[UUID]], Mapping[UUID, str]]
 _long_texts: dict[str, LoadTexts] = {}
 
 
 def leave_out(name: str, load: LoadTexts) -> None:
-    """Have this field's long texts left out of kept answers, and read again from what has them for a repetition.
+    """Do not store the long texts of this field with answers. Load them again when the answer is repeated.
 
-    A request of 60 bytes may be answered with 60 kB that are stored already. name: of a field that is never null, of
-    objects with an `id`. load: gives the texts of objects by their ids. A text that was changed since is answered as
-    it is now.
+    A request of 60 bytes may be answered with 60 kB that are stored elsewhere already (decision 0036). So a repeated
+    answer contains the current text, even if it has changed since.
+    name: a field that is never null, of objects with an `id`. load: returns the texts of objects by their ids.
     """
     _long_texts[name] = load
 
@@ -82,15 +81,15 @@ def answer_once(
     answer: Callable[[Any], HttpResponse],
     prepare: Callable[[], Any] | None = None,
 ) -> HttpResponse:
-    """What `answer` says, or, to the repetition of a request with an Idempotency-Key, what it said the first time.
+    """The result of `answer`, or the stored first answer if a request with an Idempotency-Key is repeated.
 
-    target: the operation and the ids in its path. prepare: work that takes long, such as to hash a password; its result
-    is given to `answer`. It runs before the transaction, which would keep other writers waiting, and not for a
-    repetition whose answer is kept already. Refusals are kept like good answers, but for 429 and 5xx, which may
-    go otherwise the next time. Raises KeyReused (422), KeyInProgress (409; SQLite waits instead, since one transaction
-    at a time writes there), BodyTooLarge (413) for an answer that is too large to be kept, ValidationFailed (400).
-    Raises QuotaExceeded (403) before anything is done, when the user has too many or too large kept answers.
-    Long texts that are stored elsewhere are not kept a second time: see `leave_out`.
+    target: the operation and the ids in its path. prepare: slow work such as hashing a password; `answer` gets its
+    result. It runs before the transaction, in which other writers would wait, and only if no answer is stored.
+    Refusals are stored like other answers, except 429 and 5xx, because a retry may succeed.
+
+    Raises KeyReused (422); KeyInProgress (409; on SQLite the request waits instead, because one transaction writes at a
+    time); BodyTooLarge (413) for an answer that is too large to be stored; ValidationFailed (400) for a malformed key;
+    QuotaExceeded (403) before anything is done, if the user has too many or too large stored answers.
     """
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
@@ -99,22 +98,22 @@ def answer_once(
     prepared: Any = None
     if prepare is not None:
         if kept := _kept(request, row_id):
-            return _again(kept, _asked(request, target))
+            return _repeat(kept, _request_text(request, target))
         prepared = _prepared(prepare)
     # One transaction holds the effect and the kept answer: a crash leaves both or neither (decision 0014).
     with transaction.atomic():
         _lock(row_id)
         if kept := _kept(request, row_id):
-            return _again(kept, _asked(request, target))
-        response = _first(request, answer, prepared)
+            return _repeat(kept, _request_text(request, target))
+        response = _first_answer(request, answer, prepared)
         if response.status_code != RateLimited.status:
-            _keep(request, row_id, _fingerprint(keys.current_key(_PURPOSE), _asked(request, target)), response)
+            _keep(request, row_id, _fingerprint(keys.current_key(_PURPOSE), _request_text(request, target)), response)
     return response
 
 
 def purge_answers(limit: int = 1000) -> int:
-    """Forget answers that are kept no longer, at most `limit`; returns how many."""
-    old = KeptAnswer.objects.filter(created_at__lte=clock.now() - KEPT).values_list("pk", flat=True)[:limit]
+    """Delete at most `limit` answers that are too old. Returns the number."""
+    old = KeptAnswer.objects.filter(created_at__lte=clock.now() - KEEP_TIME).values_list("pk", flat=True)[:limit]
     return KeptAnswer.objects.filter(pk__in=list(old)).delete()[0]
 
 
@@ -126,7 +125,7 @@ def _row_id(request: ApiRequest, key: str) -> UUID:
 
 
 def _lock(row_id: UUID) -> None:
-    """Let one transaction at a time have this key."""
+    """Lock the key until the end of the transaction. Raises KeyInProgress (409) if another transaction holds it."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [(row_id.int >> 64) - 2**63])
@@ -134,21 +133,21 @@ def _lock(row_id: UUID) -> None:
                 raise KeyInProgress
 
 
-def _asked(request: ApiRequest, target: Sequence[str]) -> bytes:
-    """All that makes it another request."""
+def _request_text(request: ApiRequest, target: Sequence[str]) -> bytes:
+    """Everything that distinguishes one request from another."""
     return msgspec.json.encode([*target, request.META.get("HTTP_IF_MATCH")]) + request.body
 
 
-def _fingerprint(key: bytes, asked: bytes) -> str:
-    return hmac.digest(key, asked, "sha256").hex()
+def _fingerprint(key: bytes, request_text: bytes) -> str:
+    return hmac.digest(key, request_text, "sha256").hex()
 
 
 def _kept(request: ApiRequest, row_id: UUID) -> KeptAnswer | None:
-    """The kept answer. Raises QuotaExceeded when there is none and the user may not have another one.
+    """The stored answer, or None. Raises QuotaExceeded (403) if there is none and the user's quota is reached.
 
     One statement does both, because each statement is a round trip.
     """
-    since = (_CREATED_AT, clock.now() - KEPT)
+    since = (_CREATED_AT, clock.now() - KEEP_TIME)
     params = [(_USER_ID, request.actor.user_id), since, (_ID, row_id), since]
     values = driver_values(params, this_connection())
     row: Any
@@ -172,7 +171,7 @@ _KEPT_AND_USED = (
 
 
 def _prepared(prepare: Callable[[], Any]) -> Any:
-    """What was prepared, or the refusal, which is kept as the answer. Raises a refusal that is not kept."""
+    """The result of `prepare`, or its refusal, which is stored as the answer. Raises refusals that are not stored."""
     try:
         return prepare()
     except Refused as refused:
@@ -181,8 +180,8 @@ def _prepared(prepare: Callable[[], Any]) -> Any:
         return refused
 
 
-def _first(request: ApiRequest, answer: Callable[[Any], HttpResponse], prepared: Any) -> HttpResponse:
-    """The answer, also when it is a refusal. What an action has recorded before it refused stays, as without a key."""
+def _first_answer(request: ApiRequest, answer: Callable[[Any], HttpResponse], prepared: Any) -> HttpResponse:
+    """The answer, which may be a refusal. Entries that an action recorded before it refused stay, as without a key."""
     try:
         if isinstance(prepared, Refused):
             raise prepared
@@ -209,18 +208,20 @@ def _keep(request: ApiRequest, row_id: UUID, fingerprint: str, response: HttpRes
         user_id=request.actor.user_id,
         size=len(body),
     )
-    bulk_insert_statement([row], otherwise=_INSTEAD_OF_AN_OLD_ONE).run()
+    bulk_insert_statement([row], otherwise=_REPLACE_OLD_ANSWER).run()
 
 
-_INSTEAD_OF_AN_OLD_ONE = (
+_REPLACE_OLD_ANSWER = (
     "ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status,"
     " headers = excluded.headers, body = excluded.body, created_at = excluded.created_at,"
     " user_id = excluded.user_id, size = excluded.size"
 )
 
 
-def _again(kept: KeptAnswer, asked: bytes) -> HttpResponse:
-    if not any(hmac.compare_digest(kept.fingerprint, _fingerprint(key, asked)) for key in keys.accepted_keys(_PURPOSE)):
+def _repeat(kept: KeptAnswer, request_text: bytes) -> HttpResponse:
+    if not any(
+        hmac.compare_digest(kept.fingerprint, _fingerprint(key, request_text)) for key in keys.accepted_keys(_PURPOSE)
+    ):
         raise KeyReused
     return Answer(_with_long_texts(bytes(kept.body)), status=kept.status, headers={**kept.headers, REPLAYED: "true"})
 
@@ -239,11 +240,11 @@ def _with_long_texts(body: bytes) -> bytes:
     if b":null" not in body:
         return body
     content = msgspec.json.decode(body)
-    left_out = [(item, name) for item, name in _texts(content) if item[name] is None]
-    if not left_out:
+    omitted = [(item, name) for item, name in _texts(content) if item[name] is None]
+    if not omitted:
         return body
     for name, load in _long_texts.items():
-        items = [item for item, its_name in left_out if its_name == name]
+        items = [item for item, omitted_name in omitted if omitted_name == name]
         texts = load({UUID(item["id"]) for item in items})
         for item in items:
             item[name] = texts.get(UUID(item["id"]), "")
@@ -251,7 +252,7 @@ def _with_long_texts(body: bytes) -> bytes:
 
 
 def _texts(content: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """The objects in an answer that have one of the fields of long texts, each with that field."""
+    """The objects of an answer that have a field of long texts, each with the name of that field."""
     waiting = [content]
     while waiting:
         value = waiting.pop()

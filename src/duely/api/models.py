@@ -1,4 +1,4 @@
-"""The answers that are kept for retries."""
+"""Stored answers for retries."""
 
 from typing import ClassVar
 
@@ -8,8 +8,8 @@ from django.db import models
 class KeptAnswer(models.Model):
     """The first answer to a request with an `Idempotency-Key`.
 
-    `id` is a digest of whose key it is and of the key; `fingerprint` one of what was asked, with a key of ours: bodies
-    may hold passwords. `size` is the number of bytes of `body`. Rows of the release before have no `user_id`.
+    id: a digest of the user's id and the key. fingerprint: a keyed digest of the request, because bodies may contain
+    passwords. size: the number of bytes of `body`. user_id: null in rows of earlier releases.
     """
 
     id = models.UUIDField(primary_key=True)
