@@ -5,7 +5,7 @@ from django.test import Client
 from django.urls import Resolver404, resolve
 
 from cast import V1
-from duely.api.routes import resolved
+from duely.api.routes import resolve_path
 
 ONE, OTHER = "0198c3a0-0000-7000-8000-00000000000a", "0198c3a0-0000-7000-8000-00000000000b"
 PATHS = (
@@ -23,7 +23,7 @@ PATHS = (
 def test_a_path_is_resolved_as_django_resolves_it(path: str) -> None:
     match = resolve(V1 + path)
     for _ in range(2):
-        assert resolved(V1 + path) == (match.func, match.kwargs)
+        assert resolve_path(V1 + path) == (match.func, match.kwargs)
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_a_path_is_resolved_as_django_resolves_it(path: str) -> None:
     ["tasks/*/", f"tasks/{ONE}{ONE}/", f"tasks/x{ONE}/", f"{ONE}/", f"tasks/{ONE}/{OTHER}/", f"users/{ONE}/restore/"],
 )
 def test_no_other_path_is_taken_for_one(path: str) -> None:
-    resolved(f"{V1}tasks/{ONE}/")
+    resolve_path(f"{V1}tasks/{ONE}/")
     with pytest.raises(Resolver404):
         resolve(V1 + path)
     with pytest.raises(Resolver404):
-        resolved(V1 + path)
+        resolve_path(V1 + path)
     assert Client().get(V1 + path).status_code == 404

@@ -1,4 +1,4 @@
-"""How paths name things."""
+"""Paths: ids in them, and a cache of routes."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from django.urls import resolve
 
 
 class IdConverter:
-    """A UUID in a path, in either case. Anything else is an unknown path, so 404."""
+    """A UUID in a path, in upper or lower case. Anything else makes the path unknown: 404."""
 
     regex = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
@@ -18,26 +18,27 @@ class IdConverter:
         return UUID(value)
 
     def to_url(self, value: UUID) -> str:
-        """Its canonical form."""
+        """The canonical form of the id."""
         return str(value)
 
 
 _ID = re.compile(f"({IdConverter.regex})")
-_known: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}
-"""Views by their paths, with `*` for each id: as many as there are routes."""
+_views: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}
+"""The view and the names of the ids by path, with `*` in place of each id. Not larger than the number of routes."""
 
 
-def resolved(path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The view of a path and what it takes from it, as Django's `resolve`, which tries one route after the other.
+def resolve_path(path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The view of a path and its arguments, like Django's `resolve`. Raises Resolver404.
 
-    Raises Resolver404.
+    Cached, because Django tries one route after the other for each request (decision 0021).
     """
     parts = _ID.split(path)
     ids, shape = parts[1::2], "*".join(parts[::2])
-    if (known := _known.get(shape)) and len(known[1]) == len(ids):
-        view, names = known
+    cached = _views.get(shape)
+    if cached is not None and len(cached[1]) == len(ids):
+        view, names = cached
         return view, {name: UUID(text) for name, text in zip(names, ids, strict=True)}
     match = resolve(path)
     if len(match.kwargs) == len(ids) and not match.args:
-        _known[shape] = (match.func, tuple(match.kwargs))
+        _views[shape] = (match.func, tuple(match.kwargs))
     return match.func, match.kwargs

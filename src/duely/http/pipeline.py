@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from duely.api.outages import outages
 from duely.api.problems import problem, refusal
-from duely.api.routes import resolved
+from duely.api.routes import resolve_path
 from duely.core import clock, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
@@ -140,7 +140,7 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
         path = rules.api_path(request.path_info)
         refuse_body(request.META.get("CONTENT_LENGTH") or "0", setting("LARGE_BODIES").get(path, MAX_BODY_BYTES))
         space.refuse_when_full(request.method, path)
-        view, kwargs = resolved(path)
+        view, kwargs = resolve_path(path)
         response: HttpResponseBase = view(request, **kwargs)
         if outages.is_any and getattr(request, "actor", None) is not None:
             outages.note_served()
