@@ -1,4 +1,4 @@
-"""Parts of a request that an operation takes: path, query string, body, file."""
+"""The parts of a request that an operation reads: path, query string, body, file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -54,17 +54,17 @@ class Listed(ComponentParser):
     def get_schema(
         self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
     ) -> list[Parameter | Reference] | RequestBody:
-        return []  # added to the finished document by duely.api.openapi, which writes plain JSON schema
+        return []  # `duely.api.openapi` adds the parameters of lists
 
 
 class Upload(ComponentParser):
-    """A file as the body, of one of these media types; the part `file` of a form. The endpoint reads it itself."""
+    """A file: a body of one of these media types, or the part `file` of a form. The endpoint reads it itself."""
 
     __slots__ = ("examples", "media")
     context_name = "parsed_upload"
 
     def __init__(self, media: Sequence[str], examples: Mapping[str, Mapping[str, Any]]) -> None:
-        """examples: media type → name → a file."""
+        """examples: files by media type and name."""
         self.media = media
         self.examples = examples
 
@@ -110,7 +110,7 @@ class OptionsComponent(ComponentParser):
     def get_schema(
         self, model: Any, model_meta: Any, metadata: Any, controller_cls: Any, context: Any
     ) -> list[Parameter | Reference] | RequestBody:
-        return []  # as for `Listed`
+        return []  # `duely.api.openapi` adds the parameters
 
 
 class _IdsComponent(PathComponent):

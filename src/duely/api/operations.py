@@ -48,19 +48,20 @@ def operation(
 ) -> Callable[[Method], Method]:
     """Declare one operation for the OpenAPI document.
 
-    `returns` is the struct of the good answer, None for 204. `refuses` are the refusals besides
-    those that follow from the shape (sign-in, permission, body, query string, crash). `headers` are those of
-    the good answer with what they hold, `optional_headers` those that only some good answers have.
-    `name` is the operation's id in the document. `limit` is what a public one counts towards; others
-    count towards their user's own limit. A `conditional` one may answer 304 (`Resource.tagged`).
-    takes_token: a public one that looks at an access token if there is one, and refuses one that does not work.
-    `also`: other good answers by their status; `also_media`: other media types of the good answer.
-    POST and PATCH take an Idempotency-Key, but for those that are not `keyed`, and for public ones: their answers hold
-    tokens.
-    asks_permission: answers 403 to a role without the permission that it needs. False for operations that no role can
-    be denied, and for those that answer 404 instead.
-    `prepare` is for what takes long, such as to hash a password: it is called with what the method takes, before the
-    transaction of an Idempotency-Key, and the method gets the result as `prepared`.
+    returns: the struct of the successful answer, None for 204.
+    name: the operation's id in the document.
+    refuses: the refusals, without those that follow from the declaration (sign-in, permission, body, query string,
+    internal error).
+    public: needs no sign-in. takes_token: a public operation that accepts an access token, and refuses an invalid one.
+    limit: the rate limit of a public operation. Other operations count towards the limit of their user.
+    headers: descriptions of the headers of each successful answer. optional_headers: of some of them.
+    conditional: may answer 304 (`Resource.tagged`).
+    also: structs of other successful answers by status. also_media: other media types of the successful answer.
+    keyed: a POST or PATCH accepts an Idempotency-Key. Public operations do not, because their answers contain tokens.
+    asks_permission: answers 403 to a role without the required permission. False for operations that no role can be
+    denied, and for those that answer 404 instead.
+    prepare: slow work such as hashing a password. It is called with the arguments of the method, before the transaction
+    of an Idempotency-Key, and the method gets its result as `prepared`.
     """
 
     def decorate(method: Method) -> Method:
@@ -69,7 +70,7 @@ def operation(
         if asks_permission and not public:
             refusals[errors.Forbidden] = None
         if method.__name__ in ("post", "patch") and keyed and not public:
-            method = _once(method, name, prepare)
+            method = _with_idempotency(method, name, prepare)
             refusals.update(dict.fromkeys(idempotency.REFUSES))
         refusals.update(dict.fromkeys(refuses))
         specs = [
@@ -96,8 +97,8 @@ def operation(
     return decorate
 
 
-def _once(method: Method, name: str, prepare: Callable[..., Any] | None) -> Method:
-    """The method, which repeats its first answer to whoever repeats a request with an Idempotency-Key."""
+def _with_idempotency(method: Method, name: str, prepare: Callable[..., Any] | None) -> Method:
+    """The method with support for Idempotency-Key: a repeated request gets the first answer again."""
 
     answer = cast("Callable[..., HttpResponse]", method)
 

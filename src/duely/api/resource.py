@@ -1,8 +1,7 @@
-"""The base of all endpoints, on django-modern-rest.
+"""The base class of all endpoints, on top of django-modern-rest (decisions 0002 and 0021).
 
-The framework dispatches methods, reads paths and builds the OpenAPI document. Bodies and query
-strings are read by our own components, which report every fault at once; errors become problem
-documents; answers are bytes that we encoded ourselves.
+The framework describes operations and builds the OpenAPI document. Duely's own components read bodies and query
+strings, and report all faults at once. Errors become problem documents. Answers are encoded by msgspec.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +34,9 @@ from duely.core.actor import Actor
 from duely.database.compiled import Seen
 
 REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
-"""For what a client may keep, if it asks each time whether that is still so."""
+"""Headers of answers that a client may store, if it revalidates them for each use."""
 MAX_PUBLIC_BYTES = 16 * 1024
-"""Of the body of a public operation. Strangers send it, and it is read before their limits count it."""
+"""Size of the body of a public operation. Strangers send it, and it is read before a rate limit counts it."""
 T = TypeVar("T")
 
 
@@ -47,14 +46,14 @@ class _SchemaGenerator(MsgspecSchemaGenerator):
 
 
 class Serializer(MsgspecSerializer):
-    """msgspec, knowing our field types."""
+    """msgspec with Duely's field types."""
 
     __slots__ = ()
     schema_generator = _SchemaGenerator
 
     @classmethod
     def deserialize_hook(cls, target_type: type[Any], to_deserialize: Any) -> Any:
-        """Make a field type of our own from a JSON value."""
+        """A field type of Duely from a JSON value."""
         return build(target_type, to_deserialize)
 
 
@@ -68,18 +67,19 @@ class ProblemRenderer(MsgspecJsonRenderer):
 
 
 class _Endpoint(Endpoint):
-    """One method of a resource. The framework describes it; what happens when it is called is here."""
+    """One method of a resource. The framework describes it; this class calls it."""
 
     __slots__ = ()
 
     def __init__(self, func: Callable[..., Any], *, controller_cls: type[Controller[Any]]) -> None:
         super().__init__(func, controller_cls=controller_cls)
-        self.func = self._called(func)
+        self.func = self._with_checks(func)
 
-    def _called(self, method: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
-        """Check who asks, read what the method takes, and call it. Of what is raised the guard makes a problem.
+    def _with_checks(self, method: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
+        """A function that authenticates the caller, reads the parts of the request, and calls the method.
 
-        Public operations read first: only a body that can be read counts towards the limits of guesses.
+        `pipeline` turns its exceptions into problem documents. Bypasses the framework's dispatch (decision 0021).
+        Public operations read the body first, because only a readable body counts towards the limits of guesses.
         """
         [check] = cast("list[SyncAuth]", self.metadata.auth)
         parts = [(spec.parser.context_name, spec.parser, spec.model) for spec in self.metadata.component_parsers]
@@ -89,10 +89,10 @@ class _Endpoint(Endpoint):
             request = resource.request
             if request.GET and not takes_query:
                 _refuse_parameters(request)
-            taken = {}
+            arguments = {}
             for name, parser, kind in parts:
-                taken[name] = parser.provide_context_data(self, resource, field_model=kind)
-            return taken
+                arguments[name] = parser.provide_context_data(self, resource, field_model=kind)
+            return arguments
 
         def call(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
             check(self, resource)
@@ -106,29 +106,27 @@ class _Endpoint(Endpoint):
         def call_public(resource: "Resource", *_: Any, **__: Any) -> HttpResponseBase:
             request = resource.request
             try:
-                _refuse_long(request)
-                taken = read(resource)
+                _refuse_long_body(request)
+                arguments = read(resource)
             except Exception:
-                # What cannot be read is no guess. Any page could send it from the browsers of its visitors.
+                # An unreadable body is no guess. Any web page could send one from the browsers of its visitors
+                # (decision 0041).
                 limit_public()(request, scope, is_readable=False)
                 raise
             check(self, resource)
-            answer: HttpResponseBase = method(resource, **taken)
+            answer: HttpResponseBase = method(resource, **arguments)
             return answer
 
         return call_public
 
 
-def _refuse_long(request: HttpRequest) -> None:
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_PUBLIC_BYTES:  # a number: the guard has checked it
+def _refuse_long_body(request: HttpRequest) -> None:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_PUBLIC_BYTES:  # `pipeline` has checked that it is a number
         raise errors.BodyTooLarge(f"The body of this operation may have {MAX_PUBLIC_BYTES} bytes at most.")
 
 
 class Resource(Controller[Serializer]):
-    """One path. Methods are endpoints; each is decorated with `operation`.
-
-    `self.actor` is the caller, checked already; operations with `public=True` have an anonymous one.
-    """
+    """One path. Its methods are operations, each decorated with `operation`."""
 
     is_abstract: ClassVar[bool] = True
     endpoint_cls = _Endpoint
@@ -140,12 +138,12 @@ class Resource(Controller[Serializer]):
 
     @property
     def actor(self) -> Actor:
-        """Who asks."""
+        """The authenticated caller, or an anonymous actor in public operations."""
         return self.request.actor
 
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:  # noqa: N805
-        """As Django's, without its looks at what was just made."""
+        """Django's `as_view` without the checks of each new instance, for speed (decision 0021)."""
 
         def view(request: ApiRequest, **kwargs: Any) -> HttpResponseBase:
             resource = cls.__new__(cls)
@@ -155,7 +153,7 @@ class Resource(Controller[Serializer]):
         return update_wrapper(view, super().as_view(**initkwargs))
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Serve HEAD by GET (RFC 9110 section 9.3.2) and OPTIONS by the list of methods."""
+        """Answer HEAD like GET (RFC 9110 section 9.3.2), and OPTIONS with the list of methods."""
         method = request.method or ""
         if method == "OPTIONS":
             return Answer(status=HTTPStatus.NO_CONTENT, headers={"Allow": self._allowed()})
@@ -169,18 +167,20 @@ class Resource(Controller[Serializer]):
 
     @classmethod
     def _allowed(cls) -> str:
-        methods = {*cls.api_endpoints, "OPTIONS", *(("HEAD",) if "GET" in cls.api_endpoints else ())}
+        methods = {*cls.api_endpoints, "OPTIONS"}
+        if "GET" in methods:
+            methods.add("HEAD")
         return ", ".join(sorted(methods))
 
     def show(
         self, content: msgspec.Struct | bytes, status: int = 200, *, headers: Mapping[str, str] | None = None
     ) -> HttpResponse:
-        """An answer with a body: a struct, or JSON that is encoded already."""
+        """An answer with a body: a struct, or encoded JSON."""
         body = content if isinstance(content, bytes) else msgspec.json.encode(content)
         return Answer(body, status=status, content_type=JSON, headers=headers)
 
     def tagged(self, content: Callable[[], msgspec.Struct | bytes], tag: str | None) -> HttpResponse:
-        """An answer with its entity tag; 304 without a body for whoever has it already. No tag: as `show`."""
+        """An answer with this entity tag, or 304 if the client has it already. Without a tag like `show`."""
         if tag is None:
             return self.show(content())
         headers = {"ETag": tag, **REVALIDATED}
@@ -189,15 +189,15 @@ class Resource(Controller[Serializer]):
         return self.show(content(), headers=headers)
 
     def listed(self, listing: Listing, seen: Seen, query: ListQuery) -> HttpResponse:
-        """A page of what the caller may see, with its entity tag, as `tagged`."""
+        """A page of the rows that the caller may see, with its entity tag."""
         return self.tagged(lambda: listing.answer(seen, query), list_etag(self.request))
 
     def nothing(self) -> HttpResponse:
-        """204: done, and nothing to say."""
+        """204 without a body."""
         return Answer(status=HTTPStatus.NO_CONTENT)
 
 
 def _refuse_parameters(request: HttpRequest) -> None:
-    """Nothing is silently ignored: a query string where none is read is an error."""
+    """Refuse the query string of an operation without parameters. Nothing is ignored silently."""
     about = "This operation takes no query parameters."
     raise errors.ValidationFailed(*(errors.FieldError(name, "unknown_parameter", about) for name in request.GET))

@@ -1,4 +1,4 @@
-"""Who may call an operation: the holder of an access token, or anyone, counted by address."""
+"""Authentication of operations: an access token, or none with a rate limit by address."""
 
 from collections.abc import Callable
 from functools import cache
@@ -18,8 +18,8 @@ from duely.core.actor import Actor, anonymous
 
 @cache
 def _authenticate() -> Callable[[HttpRequest], Actor]:
-    found: Callable[[HttpRequest], Actor] = import_string(settings.AUTHENTICATE)
-    return found
+    authenticate: Callable[[HttpRequest], Actor] = import_string(settings.AUTHENTICATE)
+    return authenticate
 
 
 class Bearer(SyncAuth):
@@ -33,7 +33,7 @@ class Bearer(SyncAuth):
         return self
 
     def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
-        """How the document describes it."""
+        """The description in the OpenAPI document."""
         description = (
             "The access token: the value of `access` in the answer of `POST /api/v1/auth/login/`,"
             " `POST /api/v1/auth/verify-otp/` or `POST /api/v1/auth/token/refresh/`. Paste it without quotes and"
@@ -42,7 +42,7 @@ class Bearer(SyncAuth):
         return {"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT", description=description)}
 
     def security_requirements(self, *_: Any) -> list[SecurityRequirement]:
-        """How an operation asks for it."""
+        """The requirement in the OpenAPI document."""
         return [{"bearer": []}]
 
     def provide_response_specs(self, *_: Any, **__: Any) -> list[ResponseSpec]:
@@ -51,12 +51,15 @@ class Bearer(SyncAuth):
 
 @cache
 def limit_public() -> Callable[..., None]:
-    """What counts a request without a sign-in within a scope (`settings.LIMIT_PUBLIC`). It raises RateLimited (429)."""
+    """The function that counts a request without a sign-in towards a limit (`settings.LIMIT_PUBLIC`).
+
+    It raises RateLimited (429).
+    """
     return cast("Callable[..., None]", import_string(settings.LIMIT_PUBLIC))
 
 
 class Open(SyncAuth):
-    """No sign-in: the caller is anonymous, and counted by address (`settings.LIMIT_PUBLIC`) within `scope`."""
+    """No sign-in: the caller is anonymous. `limit_public` counts the request by address towards the limit `scope`."""
 
     __slots__ = ("scope",)
     www_authenticate_challenge = None
@@ -83,7 +86,7 @@ class Open(SyncAuth):
 
 
 class OpenOrBearer(Open):
-    """Open, but who sends an access token must send one that works: the answer depends on it."""
+    """Open to everyone, but an access token is checked if there is one, because the answer depends on it."""
 
     __slots__ = ()
 
@@ -95,9 +98,9 @@ class OpenOrBearer(Open):
         return self
 
     def security_schemes(self, *_: Any) -> dict[str, SecurityScheme | Reference]:
-        """As `Bearer`."""
+        """The same as of `Bearer`."""
         return Bearer().security_schemes()
 
     def security_requirements(self, *_: Any) -> list[SecurityRequirement]:
-        """A token. That it may be left out `duely.api.openapi` adds: dmr drops empty requirements."""
+        """A token. `duely.api.openapi` adds that it is optional, because dmr drops empty requirements."""
         return Bearer().security_requirements()

@@ -1,4 +1,4 @@
-"""Versions of things and of lists: their entity tags, and what a request expects of them (RFC 9110 section 13.1)."""
+"""Versions of objects and lists: entity tags, and the versions that a request expects (RFC 9110 section 13.1)."""
 
 import hashlib
 import re
@@ -15,23 +15,23 @@ from duely.core.errors import FieldError, MalformedRequest, Refused, ValidationF
 ANY_TAG = "*"
 _TAGS = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*(?:,\s*|$))+')
 _OPAQUE = re.compile(r'"([^"]*?)(?:--?(?:gzip|deflate|br|zstd))?"')
-"""An entity tag without `W/` and without the suffix of a coding: see `_tags`."""
+"""An entity tag without `W/` and without the suffix of a content coding: see `_tags`."""
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 class Versioned(Protocol):
-    """What has a version."""
+    """An object with a version."""
 
     @property
     def version(self) -> int: ...
 
 
 CURRENT = {"current": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Task", "Category")]}}
-"""What has a version, as it is."""
+"""The current object, in the problem documents of conflicts."""
 
 
 class VersionConflict(Refused):
-    """`If-Match` does not name the current version. `current` holds the object as it is now."""
+    """`If-Match` does not name the current version. `current` holds the current object."""
 
     code = "version_conflict"
     status = 412
@@ -44,7 +44,7 @@ class VersionConflict(Refused):
 
 
 class EditConflict(Refused):
-    """The same fields were changed after the `version` in the body. `current` holds the object as it is now."""
+    """The same fields were changed after the `version` in the body. `current` holds the current object."""
 
     code = "edit_conflict"
     status = 409
@@ -64,7 +64,7 @@ class EditConflict(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a write was made from. `tags`: the versions that If-Match names, None without; `version`: the body's."""
+    """The versions that a write expects. tags: those in If-Match, or None. version: that in the body."""
 
     tags: frozenset[int] | None = None
     version: int | None = None
@@ -75,7 +75,7 @@ class Expected:
             raise VersionConflict(row)
 
     def missed(self, row: Versioned) -> int:
-        """How many versions came after the body's. Raises ValidationFailed (400) for one that is yet to come."""
+        """The number of versions after the one in the body. Raises ValidationFailed (400) for a future version."""
         if self.version is None:
             return 0
         if self.version > row.version:
@@ -84,7 +84,7 @@ class Expected:
 
 
 LISTED = {"ETag": "Identifies the content of this page. Absent when the list contains objects of other users."}
-"""Of the good answer of a list, for the document."""
+"""Headers of a list's answer, for the OpenAPI document."""
 
 NOTHING = Expected()
 """The last write wins, field by field."""
@@ -96,10 +96,10 @@ def etag(row: Versioned) -> str:
 
 
 def list_etag(request: ApiRequest) -> str | None:
-    """The entity tag of a list of what is the caller's: it follows from the query and the last number in their log.
+    """The entity tag of a list of the caller's own objects. It follows from the query and the last number in their log.
 
-    Whatever such a list shows changes with an entry there. None for those who see what is others', and
-    while a job changes what is the caller's.
+    Every change of such a list adds an entry to that log. None for callers who see other users' objects, and while a
+    job changes the caller's objects.
     """
     actor = request.actor
     if actor.sees_all or actor.seq is None:
@@ -117,10 +117,10 @@ def has_already(request: HttpRequest, tag: str) -> bool:
 
 
 def _tags(header: str, name: str) -> list[str]:
-    """The entity tags of a header as we sent them, without quotes. Raises MalformedRequest (400).
+    """The entity tags of a header in the form in which Duely sent them, without quotes. Raises MalformedRequest (400).
 
     A proxy that compresses an answer changes its strong tag "7": nginx, HAProxy, Varnish and Cloudflare to W/"7",
-    Apache and Caddy to "7-gzip" (decision 0037). We send no such tags, so either stands for the tag that was changed.
+    Apache and Caddy to "7-gzip" (decision 0037). Duely sends no tags of these forms, so they always mean "7".
     """
     if not _TAGS.fullmatch(header):
         raise MalformedRequest(f'{name} must hold entity tags in quotes, such as "7", or *.')
@@ -128,7 +128,10 @@ def _tags(header: str, name: str) -> list[str]:
 
 
 def expected(request: HttpRequest, fields: dict[str, Any] | None = None) -> Expected:
-    """What this request expects; takes `version` out of the fields of its body. Raises MalformedRequest (400)."""
+    """The versions that this request expects. Removes `version` from the fields of its body.
+
+    Raises MalformedRequest (400) for an If-Match without valid entity tags.
+    """
     version = fields.pop("version", None) if fields else None
     header = request.META.get("HTTP_IF_MATCH")
     if header is None or header.strip() == ANY_TAG:
