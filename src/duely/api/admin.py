@@ -1,4 +1,4 @@
-"""What admin pages of every module share."""
+"""The base class of read-only admin pages."""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,7 @@ else:
 
 
 class ReadOnlyAdmin(AnyAdmin):
-    """Pages without a way to write."""
+    """Admin pages that do not write."""
 
     show_full_result_count = False
 

@@ -1,4 +1,4 @@
-"""Answers of the API: Django's, made and read at a fifth of the cost."""
+"""Answers of the API: Django's responses at a fifth of the cost (decision 0024)."""
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -10,7 +10,7 @@ from django.http.response import ResponseHeaders
 
 
 class Headers(ResponseHeaders):
-    """Those of an answer. Text that needs no encoding is kept as it is; Django encodes each name and value to see."""
+    """The headers of an answer. Text that needs no encoding is stored unchanged."""
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._store
@@ -19,9 +19,9 @@ class Headers(ResponseHeaders):
         self.put([(name, value)])
 
     def put(self, headers: Iterable[tuple[str, str | bytes | int]]) -> None:
-        """Set several at once."""
+        """Set several headers."""
         for name, value in headers:
-            # Django encodes each name and value of every answer (decision 0024).
+            # Django encodes each name and value of every answer, which costs several calls each (decision 0024).
             if isinstance(value, str) and value.isascii() and value.isprintable():
                 self._store[name.lower()] = (name, value)
             else:
@@ -33,7 +33,7 @@ class Headers(ResponseHeaders):
 
 
 class Answer(HttpResponse):
-    """A body that is encoded already, with its headers; without a content type it has none."""
+    """An answer with an encoded body. It has a content type only if one is given."""
 
     closed = False
     _charset = _reason_phrase = _handler_class = None
@@ -46,7 +46,10 @@ class Answer(HttpResponse):
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """All that the one of Django has, or will have as soon as it is asked for: a test compares them."""
+        """Set the same attributes as Django's HttpResponse; some are computed on first access. A test compares both.
+
+        Django's own `__init__` takes five times as long (decision 0024).
+        """
         self.status_code = status
         self._container = [body]
         self.headers = Headers.__new__(Headers)
@@ -58,7 +61,7 @@ class Answer(HttpResponse):
 
     @cached_property
     def cookies(self) -> SimpleCookie:  # type: ignore[override]
-        """None yet."""
+        """No cookies. Made on first access."""
         return SimpleCookie()
 
     @cached_property

@@ -4,6 +4,6 @@ from django.apps import AppConfig
 
 
 class ApiConfig(AppConfig):
-    """What every endpoint shares."""
+    """The base of all endpoints."""
 
     name = "duely.api"

@@ -1,4 +1,4 @@
-"""JSON bodies: bytes in, a checked struct out, or every fault of every field at once."""
+"""Reads JSON bodies and query strings into structs. Reports the faults of all fields at once."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from duely.core.errors import FieldError, MalformedRequest, UnsupportedMediaType
 
 BOM = b"\xef\xbb\xbf"
 IDENTITY = "identity"
-"""The only content coding of bodies: none."""
+"""The only accepted content coding: no compression."""
 # Limits that are checked before the work: a small body must not cost much time (decision 0018).
 MAX_DEPTH = 32
 MAX_KEYS = 1000
-"""So many keys, and so many objects and lists. A model of larger bodies says so itself: `max_keys`."""
+"""The number of keys in a body, and that of objects and lists. A model of larger bodies sets `max_keys`."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Invalid(ValueError):
-    """A value that has the right JSON type and is wrong all the same. Raised by field types."""
+    """A value of the right JSON type that is not valid. Raised by field types."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -32,12 +32,12 @@ class Invalid(ValueError):
 
 
 def far_year(earliest: int = MINYEAR, latest: int = MAXYEAR) -> Invalid:
-    """The refusal of a date in a year that a field cannot hold."""
+    """The error for a date in a year that a field cannot store."""
     return Invalid("out_of_range", f"Use a year from {earliest} to {latest}.")
 
 
 _NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""The general categories Cc and Cs of Unicode."""
+"""Control characters and surrogates: the general categories Cc and Cs of Unicode."""
 
 
 def is_plain(text: str) -> bool:
@@ -48,8 +48,8 @@ def is_plain(text: str) -> bool:
 def read_body(request: HttpRequest, model: type[T]) -> T:
     """The body of a request as `model`.
 
-    Raises UnsupportedMediaType (415), MalformedRequest (400) for what is not JSON,
-    ValidationFailed (400) with all faulty fields otherwise.
+    Raises UnsupportedMediaType (415); MalformedRequest (400) for a body that is not JSON; ValidationFailed (400) with
+    all faulty fields.
     """
     refuse_coding(request)
     if request.content_type != "application/json":
@@ -58,7 +58,7 @@ def read_body(request: HttpRequest, model: type[T]) -> T:
 
 
 def refuse_coding(request: HttpRequest) -> None:
-    """Refuse a body that is compressed. Raises UnsupportedMediaType (415), with `Accept-Encoding` (RFC 9110 12.5.3)."""
+    """Refuse a compressed body. Raises UnsupportedMediaType (415), with `Accept-Encoding` (RFC 9110 12.5.3)."""
     coding = request.META.get("HTTP_CONTENT_ENCODING")
     if coding and coding.strip().lower() != IDENTITY:
         raise UnsupportedMediaType(
@@ -68,7 +68,7 @@ def refuse_coding(request: HttpRequest) -> None:
 
 
 def decode(raw: bytes, model: type[T]) -> T:
-    """As `read_body`, from bytes."""
+    """Like `read_body`, from bytes."""
     return checked(_parse(raw, getattr(model, "max_keys", MAX_KEYS)), model)
 
 
@@ -81,9 +81,9 @@ def checked(document: dict[str, Any], model: type[T]) -> T:
 
 
 def read_options(params: QueryDict, model: type[T]) -> T:
-    """The query string of an operation that takes a few parameters, as `model`. Raises ValidationFailed (400)."""
+    """The query string of an operation with a few parameters, as `model`. Raises ValidationFailed (400)."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     faults = []
     for name, values in params.lists():
         try:
@@ -91,7 +91,7 @@ def read_options(params: QueryDict, model: type[T]) -> T:
                 raise Invalid("unknown_parameter", f"Unknown parameter. Known parameters: {', '.join(fields)}.")
             if len(values) != 1:
                 raise Invalid("repeated", "Send this parameter once.")
-            found[name] = _option(values[0], fields[name].type)
+            options[name] = _option(values[0], fields[name].type)
         except Invalid as fault:
             faults.append(FieldError(name, fault.code, fault.message))
         except msgspec.ValidationError as fault:
@@ -100,11 +100,11 @@ def read_options(params: QueryDict, model: type[T]) -> T:
     faults += [FieldError(name, "required", "This parameter is required.") for name in missing]
     if faults:
         raise ValidationFailed(*faults)
-    return model(**found)
+    return model(**options)
 
 
 def _option(raw: object, kind: Any) -> Any:
-    """A value of a query string. Words are read in any case. Raises msgspec.ValidationError."""
+    """A value of a query string. Letter case does not matter in words. Raises msgspec.ValidationError."""
     try:
         return msgspec.convert(raw, kind, strict=False, dec_hook=build)
     except msgspec.ValidationError:
@@ -115,14 +115,14 @@ def _option(raw: object, kind: Any) -> Any:
 
 
 def build(kind: type[Any], value: Any) -> Any:
-    """Make a field type of our own from a JSON value: such a type has a `parse` class method."""
+    """A field type of Duely from a JSON value: these types have a class method `parse`."""
     return kind.parse(value)
 
 
 def _parse(raw: bytes, max_keys: int) -> Any:
-    """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Says where the fault is.
+    """Read JSON strictly (RFC 8259): no NaN, no repeated keys, no deep nesting. Errors name the position.
 
-    A byte order mark before it is ignored (section 8.1): editors and PowerShell write one.
+    A byte order mark is ignored (section 8.1), because some editors and PowerShell write one.
     """
     raw = raw.removeprefix(BOM)
     if not raw:
@@ -143,7 +143,7 @@ def _parse(raw: bytes, max_keys: int) -> Any:
         raise MalformedRequest(f"The body cannot be read: {reason}.") from None
     if not isinstance(document, dict):
         raise MalformedRequest("The body must be a JSON object.")
-    if openings > MAX_DEPTH or raw.count(b":") > max_keys:  # else neither can be too many
+    if openings > MAX_DEPTH or raw.count(b":") > max_keys:  # otherwise both are within their limits
         _refuse_deep_or_large(document, max_keys)
     if "\\u" in text:
         refuse_lone_surrogates(document)
@@ -151,18 +151,19 @@ def _parse(raw: bytes, max_keys: int) -> Any:
 
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""One without an end reaches to the end: so each byte is looked at once."""
+"""A string without an end reaches to the end of the body. So each byte is looked at only once, in linear time."""
 
 
-def _refuse_many_parts(raw: bytes, most: int) -> None:
-    """A mebibyte of brackets takes a second to read. Those in strings are none."""
-    bare = _STRING.sub(b"", raw)
-    if (parts := bare.count(b"[") + bare.count(b"{")) > most:
-        raise MalformedRequest(f"The body has {parts} objects and lists; {most} are allowed.")
+def _refuse_many_parts(raw: bytes, limit: int) -> None:
+    """Refuse a body with too many objects and lists. A mebibyte of brackets would take a second to parse."""
+    without_strings = _STRING.sub(b"", raw)
+    parts = without_strings.count(b"[") + without_strings.count(b"{")
+    if parts > limit:
+        raise MalformedRequest(f"The body has {parts} objects and lists; {limit} are allowed.")
 
 
 def refuse_lone_surrogates(document: Any) -> None:
-    """Half a character, written as an escape: Python reads it, but no database or answer can hold it."""
+    """Refuse half of a surrogate pair, written as an escape: databases and answers cannot hold it."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -185,7 +186,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
-"""JSON as RFC 8259 has it, and nothing that Python takes beside that."""
+"""A decoder of JSON as in RFC 8259, without the extensions that Python accepts."""
 
 
 def _refuse_deep_or_large(document: Any, max_keys: int) -> None:
@@ -197,7 +198,7 @@ def _refuse_deep_or_large(document: Any, max_keys: int) -> None:
 
 
 def _measure(document: Any) -> tuple[int, int]:
-    """(how deep it is nested, how many keys its objects have together)."""
+    """The depth of a document, and the number of keys of all its objects."""
     depth, keys, level = 0, 0, [document]
     while level:
         depth += 1
@@ -212,8 +213,8 @@ def _measure(document: Any) -> tuple[int, int]:
     return depth, keys
 
 
-def _explain(document: dict[str, Any], model: type[msgspec.Struct], whole: msgspec.ValidationError) -> NoReturn:
-    """Check field by field and raise with every fault. Only the failure path pays for this."""
+def _explain(document: dict[str, Any], model: type[msgspec.Struct], error: msgspec.ValidationError) -> NoReturn:
+    """Check each field and raise ValidationFailed with all faults. Runs for invalid bodies only, so it may be slow."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
     known = [model.__struct_config__.tag_field, *fields] if model.__struct_config__.tag_field else [*fields]
     faults = [
@@ -230,7 +231,7 @@ def _explain(document: dict[str, Any], model: type[msgspec.Struct], whole: msgsp
             msgspec.convert(document[name], field.type, strict=True, dec_hook=build)
         except msgspec.ValidationError as fault:
             faults.append(_field_error(name, fault))
-    raise ValidationFailed(*(faults or [_field_error("", whole)]))
+    raise ValidationFailed(*(faults or [_field_error("", error)]))
 
 
 _AT = re.compile(r" - at `\$(?P<path>.*)`$")

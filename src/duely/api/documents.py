@@ -1,4 +1,4 @@
-"""The documents of the API: its index, the OpenAPI document, the page to try it."""
+"""The documents of the API: its index, the OpenAPI document and Swagger UI."""
 
 import gzip
 import hashlib
@@ -36,7 +36,7 @@ def _read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 
 @_read_only
 def index(request: HttpRequest) -> HttpResponse:
-    """What this is, and where its parts are."""
+    """The index of the API: name, version and links."""
     return JsonResponse(
         {
             "name": "Duely",
@@ -56,7 +56,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A document that is made once in each process, with what is sent for it."""
+    """A document that each process makes once, with its compressed form and entity tag."""
 
     content: bytes
     compressed: bytes
@@ -65,13 +65,16 @@ class Page:
 
     @classmethod
     def of(cls, content: bytes, media: str) -> "Page":
-        """Compressed once, and not for each who asks."""
+        """A page from its content. It is compressed once, not for each request."""
         tag = hashlib.sha256(content).hexdigest()[:32]
         return cls(content, gzip.compress(content, mtime=0), f'"{tag}"', media)
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """The page, or 304 for who has it. Counted like other calls without a sign-in. Raises RateLimited (429)."""
-        # A weak tag: the same for both codings.
+        """The page, or 304 if the client has it. Counts towards the limit of calls without a sign-in.
+
+        Raises RateLimited (429).
+        """
+        # A weak tag, because it is the same for both codings.
         headers = {"ETag": f"W/{self.tag}", "Cache-Control": "no-cache", "Vary": "Accept, Accept-Encoding"}
         if has_already(request, self.tag):
             return HttpResponse(status=304, headers=headers)
@@ -100,20 +103,20 @@ _NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
 
 
 class Document:
-    """The OpenAPI document of a router and its page, each made at its first request and kept."""
+    """The OpenAPI document of a router and Swagger UI. Each is made at its first request and cached."""
 
     def __init__(self, router: Router, aliases: Sequence[tuple[str, str]]) -> None:
         self._router = router
         self._aliases = aliases
-        self._making = Lock()
+        self._lock = Lock()
 
     @cached_property
     def content(self) -> dict[str, Any]:
         """The document as plain JSON values."""
-        further: dict[str, list[str]] = {}
+        aliases: dict[str, list[str]] = {}
         for alias, canonical in self._aliases:
-            further.setdefault(f"/{self._router.prefix}{canonical}", []).append(f"/{self._router.prefix}{alias}")
-        return openapi.build(self._router, further)
+            aliases.setdefault(f"/{self._router.prefix}{canonical}", []).append(f"/{self._router.prefix}{alias}")
+        return openapi.build(self._router, aliases)
 
     @cached_property
     def as_json(self) -> Page:
@@ -122,8 +125,8 @@ class Document:
 
     @cached_property
     def as_yaml(self) -> Page:
-        """The document as YAML, which takes a second to make."""
-        import yaml  # needed by the few who ask for it, and a fiftieth of the start
+        """The document as YAML. It takes a second to make."""
+        import yaml  # rarely needed, and a fiftieth of the time to start
 
         return Page.of(yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True).encode(), "application/yaml")
 
@@ -145,6 +148,6 @@ class Document:
         return self._page("as_page").answer(request)
 
     def _page(self, name: str) -> Page:
-        with self._making:  # many who ask for it at once would each make it
+        with self._lock:  # otherwise each of several first requests would make the document
             page: Page = getattr(self, name)
         return page

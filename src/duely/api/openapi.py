@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document: what the framework finds in the code, completed and made exact.
+"""The OpenAPI 3.1 document: the framework's document, completed and made exact.
 
-It is written for programs that make clients of it, too: what has a name here gets that name there.
+Generators of clients read it too: they name their types after the schemas here (decision 0038).
 """
 
 import inspect
@@ -74,7 +74,7 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ['"7"', "*"]},
     },
 }
-"""Status → the request header that leads to it."""
+"""The request header that leads to each status."""
 KEY = {
     "name": idempotency.HEADER,
     "in": "header",
@@ -107,7 +107,7 @@ TAGS = {
 }
 """The groups of operations, in the order of a page of documentation."""
 NEVER_REPLAYED = ("401", "413", "415", "429", "500", "503")
-"""What is answered before a key counts, or without being kept."""
+"""Statuses that are answered before a key is looked up, or that are not stored."""
 DESCRIPTION = """\
 Tasks, categories, accounts and a log of every change.
 
@@ -121,7 +121,7 @@ copy the value of `access` from the second answer, and paste it under **Authoriz
 
 
 def build(router: Router, aliases: Mapping[str, list[str]]) -> dict[str, Any]:
-    """The document as plain JSON values. aliases: canonical path → further paths of the same operations."""
+    """The document as plain JSON values. aliases: other paths of the same operations, by canonical path."""
     config = OpenAPIConfig(title="Duely", version=duely.__version__, description=DESCRIPTION)
     document = build_schema(router, config=config).convert(skip_validation=True)
     document["tags"] = [{"name": name, "description": about} for name, about in TAGS.items()]
@@ -151,8 +151,8 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
     if any(isinstance(auth, OpenOrBearer) for auth in endpoint.metadata.auth or ()):
         operation["security"] = [{}, *operation["security"]]
     if aliases:
-        also = ", ".join(f"`{alias}`" for alias in aliases)
-        operation["description"] = f"{operation.get('description', '')}\n\nAlso at {also}.".strip()
+        paths = ", ".join(f"`{alias}`" for alias in aliases)
+        operation["description"] = f"{operation.get('description', '')}\n\nAlso at {paths}.".strip()
     for parser in endpoint.metadata.component_parsers or ():
         if isinstance(parser.parser, Listed):
             operation["parameters"] = list(_list_parameters(parser.parser.listing))
@@ -171,8 +171,10 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
         operation["parameters"] = [*operation.get("parameters", []), KEY]
         replayed = REPLAYED
     for status, answer in operation["responses"].items():
-        further = {**HEADERS_OF_STATUS.get(status, {}), **({} if status in NEVER_REPLAYED else replayed)}
-        answer["headers"] = {**HEADER_REFERENCES, **further, **answer.get("headers", {})}
+        headers = {**HEADER_REFERENCES, **HEADERS_OF_STATUS.get(status, {})}
+        if status not in NEVER_REPLAYED:
+            headers |= replayed
+        answer["headers"] = headers | answer.get("headers", {})
         if status in ("204", "304"):
             answer.pop("content", None)
         for media in answer.pop("x-also-media", ()):
@@ -183,7 +185,7 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
 
 
 def _add_examples(content: dict[str, Any], examples: Mapping[str, Any]) -> None:
-    """Name → value, each of which is answered with 2xx as it stands, but for tokens and codes that only we can make."""
+    """Add examples by name. Each is answered with 2xx, except those with tokens and codes of a server."""
     if examples:
         content["examples"] = {
             name: {"summary": name.replace("_", " ").capitalize(), "value": value} for name, value in examples.items()
@@ -204,10 +206,10 @@ def _problem_name(code: str) -> str:
 
 
 def _add_problems(document: dict[str, Any]) -> None:
-    """A schema for each code, so that the code tells the status and what else is in a problem document."""
+    """Add a schema for each code, which determines the status and the members of its problem documents."""
     schemas = document["components"]["schemas"]
     general = schemas["Problem"]
-    named = {name: value for name, value in general["properties"].items() if name not in ("current", "results")}
+    common = {name: value for name, value in general["properties"].items() if name not in ("current", "results")}
     answers = (answer for item in document["paths"].values() for method in METHODS for answer in _answers(item, method))
     refusals = catalogue()
     for code in sorted({code for answer in answers for code in answer.get("x-problem-codes", ())}):
@@ -220,7 +222,7 @@ def _add_problems(document: dict[str, Any]) -> None:
             "type": "object",
             "title": _problem_name(code),
             "description": f"{refused.status}: {refused.title}",
-            "properties": {**named, **exact, **refused.members},
+            "properties": {**common, **exact, **refused.members},
             "required": [*general["required"], *refused.members],
         }
 
@@ -231,7 +233,7 @@ def _answers(item: dict[str, Any], method: str) -> Iterator[dict[str, Any]]:
 
 
 def _add_referenced(document: dict[str, Any]) -> None:
-    """The schemas that are referred to and that the framework does not see."""
+    """Add the schemas that the document refers to and that the framework does not see."""
     schemas = document["components"]["schemas"]
     while missing := {*_REFERENCE.findall(json.dumps(document))} - schemas.keys():
         for name in sorted(missing):
@@ -243,9 +245,9 @@ _REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
 
 
 def _plain(node: Any) -> Any:
-    """The same in a form that more programs understand.
+    """The node in a form that more programs understand.
 
-    Enumerations have a type, text that is always the same is a constant, unions lie in no other unions, and
+    Enumerations get a type, an enumeration of one text becomes a constant, unions within unions are merged, and
     descriptions are not indented.
     """
     if isinstance(node, list):
@@ -311,9 +313,9 @@ def _add_choices(document: dict[str, Any], resource: type[Resource], method: str
 
 
 def _choices_of(listing: Listing) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The enumerations that a list's parameters take, by name."""
+    """The enumerations of a list's parameters, by name."""
     names = [sign + name for name in listing.orderings for sign in ("", "-")]
-    # Else a name would be made of "-title", such as VALUE_11.
+    # Otherwise generators make up a name for "-title", such as VALUE_11.
     variables = [name.upper() + end for name in listing.orderings for end in ("", "_DESCENDING")]
     orderings = {"type": "string", "enum": names, "x-enum-varnames": variables}
     yield f"{listing.name.capitalize()}Ordering", orderings
@@ -340,7 +342,7 @@ def _number(name: str, highest: int, default: int | None, description: str) -> d
 
 
 def _name_items(document: dict[str, Any]) -> None:
-    """With `fields`, the objects of a page have only some members: say so on each page's schema."""
+    """Add to each page's schema that with `fields` its objects have only some members."""
     schemas = document["components"]["schemas"]
     for name in [name for name in schemas if name.endswith("Page") and "data" in schemas[name].get("properties", {})]:
         items = schemas[name]["properties"]["data"]

@@ -1,4 +1,4 @@
-"""Log lines about requests that the database did not serve: few of them, however many requests there are."""
+"""Log lines about requests that failed because of the database: a few lines for any number of requests."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ import structlog
 log = structlog.get_logger("duely.api")
 
 PAUSE_SECONDS = 10.0
-"""Between two lines about the same cause. After this time without a refusal the database counts as back."""
+"""The time between two lines about one cause. After this time without a refusal the database counts as available."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class _Cause:
 class Outages:
     """Counts the requests of this process that got 503 because of the database, for each cause.
 
-    `is_any` tells without a lock whether there was one since the database was last seen to work.
+    `is_any`: whether there was one since the database last worked. Read without a lock, because each request reads it.
     """
 
     def __init__(self) -> None:
@@ -37,17 +37,17 @@ class Outages:
         now = time.monotonic()
         with self._lock:
             self.is_any, self._refused_at = True, now
-            known = self._causes.get(cause)
-            if known is None:
-                known = self._causes[cause] = _Cause(now - PAUSE_SECONDS)
-            known.refused += 1
-            if now - known.logged_at < PAUSE_SECONDS:
+            counter = self._causes.get(cause)
+            if counter is None:
+                counter = self._causes[cause] = _Cause(now - PAUSE_SECONDS)
+            counter.refused += 1
+            if now - counter.logged_at < PAUSE_SECONDS:
                 return
-            refused, known.refused, known.logged_at = known.refused, 0, now
+            refused, counter.refused, counter.logged_at = counter.refused, 0, now
         log.warning("database_unavailable", error=str(fault), refused=refused, request_id=request_id)
 
     def note_served(self) -> None:
-        """Log that the database is back, unless it refused a request within PAUSE_SECONDS."""
+        """Log that the database is available again, unless it refused a request within PAUSE_SECONDS."""
         with self._lock:
             if not self.is_any or time.monotonic() - self._refused_at < PAUSE_SECONDS:
                 return
@@ -58,4 +58,4 @@ class Outages:
 
 
 outages = Outages()
-"""This process's."""
+"""The counter of this process."""

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): the one shape of every error under /api/."""
+"""Problem documents (RFC 9457): the form of every error under /api/."""
 
 import sqlite3
 from typing import Any
@@ -50,7 +50,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
-    """The answer that tells the caller of this refusal."""
+    """The answer for this refusal."""
     return Answer(
         msgspec.json.encode(problem_of(refused, request)),
         status=refused.status,
@@ -60,7 +60,7 @@ def problem(refused: Refused, request: HttpRequest) -> HttpResponse:
 
 
 def problem_of(refused: Refused, request: HttpRequest) -> dict[str, Any]:
-    """The document that tells of this refusal."""
+    """The problem document for this refusal."""
     document: dict[str, Any] = {
         "type": TYPE_BASE + refused.code,
         "title": refused.title,
@@ -92,14 +92,14 @@ DISK_FULL = "The disk of the database is full: nothing was saved. Tell whoever r
 
 
 def is_of_a_full_disk(fault: Exception) -> bool:
-    """Whether a database refused to write for want of space."""
+    """Whether a database could not write because its disk is full."""
     cause = fault.__cause__
-    of_sqlite = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without what an extended code adds
-    return of_sqlite == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100"
+    sqlite_code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+    return sqlite_code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100"
 
 
 def refusal(fault: Exception, request: HttpRequest) -> Refused:
-    """What to tell the caller of any exception. One that is not expected is logged, and becomes a 500."""
+    """The refusal for any exception. An unexpected one is logged and becomes a 500."""
     request_id = _request_id(request)
     match fault:
         case Refused():

@@ -1,4 +1,4 @@
-"""The request as the middleware and the sign-in check leave it for endpoints."""
+"""The type of the request that endpoints get."""
 
 from django.http import HttpRequest
 
@@ -6,7 +6,7 @@ from duely.core.actor import Actor, Origin
 
 
 class ApiRequest(HttpRequest):
-    """`origin` is set by the guard for every request, `actor` by the sign-in check of the API."""
+    """origin: set by `pipeline` for every request. actor: set by the authentication of the API."""
 
     origin: Origin
     actor: Actor

@@ -1,4 +1,4 @@
-"""Field types that several modules' schemas share."""
+"""Field types and JSON schemas that several modules share."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,9 +21,9 @@ REFERENCE = "#/components/schemas/{name}"
 
 
 class Parsed(Generic[V]):
-    """A field of a body that needs more than a JSON type: `value` is what `read` made of it.
+    """A field of a body that needs more checks than a JSON type. `value` is the result of `read`.
 
-    Subclasses give `schema` (JSON schema for the document) and `read`, which raises Invalid.
+    Subclasses define `schema` (JSON schema for the document) and `read`, which raises Invalid.
     """
 
     __slots__ = ("value",)
@@ -39,12 +39,12 @@ class Parsed(Generic[V]):
 
     @classmethod
     def read(cls, raw: Any) -> V:
-        """The value that `raw` stands for. Raises Invalid."""
+        """The value of a JSON value. Raises Invalid."""
         raise NotImplementedError
 
 
 def describe(kind: type[Any]) -> dict[str, Any]:
-    """The JSON schema of a field type of our own: it says so itself in `schema`."""
+    """The JSON schema of a field type of Duely: its attribute `schema`."""
     return cast("dict[str, Any]", kind.schema)
 
 
@@ -66,17 +66,17 @@ def one_of(tag: str, kinds: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any
 
 
 def component_schemas(kind: Named) -> dict[str, Any]:
-    """The JSON schemas of a type and of all that it refers to, by name."""
+    """The JSON schemas of a type and of all types to which it refers, by name."""
     return msgspec.json.schema_components([kind], schema_hook=describe, ref_template=REFERENCE)[1]
 
 
 def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The JSON schema of a struct by itself, for where the framework does not see it. Others it names by reference."""
+    """The JSON schema of one struct that the framework does not see. It refers to the schemas of other types."""
     return cast("dict[str, Any]", component_schemas(kind)[kind.__name__])
 
 
 def given(body: msgspec.Struct) -> dict[str, Any]:
-    """The fields that a body holds, by name, with parsed fields as their values. Absent ones are left out."""
+    """The fields of a body by name, without absent ones. For a `Parsed` field, its value."""
     fields = {}
     for name in body.__struct_fields__:
         value = getattr(body, name)
