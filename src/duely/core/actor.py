@@ -1,4 +1,4 @@
-"""Who asks, and from where. Every action takes an `Actor`; `None` stands for the system itself."""
+"""The caller of an action and the origin of a request. Every action takes an `Actor`; `None` means the system."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from duely.core.errors import NotAuthenticated
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a request came from, as the change log keeps it."""
+    """The origin of a request, which the change log stores."""
 
     ip: str | None = None
     user_agent: str = ""
@@ -18,10 +18,11 @@ class Origin(msgspec.Struct, frozen=True):
 class Actor(msgspec.Struct, frozen=True):
     """The caller of an action.
 
-    `id` is None for someone who has not signed in; `role` is then "anonymous".
-    `zone` is the IANA name of the caller's time zone, `seq` the number of the last change
-    in the log of what is theirs, as read with the session; None while a job changes their things.
-    `sees_all` is for those whose role lets them see everyone's things.
+    id: None for a caller who has not signed in, with the role "anonymous".
+    zone: the IANA name of the caller's time zone.
+    seq: the number of the last entry in the caller's log, read with the session. None while a job changes their
+    objects.
+    sees_all: whether the caller's role lets them see the objects of all users.
     """
 
     id: UUID | None
@@ -35,7 +36,7 @@ class Actor(msgspec.Struct, frozen=True):
 
     @property
     def user_id(self) -> UUID:
-        """The id of someone who has signed in. Raises NotAuthenticated (401) for anyone else."""
+        """The id of a caller who has signed in. Raises NotAuthenticated (401) for others."""
         if self.id is None:
             raise NotAuthenticated
         return self.id

@@ -1,4 +1,4 @@
-"""The one place that asks for the time, and the one that reads and writes it as text."""
+"""The current time, and instants as text. No other module reads the clock or formats instants."""
 
 import re
 import time
@@ -16,41 +16,41 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-](
 
 
 class OutOfRange(ValueError):
-    """A date that is written as it should be, in a year that is not kept here."""
+    """A well-formed date in a year before 1 or after 9999."""
 
 
 def now() -> datetime:
-    """The present instant: aware, UTC, cut to milliseconds.
+    """The current instant: aware, UTC, cut to milliseconds.
 
-    Answers show milliseconds. Storing more would make a value that a client reads
-    differ from the value that is stored, and a filter on it would miss its own row.
+    Answers show milliseconds. If more were stored, the value in an answer would differ from the stored one, and a
+    filter with it would not match its own row.
     """
     return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
 
 def rfc3339(instant: datetime) -> str:
-    """An aware instant as answers show it: UTC, milliseconds, `Z` (RFC 3339 section 5.6)."""
-    # A fifth of the time that `isoformat` takes: a page of tasks has 40 of them and more.
+    """An aware instant in the form of answers: UTC, milliseconds, `Z` (RFC 3339 section 5.6)."""
+    # msgspec takes a fifth of the time of `isoformat`; a page of tasks has 40 instants or more (decision 0024).
     text = _encode(instant.astimezone(UTC))
     return text[1:24].decode() + "Z" if instant.microsecond else text[1:20].decode() + ".000Z"
 
 
 def as_shown(row: Iterable[Any]) -> tuple[Any, ...]:
-    """The values of a row, instants as answers show them."""
+    """The values of a row, with instants in the form of answers."""
     return tuple([rfc3339(value) if isinstance(value, datetime) else value for value in row])
 
 
 def parse_day(text: str) -> date:
-    """A date as `2026-01-31`. Raises ValueError for anything else, OutOfRange when only its year is at fault."""
+    """A date such as `2026-01-31`. Raises ValueError, or OutOfRange if only the year is wrong."""
     if not _DAY.fullmatch(text) or text.startswith("0000"):
         raise _fault(text)
     return date.fromisoformat(text)
 
 
 def parse_instant(text: str) -> datetime:
-    """An RFC 3339 instant (section 5.6; seconds may be left out) in UTC, cut to milliseconds.
+    """An RFC 3339 instant (section 5.6; seconds are optional) in UTC, cut to milliseconds.
 
-    Raises ValueError for anything else, OutOfRange for one that is in no year from 1 to 9999 in UTC.
+    Raises ValueError, or OutOfRange if its year in UTC is before 1 or after 9999.
     """
     if not _INSTANT.fullmatch(text) or text.startswith("0000"):
         raise _fault(text)
@@ -58,12 +58,8 @@ def parse_instant(text: str) -> datetime:
         instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except OverflowError:
         raise OutOfRange(text) from None
-    return _cut(instant)
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 def _fault(text: str) -> ValueError:
     return OutOfRange(text) if _FAR.fullmatch(text) else ValueError(text)
-
-
-def _cut(instant: datetime) -> datetime:
-    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)

@@ -7,14 +7,14 @@ LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<val
 
 
 class UnreadableDotenv(Exception):
-    """The file cannot be read, or not understood. Its text says why."""
+    """The file cannot be read, or one of its lines has a wrong form. The text names the reason."""
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
     """The variables of one `.env` file; an absent file has none.
 
     One `NAME=value` a line, optionally after `export`. `#` begins a comment at the start of a line or after a space.
-    Single quotes keep the value as it is; in double quotes `\\n`, `\\"` and `\\\\` are understood.
+    In single quotes nothing is replaced; in double quotes `\\n`, `\\"` and `\\\\` are understood.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

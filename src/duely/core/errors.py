@@ -1,7 +1,7 @@
-"""Refusals: everything that the product says no to, as one family of exceptions.
+"""Refusals: the exceptions for every request that Duely refuses.
 
-Subclasses stand beside the action that raises them; the ones here are shared by all.
-`duely.api.problems` turns any of them into an RFC 9457 problem document.
+A subclass is defined beside the action that raises it; those here are shared by several modules. `duely.api.problems`
+turns each of them into a problem document (RFC 9457).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from duely.core.quotas import ADVICE
 
 MAX_REPORTED = 100
-"""How many faults one answer names. Nobody reads more, and a body can hold a hundred thousand."""
+"""Faults that one answer lists. A limit, because a body can have a hundred thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,11 @@ class FieldError:
 class Refused(Exception):
     """Base of all refusals.
 
-    Class attributes: `code` (stable, documented), `status` (HTTP) and `title` (what is wrong, the
-    same for each occurrence). `detail` says what is wrong this time and what to do next.
-    `headers` go on the answer; `extra` are further members of the problem document. `members`: the JSON schemas of
-    those that it always has, by name.
-    `looks_like_attack`: a forged or unknown token, a wrong password or a wrong code. Only these refusals of callers
-    who are not signed in count towards an automatic ban (decision 0029).
+    Class attributes: `code` (stable, documented), `status` (HTTP) and `title` (the kind of error).
+    detail: the error in this request, and what to do. headers: headers of the answer. extra: additional members of the
+    problem document. members: the JSON schemas of the additional members that every document of this class has.
+    looks_like_attack: true for a forged or unknown token, a wrong password or a wrong code. Only these refusals of
+    callers who are not signed in count towards an automatic ban (decision 0029).
     """
 
     code: ClassVar[str]
@@ -65,9 +64,9 @@ class ValidationFailed(Refused):
     def __init__(self, *errors: FieldError) -> None:
         names = list(dict.fromkeys(error.field for error in errors))
         count = f"{len(names)} fields are" if len(names) > 1 else "1 field is"
-        more = ", …" if len(names) > MAX_REPORTED else ""
-        shown = ", ".join(names[:MAX_REPORTED])
-        super().__init__(f"{count} invalid: {shown}{more}.", errors=errors[:MAX_REPORTED])
+        ellipsis = ", …" if len(names) > MAX_REPORTED else ""
+        listed = ", ".join(names[:MAX_REPORTED])
+        super().__init__(f"{count} invalid: {listed}{ellipsis}.", errors=errors[:MAX_REPORTED])
 
 
 class MalformedRequest(Refused):
@@ -232,12 +231,12 @@ class Unavailable(Refused):
 
 
 def catalogue() -> dict[str, type[Refused]]:
-    """Every refusal that is imported by now, by code. The reference page of codes is made of it."""
-    found: dict[str, type[Refused]] = {}
-    waiting = list(Refused.__subclasses__())
-    while waiting:
-        refusal = waiting.pop()
-        waiting.extend(refusal.__subclasses__())
+    """All imported refusals by code. The reference page of error codes is generated from it."""
+    refusals: dict[str, type[Refused]] = {}
+    unvisited = list(Refused.__subclasses__())
+    while unvisited:
+        refusal = unvisited.pop()
+        unvisited.extend(refusal.__subclasses__())
         if "code" in vars(refusal):
-            found[refusal.code] = refusal
-    return dict(sorted(found.items()))
+            refusals[refusal.code] = refusal
+    return dict(sorted(refusals.items()))

@@ -13,11 +13,11 @@ def new_id() -> UUID:
 
 
 def derived_id(*parts: str) -> UUID:
-    """The same id for the same parts: a UUIDv8 (RFC 9562 section 5.8) of 122 bits of their SHA-256."""
+    """A UUIDv8 (RFC 9562 section 5.8) from 122 bits of the SHA-256 of these parts. The same parts give the same id."""
     digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
     return UUID(int=int.from_bytes(digest[:16]) & _REST | _VERSION_8)
 
 
-# Version and variant in their places (RFC 9562 section 4), and the bits beside them.
+# The bits of version and variant (RFC 9562 section 4), and a mask of all other bits.
 _REST = ~(0xF << 76 | 0x3 << 62)
 _VERSION_7, _VERSION_8 = 0x7 << 76 | 0x2 << 62, 0x8 << 76 | 0x2 << 62

@@ -1,4 +1,4 @@
-"""Keys for each purpose, derived from the secret key: one leaked use does not open another."""
+"""Keys for each purpose, derived from the secret key. A leaked key of one purpose does not reveal any other."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ def _derive(secret: str, purpose: str) -> bytes:
 
 
 def fingerprints() -> tuple[str, ...]:
-    """What tells the secret key from others and says nothing about it; then the same of each fallback."""
+    """Fingerprints of the secret key and of each fallback. They identify a key and reveal nothing about it."""
     return tuple(_fingerprint(secret) for secret in (setting("SECRET_KEY"), *setting("SECRET_KEY_FALLBACKS")))
 
 
@@ -23,12 +23,12 @@ def _fingerprint(secret: str) -> str:
 
 
 def current_key(purpose: str) -> bytes:
-    """The 32-byte key with which new things of this purpose are signed."""
+    """The 32-byte key for new signatures of this purpose."""
     return _derive(setting("SECRET_KEY"), purpose)
 
 
 def accepted_keys(purpose: str) -> tuple[bytes, ...]:
-    """The current key and those of `SECRET_KEY_FALLBACKS`, for checking what was signed earlier."""
+    """The current key and the keys of `SECRET_KEY_FALLBACKS`, to check earlier signatures."""
     return _accepted((setting("SECRET_KEY"), *setting("SECRET_KEY_FALLBACKS")), purpose)
 
 

@@ -1,18 +1,18 @@
-"""One form in which names are compared: of users, categories and tags. Pure."""
+"""The form in which names of users, categories and tags are compared (decision 0028). Pure."""
 
 import unicodedata
 
 MAX_NORMAL = 1000
-"""Characters of what may become a name or an address once it is in one Unicode form."""
+"""Longer texts are not normalized: they are too long for a name or an address."""
 
 _INVISIBLE = dict.fromkeys((0x200C, 0x200D, 0xFE0E, 0xFE0F))
-"""Joiners, and signs that choose between text and emoji: they change how a letter looks, not which one it is."""
+"""Joiners and variation selectors. They change how a letter looks, but not which letter it is."""
 
 
 def normal(text: str) -> str:
-    """In one Unicode form (NFKC, UAX #15), unless it is too long for a name or an address anyway.
+    """The text in the Unicode form NFKC (UAX #15), unless it is too long for a name or an address.
 
-    That takes time with the square of the length where combining characters are out of order.
+    For combining characters out of order, this takes time with the square of the length (decision 0018).
     """
     return unicodedata.normalize("NFKC", text) if len(text) <= MAX_NORMAL else text
 

@@ -13,13 +13,13 @@ CATEGORIES = 1_000
 KEPT_ANSWERS = 5_000
 """Answers of one user that are kept for retries with an `Idempotency-Key`, within their 24 hours."""
 KEPT_ANSWER_BYTES = 32 * 1024 * 1024
-"""Bytes of the bodies of these answers, as they are kept."""
+"""Bytes of the stored bodies of these answers."""
 ANONYMOUS_ENTRIES = 1_000
 """Entries of the log for people who have not signed in and have no account, for each web process and hour."""
 
 
 class Stored(NamedTuple):
-    """What an action of the change log adds to what its owner stores: so many of one kind."""
+    """The number that an action of the change log adds to its owner's stored objects of one kind."""
 
     kind: str
     by: int
@@ -42,4 +42,4 @@ ADVICE = {
     "kept_answers": _KEPT_FOR_A_DAY,
     "kept_answer_bytes": _KEPT_FOR_A_DAY,
 }
-"""What someone who has reached a quota can do."""
+"""What a user who has reached a quota can do."""

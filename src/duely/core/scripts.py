@@ -1,4 +1,4 @@
-"""Which scripts a name is written in, and whether it mixes them to look like another name. Pure."""
+"""Whether a name mixes scripts so that it may look like another name (decision 0042). Pure."""
 
 import unicodedata
 
@@ -50,8 +50,8 @@ def mixes_scripts(name: str) -> bool:
     if name.isascii():
         return False
     letters = [sign for sign in name if not sign.isascii() or sign.isalpha()]
-    scripts = {script for sign in letters if (script := _script_of(sign))}
-    return _mixes_digits(name) or not (_are_written_together(scripts) and _is_told_apart(letters, scripts))
+    scripts = set(filter(None, map(_script_of, letters)))
+    return _mixes_digits(name) or not (_are_written_together(scripts) and _is_distinguishable(letters, scripts))
 
 
 def _script_of(sign: str) -> str | None:
@@ -68,11 +68,11 @@ def _script_of(sign: str) -> str | None:
 def _are_written_together(scripts: set[str]) -> bool:
     if len(scripts) < 2 or any(scripts <= together for together in _TOGETHER):
         return True
-    others = scripts - {"LATIN"}
-    return len(others) == 1 and others <= _BESIDE_LATIN
+    beside_latin = scripts - {"LATIN"}
+    return len(beside_latin) == 1 and beside_latin <= _BESIDE_LATIN
 
 
-def _is_told_apart(letters: list[str], scripts: set[str]) -> bool:
+def _is_distinguishable(letters: list[str], scripts: set[str]) -> bool:
     """Whether letters beside Latin ones show that the name is not Latin alone."""
     if len(scripts) < 2 or "LATIN" not in scripts:
         return True

@@ -1,4 +1,4 @@
-"""Settings for what every request asks: Django looks through three layers for each, which takes ten times as long."""
+"""A cache of settings that every request reads. Django looks through three layers, which takes ten times as long."""
 
 from functools import lru_cache
 from typing import Any
@@ -9,7 +9,7 @@ from django.core.signals import setting_changed
 
 @lru_cache(maxsize=64)
 def setting(name: str) -> Any:
-    """One of django.conf.settings, for as long as no test overrides any."""
+    """A setting of django.conf.settings. Cached until a test overrides a setting."""
     return getattr(settings, name)
 
 
