@@ -144,7 +144,11 @@ def _parse(raw: bytes, max_keys: int) -> Any:
     if not isinstance(document, dict):
         raise MalformedRequest("The body must be a JSON object.")
     if openings > MAX_DEPTH or raw.count(b":") > max_keys:  # otherwise both are within their limits
-        _refuse_deep_or_large(document, max_keys)
+        depth, keys = _measure(document)
+        if depth > MAX_DEPTH:
+            raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
+        if keys > max_keys:
+            raise MalformedRequest(f"The objects of the body have {keys} keys together; {max_keys} are allowed.")
     if "\\u" in text:
         refuse_lone_surrogates(document)
     return document
@@ -189,16 +193,9 @@ STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant
 """A decoder of JSON as in RFC 8259, without the extensions that Python accepts."""
 
 
-def _refuse_deep_or_large(document: Any, max_keys: int) -> None:
-    depth, keys = _measure(document)
-    if depth > MAX_DEPTH:
-        raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
-    if keys > max_keys:
-        raise MalformedRequest(f"The objects of the body have {keys} keys together; {max_keys} are allowed.")
-
-
 def _measure(document: Any) -> tuple[int, int]:
     """The depth of a document, and the number of keys of all its objects."""
+    # Level by level instead of recursively: a deep document would exceed Python's recursion limit.
     depth, keys, level = 0, 0, [document]
     while level:
         depth += 1
@@ -254,9 +251,10 @@ def _field_error(name: str, fault: msgspec.ValidationError) -> FieldError:
     cause = fault.__cause__
     text = str(fault)
     path = ""
-    if where := _AT.search(text):
-        path = where["path"].replace("[...]", "")
-        text = text[: where.start()]
+    position = _AT.search(text)
+    if position is not None:
+        path = position["path"].replace("[...]", "")
+        text = text[: position.start()]
     if isinstance(cause, Invalid):
         return FieldError(name + path, cause.code, cause.message)
     code = next((code for start, code in _CODES if text.startswith(start)), "invalid")

@@ -36,14 +36,22 @@ def keyset_parts(
     that other users have created since.
     """
     first, *rest = order
-    if not first.nullable or (after is None and not first.descending):
-        yield (Q() if after is None else _after(order, after)), order
+    if after is None and not (first.nullable and first.descending):
+        yield Q(), order
+        return
+    if after is not None and not first.nullable:
+        yield _after(order, after), order
         return
     order = (first._replace(nullable=False), *rest)
-    if after is None or after[0] is not None:
-        yield Q((f"{first.column}__isnull", False)) & (Q() if after is None else _after(order, after)), order
-    behind = _after(rest, after[1:]) if after is not None and after[0] is None else Q()
-    yield Q((f"{first.column}__isnull", True)) & behind, order
+    with_value, without_value = Q((f"{first.column}__isnull", False)), Q((f"{first.column}__isnull", True))
+    if after is None:
+        yield with_value, order
+        yield without_value, order
+    elif after[0] is not None:
+        yield with_value & _after(order, after), order
+        yield without_value, order
+    else:
+        yield without_value & _after(rest, after[1:]), order
 
 
 def _after(order: Sequence[OrderTerm], values: Sequence[Any]) -> Q:
@@ -86,6 +94,7 @@ def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
     """The ordering values in a cursor. Raises InvalidCursor (400) if it is forged or belongs to another list."""
     try:
         data = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        # Base64 has several texts for the same bytes. Only the one that `write_cursor` makes is accepted.
         if _opaque(data) != text:
             raise ValueError(text)
     except (binascii.Error, ValueError):
@@ -97,4 +106,5 @@ def read_cursor(text: str, fingerprint: bytes, width: int) -> tuple[Any, ...]:
     if payload[:8] != fingerprint:
         raise InvalidCursor("This cursor belongs to another ordering, filter or user. Start again without a cursor.")
     values = msgspec.msgpack.decode(payload[8:])
+    # The last term of every ordering is the id, which MessagePack stores as text.
     return (*values[: width - 1], UUID(values[width - 1]))

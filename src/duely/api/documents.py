@@ -67,6 +67,7 @@ class Page:
     def of(cls, content: bytes, media: str) -> "Page":
         """A page from its content. It is compressed once, not for each request."""
         tag = hashlib.sha256(content).hexdigest()[:32]
+        # Without a time, every process sends the same bytes.
         return cls(content, gzip.compress(content, mtime=0), f'"{tag}"', media)
 
     def answer(self, request: HttpRequest) -> HttpResponse:

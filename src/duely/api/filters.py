@@ -44,8 +44,8 @@ class Filter:
     def parameters(self) -> Iterable[tuple[str, Mapping[str, Any], str]]:
         """Name, JSON schema and description of each query parameter."""
         description = self.description or f"Filters by `{self.name}`: equal to this value."
-        listed = {"type": "array", "items": self.schema, "minItems": 1, "maxItems": MAX_CHOICES}
-        yield self.name, listed if self.many else self.schema, description
+        array = {"type": "array", "items": self.schema, "minItems": 1, "maxItems": MAX_CHOICES}
+        yield self.name, array if self.many else self.schema, description
         for suffix in self.suffixes:
             match suffix:
                 case "isnull":
@@ -53,7 +53,7 @@ class Filter:
                 case "ne":
                     yield (
                         f"{self.name}__ne",
-                        listed if self.many else self.schema,
+                        array if self.many else self.schema,
                         f"Filters by `{self.name}`: not equal to this value.",
                     )
                 case _:
@@ -109,7 +109,7 @@ def boolean(raw: str, _actor: Actor) -> bool:
 def identifier(raw: str, _actor: Actor) -> UUID:
     """A UUID in its usual form."""
     try:
-        if len(raw) == 36:
+        if len(raw) == 36:  # UUID() also accepts braces, a prefix and no dashes
             return UUID(raw)
     except ValueError:
         pass
@@ -130,6 +130,7 @@ def word(raw: str, actor: Actor) -> str:
 
 def integer(raw: str, _actor: Actor) -> int:
     """A whole number that fits 63 bits."""
+    # Python accepts digits of other scripts, and 19 digits may exceed 63 bits.
     if raw.isascii() and raw.isdigit() and len(raw) < 19:
         return int(raw)
     raise Invalid("invalid_type", "Use a whole number of at most 18 digits.")
@@ -179,7 +180,8 @@ def span(raw: str, actor: Actor) -> Span:
         raise far_year() from None
     except ValueError:
         raise Invalid("invalid_date", "Use 2026-01-31 or 2026-01-31T09:00:00Z.") from None
-    return Span(start, _after(start, timedelta(milliseconds=1)))
+    millisecond = timedelta(milliseconds=1)
+    return Span(start, start + millisecond if start <= _LAST - millisecond else _LAST)
 
 
 def _span_of_day(day: date, zone: ZoneInfo) -> Span:
@@ -192,10 +194,6 @@ def _span_of_day(day: date, zone: ZoneInfo) -> Span:
         return Span(start, datetime.combine(day + timedelta(days=1), time.min, zone).astimezone(UTC))
     except OverflowError:
         return Span(start, _LAST)
-
-
-def _after(start: datetime, length: timedelta) -> datetime:
-    return start + length if start <= _LAST - length else _LAST
 
 
 _FIRST = datetime.min.replace(tzinfo=UTC)

@@ -97,14 +97,16 @@ def answer_once(
     row_id = _row_id(request, key)
     prepared: Any = None
     if prepare is not None:
-        if kept := _kept(request, row_id):
-            return _repeat(kept, _request_text(request, target))
+        stored = _stored_answer(request, row_id)
+        if stored is not None:
+            return _repeat(stored, _request_text(request, target))
         prepared = _prepared(prepare)
     # One transaction holds the effect and the kept answer: a crash leaves both or neither (decision 0014).
     with transaction.atomic():
         _lock(row_id)
-        if kept := _kept(request, row_id):
-            return _repeat(kept, _request_text(request, target))
+        stored = _stored_answer(request, row_id)
+        if stored is not None:
+            return _repeat(stored, _request_text(request, target))
         response = _first_answer(request, answer, prepared)
         if response.status_code != RateLimited.status:
             _keep(request, row_id, _fingerprint(keys.current_key(_PURPOSE), _request_text(request, target)), response)
@@ -119,8 +121,9 @@ def purge_answers(limit: int = 1000) -> int:
 
 def _row_id(request: ApiRequest, key: str) -> UUID:
     if not _KEY.fullmatch(key):
-        about = "Use 1 to 255 visible ASCII characters, such as a UUID."
-        raise ValidationFailed(FieldError(HEADER, "invalid_format", about))
+        message = "Use 1 to 255 visible ASCII characters, such as a UUID."
+        raise ValidationFailed(FieldError(HEADER, "invalid_format", message))
+    # The user is part of the id, so that two users may use the same key.
     return UUID(bytes=hashlib.sha256(f"{request.actor.user_id} {key}".encode()).digest()[:16])
 
 
@@ -128,6 +131,7 @@ def _lock(row_id: UUID) -> None:
     """Lock the key until the end of the transaction. Raises KeyInProgress (409) if another transaction holds it."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
+            # The upper half of the id as a signed number of 64 bits, the type of advisory locks.
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [(row_id.int >> 64) - 2**63])
             if not cursor.fetchone()[0]:
                 raise KeyInProgress
@@ -142,7 +146,7 @@ def _fingerprint(key: bytes, request_text: bytes) -> str:
     return hmac.digest(key, request_text, "sha256").hex()
 
 
-def _kept(request: ApiRequest, row_id: UUID) -> KeptAnswer | None:
+def _stored_answer(request: ApiRequest, row_id: UUID) -> KeptAnswer | None:
     """The stored answer, or None. Raises QuotaExceeded (403) if there is none and the user's quota is reached.
 
     One statement does both, because each statement is a round trip.
@@ -218,12 +222,14 @@ _REPLACE_OLD_ANSWER = (
 )
 
 
-def _repeat(kept: KeptAnswer, request_text: bytes) -> HttpResponse:
+def _repeat(stored: KeptAnswer, request_text: bytes) -> HttpResponse:
     if not any(
-        hmac.compare_digest(kept.fingerprint, _fingerprint(key, request_text)) for key in keys.accepted_keys(_PURPOSE)
+        hmac.compare_digest(stored.fingerprint, _fingerprint(key, request_text)) for key in keys.accepted_keys(_PURPOSE)
     ):
         raise KeyReused
-    return Answer(_with_long_texts(bytes(kept.body)), status=kept.status, headers={**kept.headers, REPLAYED: "true"})
+    return Answer(
+        _with_long_texts(bytes(stored.body)), status=stored.status, headers={**stored.headers, REPLAYED: "true"}
+    )
 
 
 def _without_long_texts(body: bytes) -> bytes:

@@ -205,6 +205,7 @@ class Listing:
         faults.extend(_choose_page(query, params, limit, page_size))
         if faults:
             raise ValidationFailed(*faults)
+        # The user is part of the fingerprint, so that a cursor works for its own user only.
         query.fingerprint = list_fingerprint(self.name, str(actor.id), order_text, *sorted(bound))
         if "cursor" in params:
             query.after = read_cursor(str(params["cursor"]), query.fingerprint, len(query.order))
@@ -239,7 +240,8 @@ class Listing:
 
     def _fields(self, raw: str) -> frozenset[str]:
         names = frozenset(raw.lower().split(","))
-        if unknown := sorted(names - set(self.field_names)):
+        unknown = sorted(names - set(self.field_names))
+        if unknown:
             raise Invalid(
                 "unknown_field", f"Unknown field {unknown[0]!r}. Known fields: {', '.join(self.field_names)}."
             )
@@ -359,15 +361,15 @@ class Listing:
 
         if isinstance(rows, Seen):
             key = (self.name, self._unread(query), query.order, order, reading, limit)
-            shown = 0 if reading is Reading.SIZES else len(self.columns)
+            text_columns = 0 if reading is Reading.SIZES else len(self.columns)
             try:
-                return rows.select((*query.where, where), key, finish, shown=shown)
+                return rows.select((*query.where, where), key, finish, shown=text_columns)
             except NotCompilable:
                 rows = _selected(rows, query)
         return self._as_shown(finish(rows.filter(where)), reading)
 
     def _as_shown(self, rows: QuerySet[Any, Any], reading: Reading) -> Sequence[tuple[Any, ...]]:
-        """Rows whose shown instants are text, like those of `Seen.select`."""
+        """Rows whose shown instants are text, as `Seen.select` returns them."""
         if reading is Reading.SIZES:
             return list(rows)
         width = len(self.columns)
@@ -444,5 +446,4 @@ def _bounded(raw: str, highest: int) -> int:
 
 
 def _order_by(term: OrderTerm) -> OrderBy:
-    nulls = {"nulls_last": True} if term.nullable else {}
-    return F(term.column).desc(**nulls) if term.descending else F(term.column).asc(**nulls)
+    return OrderBy(F(term.column), descending=term.descending, nulls_last=term.nullable or None)

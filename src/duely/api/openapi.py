@@ -124,7 +124,7 @@ def build(router: Router, aliases: Mapping[str, list[str]]) -> dict[str, Any]:
     """The document as plain JSON values. aliases: other paths of the same operations, by canonical path."""
     config = OpenAPIConfig(title="Duely", version=duely.__version__, description=DESCRIPTION)
     document = build_schema(router, config=config).convert(skip_validation=True)
-    document["tags"] = [{"name": name, "description": about} for name, about in TAGS.items()]
+    document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]
     document["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
     document["components"]["headers"] = dict(COMMON_HEADERS)
     resources = dict(_resources(router))
@@ -179,7 +179,8 @@ def _complete(operation: dict[str, Any], resource: type[Resource], method: str, 
             answer.pop("content", None)
         for media in answer.pop("x-also-media", ()):
             answer["content"][media.partition(";")[0]] = {"schema": {"type": "string"}}
-        if codes := answer.get("x-problem-codes"):
+        codes = answer.get("x-problem-codes")
+        if codes:
             (media,) = answer["content"]
             answer["content"] = {media: {"schema": _problem_of(codes)}}
 
@@ -282,8 +283,8 @@ def _list_parameters(listing: Listing) -> Iterator[dict[str, Any]]:
     )
     yield _array("fields", f"{listing.item.__name__}FieldName", "Return only these fields of each object.")
     yield _number("limit", MAX_LIMIT, DEFAULT_LIMIT, "Maximum number of objects on a page by cursor.")
-    about = "`next_cursor` of the previous page. Use it with the same ordering and filters."
-    yield {"name": "cursor", "in": "query", "description": about, "schema": {"type": "string"}}
+    description = "`next_cursor` of the previous page. Use it with the same ordering and filters."
+    yield {"name": "cursor", "in": "query", "description": description, "schema": {"type": "string"}}
     yield _number(
         "page", MAX_DEPTH, None, f"Number of the page, instead of a cursor. Pages reach up to row {MAX_DEPTH}."
     )
@@ -300,10 +301,10 @@ def _options(model: type[msgspec.Struct]) -> Iterator[dict[str, Any]]:
     """The fields of a struct as query parameters."""
     schema = inline_schema(model)
     for name, described in schema["properties"].items():
-        about = described.get("description", "")
+        description = described.get("description", "")
         is_required = name in schema.get("required", ())
         plain = {key: value for key, value in described.items() if key != "description"}
-        yield {"name": name, "in": "query", "description": about, "required": is_required, "schema": plain}
+        yield {"name": name, "in": "query", "description": description, "required": is_required, "schema": plain}
 
 
 def _add_choices(document: dict[str, Any], resource: type[Resource], method: str) -> None:

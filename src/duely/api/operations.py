@@ -82,8 +82,8 @@ def operation(
                 x_extensions={"x-also-media": [*also_media]} if also_media else None,
             ),
             *(
-                ResponseSpec(other, status_code=HTTPStatus(code), limit_to_content_types={JSON})
-                for code, other in (also or {}).items()
+                ResponseSpec(struct, status_code=HTTPStatus(code), limit_to_content_types={JSON})
+                for code, struct in (also or {}).items()
             ),
             *_problem_specs(refusals),
         ]

@@ -199,5 +199,5 @@ class Resource(Controller[Serializer]):
 
 def _refuse_parameters(request: HttpRequest) -> None:
     """Refuse the query string of an operation without parameters. Nothing is ignored silently."""
-    about = "This operation takes no query parameters."
-    raise errors.ValidationFailed(*(errors.FieldError(name, "unknown_parameter", about) for name in request.GET))
+    message = "This operation takes no query parameters."
+    raise errors.ValidationFailed(*(errors.FieldError(name, "unknown_parameter", message) for name in request.GET))

@@ -104,6 +104,7 @@ def list_etag(request: ApiRequest) -> str | None:
     actor = request.actor
     if actor.sees_all or actor.seq is None:
         return None
+    # The release is part of the tag, because another one may show the same objects in another form.
     parts = (duely.__version__, request.path, request.META.get("QUERY_STRING", ""), str(actor.id), str(actor.seq))
     return f'"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"'
 

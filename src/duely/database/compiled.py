@@ -4,7 +4,7 @@ It costs more to build a queryset and its SQL than to execute it. Requests diffe
 cached by the shape of the condition, PostgreSQL prepares it, and the rows are not turned into models.
 
 Ids come as text, as answers show them. Instants come as text too in columns that are only shown. All other values are
-those of the queryset's `values_list`.
+the same as from the queryset's `values_list`.
 """
 
 from collections import OrderedDict

@@ -126,15 +126,12 @@ class Readiness:
         if self._process != os.getpid():  # a forked process has no thread of its parent
             self._reset()
         with self._changed:
-            if not self._is_fresh():
+            if time.monotonic() - self._ended_at >= KEEP_SECONDS:
                 self._wait(self._start())
             is_late = self._began_at is not None and time.monotonic() - self._began_at >= self._patience_seconds
             if self._result is None or is_late:
                 return UNKNOWN
             return self._result
-
-    def _is_fresh(self) -> bool:
-        return time.monotonic() - self._ended_at < KEEP_SECONDS
 
     def _start(self) -> float:
         """Start a check unless one runs. Returns the time at which the running one began."""

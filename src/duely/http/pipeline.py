@@ -131,7 +131,8 @@ def answer_api(request: HttpRequest) -> HttpResponseBase:
     """Run the endpoint of an API path. Every exception becomes a problem document."""
     try:
         refuse_host(request)
-        if (preflight := headers.preflight(request)) is not None:
+        preflight = headers.preflight(request)
+        if preflight is not None:
             return preflight
         refuse_cross_site(request)
         refuse_framing(request)

@@ -132,7 +132,8 @@ class PreparedStatements:
 
     def _prepare(self, sql: str, types: tuple[int, ...]) -> bytes:
         name = _name(sql, types)
-        if times := self._stale[name]:
+        times = self._stale[name]
+        if times:
             name += b"_%d" % times  # the server still has the former statement under the name without a number
         self._statement.start()
         try:
@@ -270,7 +271,8 @@ class DatabaseWrapper(django.DatabaseWrapper):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if pool := self.settings_dict["OPTIONS"].get("pool"):
+        pool = self.settings_dict["OPTIONS"].get("pool")
+        if pool:
             pool["connection_class"] = Connection
 
     def get_connection_params(self) -> dict[str, Any]:
