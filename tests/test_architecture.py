@@ -218,7 +218,36 @@ def password_check(path: PurePosixPath, tree: ast.Module) -> Found:
             yield call.lineno, f"{called_name(call)}(): use duely.accounts.password_checks"
 
 
+TAKES_CONDITIONS = {"filter", "exclude", "get", "Q", "When", "get_or_none", "get_object_or_404"}
+OWNERSHIP = re.compile(r"(owner|project)(_id)?(__\w+)?")
+OWNERSHIP_IN_SQL = re.compile(r"\b(owner|project)_id\s*(=|<>|!=|\bIN\b)\s*(%s|ANY|\()", re.IGNORECASE)
+
+
+def own_visibility(path: PurePosixPath, tree: ast.Module) -> Found:
+    """Who sees what is decided in core.scopes alone: others take `scope(actor, permission)` and pass it on."""
+    if path.as_posix() == "core/scopes.py":
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if called_name(node) in TAKES_CONDITIONS:
+                for keyword in node.keywords:
+                    if keyword.arg and OWNERSHIP.fullmatch(keyword.arg):
+                        yield keyword.lineno, f"{called_name(node)}({keyword.arg}=…): use scope()"
+            for keyword in node.keywords:
+                if keyword.arg == "sees_all":
+                    yield keyword.lineno, "sees_all: use scope()"
+        elif isinstance(node, ast.Tuple) and len(node.elts) == 2:
+            name = node.elts[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str) and OWNERSHIP.fullmatch(name.value):
+                yield node.lineno, f"({name.value!r}, …) as a condition: use scope()"
+        elif isinstance(node, ast.Attribute) and node.attr in {"sees_all", "SEE_ALL"}:
+            yield node.lineno, f".{node.attr}: use scope()"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and OWNERSHIP_IN_SQL.search(node.value):
+            yield node.end_lineno or node.lineno, "a condition on the owner in SQL: use scope().sql()"
+
+
 RULES: tuple[Rule, ...] = (
+    own_visibility,
     outbound_http,
     password_check,
     silent_action,
@@ -269,6 +298,15 @@ def test_the_house_rules_hold() -> None:
 
 
 BITES = [
+    (own_visibility, "tasks/queries.py", "rows = Task.objects.filter(owner_id=actor.user_id)\n"),
+    (own_visibility, "tasks/queries.py", "rows = tasks.exclude(owner=actor.user_id)\n"),
+    (own_visibility, "tasks/queries.py", "rows = tasks.filter(LIVE, Q(owner_id__in=ids) | Q(title=''))\n"),
+    (own_visibility, "tasks/queries.py", "rows = tasks.filter(project_id=project.id)\n"),
+    (own_visibility, "tasks/queries.py", "rows = Visible(all_tasks, scope, (('owner_id', actor.user_id),))\n"),
+    (own_visibility, "activity/queries.py", "everything = actor.sees_all\n"),
+    (own_visibility, "guard/admin.py", "actor = Actor(user.id, sees_all=user.is_staff)\n"),
+    (own_visibility, "accounts/queries.py", "everything = allows(actor.role, Permission.SEE_ALL)\n"),
+    (own_visibility, "tasks/stats/queries.py", "SQL = 'SELECT count(*) FROM tasks_task WHERE owner_id = %s'\n"),
     (silent_action, "tasks/actions.py", "def wipe(task):\n    task.title = ''\n"),
     (silent_action, "tasks/actions.py", "def wipe(task):\n    _helper(task)\ndef _helper(task):\n    pass\n"),
     (silent_action, "tasks/actions.py", "def wipe(a):\n    tidy(a)\ndef tidy(a):\n    wipe(a)\n"),
@@ -327,7 +365,19 @@ def test_each_rule_bites(rule: Rule, path: str, source: str) -> None:
 KEEPS = [
     ("tasks/actions.py", "def rename(task):\n    _helper(task)\ndef _helper(task):\n    record(task)\n"),
     ("tasks/actions.py", "def _helper(task):\n    pass\n"),
-    ("tasks/queries.py", "def tasks():\n    return Task.objects.filter(owner_id=1).order_by('id')\n"),
+    ("tasks/queries.py", "def tasks():\n    return Task.objects.filter(title='a').order_by('id')\n"),
+    ("core/scopes.py", "condition = ('owner_id', actor.user_id)\n"),
+    ("tasks/edits.py", "task = Task(owner_id=actor.user_id, title='a')\n"),
+    (
+        "tasks/queries.py",
+        "rows = within(Task.objects.all(), scope(actor, Permission.TASK_VIEW)).only('owner_id', 'title')\n",
+    ),
+    ("tasks/lists.py", "FILTERS = (Filter('owner', 'owner_id', identifier, UUID_TEXT),)\n"),
+    ("activity/actions.py", "SQL = 'INSERT INTO activity_counter (owner_id, seq) VALUES (%s, 1)'\n"),
+    (
+        "tasks/queries.py",
+        "rows = Task.objects.filter(owner_id=1)  # allow: own_visibility because jobs act for the system\n",
+    ),
     ("http/pipeline.py", "def answer_api():\n    try:\n        x()\n    except Exception:\n        pass\n"),
     ("cli/exits.py", "try:\n    x()\nexcept Exception:\n    if unexpected():\n        raise\n"),
     ("core/clock.py", "at = datetime.now(UTC)\n"),
@@ -336,7 +386,7 @@ KEEPS = [
     ("cli/supervisor.py", "start(env={**os.environ, 'A': '1'})\n"),
     ("cli/main.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'duely.config.settings')\n"),
     ("tasks/queries.py", "rows = tasks.order_by(F('due_at').desc(nulls_last=True), '-id')\n"),
-    ("tasks/queries.py", "rows = tasks.filter(Q(owner=1) | Q(('title', text)))\n"),
+    ("tasks/queries.py", "rows = tasks.filter(Q(status=1) | Q(('title', text)))\n"),
 ]
 
 

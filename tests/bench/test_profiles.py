@@ -18,7 +18,7 @@ ENDPOINT = "OneTask.get (duely/tasks/endpoints.py:184)"
     [
         ("PreparedStatements.execute (duely/database/postgresql/base.py:73)", "database driver and cursors"),
         ("show_task (duely/tasks/schemas.py:461)", "rows to JSON"),
-        ("seen_task (duely/tasks/queries.py:71)", "querysets, models, SQL"),
+        ("visible_task (duely/tasks/queries.py:71)", "querysets, models, SQL"),
         ("_leave (duely/database/slots.py:49)", "request slots"),
         ("<lambda> (<string>:1)", "task rules"),
     ],

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from cast import Api, alice, bob
 from duely.core.clock import now, rfc3339
 from duely.core.ids import new_id
+from duely.core.scopes import EVERYTHING, Owned
 from duely.database import compiled
-from duely.database.compiled import Condition, NotCompilable, Seen
+from duely.database.compiled import Condition, NotCompilable, Visible
 from duely.tasks.models import Category, Task
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,9 @@ def titles(tasks: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def visible_titles(condition: Condition, where: Condition | None = None) -> list[str]:
-    return [title for (title,) in Seen(all_tasks, (condition,)).select((where or Q(),), "titles", titles)]
+    return [
+        title for (title,) in Visible(all_tasks, EVERYTHING, (condition,)).select((where or Q(),), "titles", titles)
+    ]
 
 
 @pytest.fixture
@@ -99,7 +102,7 @@ def test_queries_with_values_of_a_user_are_never_cached(owner: UUID) -> None:
 
     before = len(compiled._queries)
     with pytest.raises(NotCompilable):
-        Seen(mine, (Q(title="a"),)).select((), "titles", titles)
+        Visible(mine, EVERYTHING, (Q(title="a"),)).select((), "titles", titles)
     assert len(compiled._queries) == before
 
 
@@ -110,7 +113,9 @@ def test_rows_are_those_of_values_list_with_ids_as_text(owner: UUID) -> None:
     category.save()
     task = Task.objects.get(title="a")
     Task.objects.filter(pk=task.pk).update(category=category, due_on="2026-01-31", due_at=now())
-    (row,) = Seen(all_tasks, (Q(pk=task.pk),)).select((), "all", lambda tasks: tasks.values_list(*columns))
+    (row,) = Visible(all_tasks, EVERYTHING, (Q(pk=task.pk),)).select(
+        (), "all", lambda tasks: tasks.values_list(*columns)
+    )
     expected = Task.objects.filter(pk=task.pk).values_list(*columns).get()
     assert row == tuple(str(value) if isinstance(value, UUID) else value for value in expected)
 
@@ -142,9 +147,19 @@ def test_instants_of_shown_columns_have_the_form_of_answers(owner: UUID, year: i
         return tasks.order_by("title").values_list("due_at", "title", "completed_at", "due_at", "completed_at")
 
     def rows() -> list[tuple[Any, ...]]:
-        return Seen(all_tasks, (Q(owner_id=owner),)).select((), "columns", columns, shown=3)
+        return Visible(all_tasks, EVERYTHING, (Q(owner_id=owner),)).select((), "columns", columns, shown=3)
 
     expected = [(rfc3339(instant), "a", None, instant, None), *((None, title, None, None, None) for title in "bc")]
     assert rows() == expected
     with CaptureQueriesContext(connection):
         assert rows() == expected
+
+
+def test_callers_of_different_scopes_never_share_a_query(owner: UUID) -> None:
+    other = Api(bob())
+    assert other.post("tasks/", {"title": "d"}).status_code == 201
+    expected = {EVERYTHING: ["a", "b", "c", "d"], Owned(owner): ["a", "b", "c"], Owned(other.user.id): ["d"]}
+
+    for scope in (*expected, *reversed(expected)):
+        rows = Visible(all_tasks, scope).select((), "titles", titles)
+        assert [title for (title,) in rows] == expected[scope]

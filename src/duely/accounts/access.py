@@ -7,7 +7,8 @@ from duely.accounts.models import Session, User
 from duely.accounts.queries import live_sessions, visible_users
 from duely.core.actor import Actor
 from duely.core.errors import NotFound
-from duely.core.permissions import Permission, allows, require
+from duely.core.permissions import Permission, require
+from duely.core.scopes import scope
 
 
 def user_for(actor: Actor, user_id: UUID) -> User:
@@ -15,13 +16,12 @@ def user_for(actor: Actor, user_id: UUID) -> User:
     user = visible_users(actor).filter(pk=user_id).first()
     if user is None:
         raise NotFound("There is no such user.")
-    require(actor, Permission.USER_VIEW)
     return user
 
 
 def require_management(actor: Actor, user_id: UUID) -> None:
     """Raises NotFound (404) or, for oneself, Forbidden (403), unless the actor may change users. Reads nothing."""
-    if user_id != actor.id and not allows(actor.role, Permission.SEE_ALL):
+    if not scope(actor, Permission.USER_VIEW).covers(user_id):
         raise NotFound("There is no such user.")
     require(actor, Permission.USER_MANAGE)
 

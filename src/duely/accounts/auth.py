@@ -8,7 +8,6 @@ from duely.accounts import queries, tokens
 from duely.core import clock
 from duely.core.actor import Actor
 from duely.core.errors import AddressBanned, NotAuthenticated
-from duely.core.permissions import Permission, allows
 from duely.guard import limits
 from duely.guard.rules import Scope
 
@@ -47,7 +46,6 @@ def authenticate(request: HttpRequest) -> Actor:
         zone=caller.zone,
         origin=request.origin,  # type: ignore[attr-defined]
         seq=caller.seq,
-        sees_all=allows(caller.role, Permission.SEE_ALL),
     )
 
 

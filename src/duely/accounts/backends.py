@@ -56,5 +56,4 @@ def admin_actor(request: HttpRequest) -> Actor:
         session_id=None,
         zone=user.time_zone,
         origin=origin_of(request),
-        sees_all=user.is_staff,
     )

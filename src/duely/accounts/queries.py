@@ -19,9 +19,12 @@ from duely.accounts.rules import (
     fold,
 )
 from duely.activity.models import Change
+from duely.activity.queries import log_of
 from duely.core.actor import Actor
-from duely.core.permissions import Permission, allows
+from duely.core.permissions import Permission
+from duely.core.scopes import scope
 from duely.database import compiled
+from duely.database.compiled import within
 from duely.database.statements import driver_values, this_connection
 
 ADMINS = Q(role=Role.ADMIN.value, is_active=True)
@@ -60,9 +63,8 @@ _KEY, _END = Session._meta.pk, Session._meta.get_field("expires_at")
 
 
 def visible_users(actor: Actor) -> QuerySet[User]:
-    """The users that this actor may see: oneself, or for admins everyone."""
-    users = User.objects.all()
-    return users if allows(actor.role, Permission.SEE_ALL) else users.filter(pk=actor.user_id)
+    """The users that this actor may see: oneself, or for admins everyone. Raises Forbidden (403)."""
+    return within(User.objects.all(), scope(actor, Permission.USER_VIEW), column="pk")
 
 
 def user_by_login(login: str) -> User | None:
@@ -210,7 +212,7 @@ def usable_code(code_id: UUID, now: datetime) -> Code | None:
 
 def address_before(user: User, seq: int) -> tuple[str, bool]:
     """The address that a user had just before the change with this number in their log, and whether it was verified."""
-    later = Change.objects.filter(owner_id=user.id, seq__gte=seq, action="user.email_changed", target_id=user.id)
+    later = log_of(user.id).filter(seq__gte=seq, action="user.email_changed", target_id=user.id)
     first = later.order_by("seq").values_list("changes", flat=True).first()
     if first is None:
         return user.email, user.email_verified
@@ -219,13 +221,13 @@ def address_before(user: User, seq: int) -> tuple[str, bool]:
 
 def change(user_id: UUID, seq: int) -> Change | None:
     """One entry of a user's log."""
-    return Change.objects.filter(owner_id=user_id, seq=seq).first()
+    return log_of(user_id).filter(seq=seq).first()
 
 
 def is_repeated_later(user_id: UUID, seq: int) -> bool:
     """Whether the same happened to a user again after this entry of their log, at the same address."""
-    entry = Change.objects.filter(owner_id=user_id, seq=seq).values_list("action", flat=True)
-    later = Change.objects.filter(owner_id=user_id, target_id=user_id, seq__gt=seq)
+    entry = log_of(user_id).filter(seq=seq).values_list("action", flat=True)
+    later = log_of(user_id).filter(target_id=user_id, seq__gt=seq)
     repeats = later.filter(action__in=[*entry, "user.email_changed"]).values_list("action", flat=True).distinct()
     return set(repeats) == {*entry} - {"user.email_changed"} != set()
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from django.http import HttpResponse
 
-from duely.activity.queries import seen_changes
+from duely.activity.queries import visible_changes
 from duely.activity.schemas import ACTIVITY, ActivityPage
 from duely.api.components import Listed
 from duely.api.lists import ListQuery
@@ -24,7 +24,7 @@ class ActivityLogs(Resource):
     )
     def get(self, parsed_query: Annotated[ListQuery, Listed(ACTIVITY)]) -> HttpResponse:
         """List changes of your objects. Admins see the changes of all users."""
-        return self.listed(ACTIVITY, seen_changes(self.actor), parsed_query)
+        return self.listed(ACTIVITY, visible_changes(self.actor), parsed_query)
 
 
 ROUTES: list[tuple[str, type[Resource]]] = [("activity-logs/", ActivityLogs)]

@@ -8,9 +8,10 @@ from django.db.models import Max, QuerySet
 
 from duely.activity.models import Change, Counter
 from duely.core.actor import Actor
-from duely.core.permissions import Permission, require
+from duely.core.permissions import Permission
 from duely.core.quotas import LIMITS
-from duely.database.compiled import Seen
+from duely.core.scopes import scope
+from duely.database.compiled import Visible
 
 
 def all_changes() -> QuerySet[Change]:
@@ -18,15 +19,24 @@ def all_changes() -> QuerySet[Change]:
     return Change.objects.all()
 
 
-def seen_changes(actor: Actor) -> Seen:
+def visible_changes(actor: Actor) -> Visible:
     """The log of what is the actor's; for those who see everything, the whole of it. Raises Forbidden (403)."""
-    require(actor, Permission.LOG_VIEW)
-    return Seen(all_changes, () if actor.sees_all else (("owner_id", actor.user_id),))
+    return Visible(all_changes, scope(actor, Permission.LOG_VIEW))
+
+
+def log_of(owner_id: UUID) -> QuerySet[Change]:
+    """The log of one owner, for what follows from it. For a caller to read: `visible_changes`."""
+    return Change.objects.filter(owner_id=owner_id)  # allow: own_visibility because no caller sees these rows
+
+
+def counters_of(owner_id: UUID) -> QuerySet[Counter]:
+    """The counter of one owner's log, if there is one yet."""
+    return Counter.objects.filter(owner_id=owner_id)  # allow: own_visibility because no caller sees these rows
 
 
 def fields_of_last(owner_id: UUID, target_id: UUID, many: int) -> set[str]:
     """The fields that the last so many changes of a thing changed."""
-    entries = Change.objects.filter(owner_id=owner_id, target_id=target_id).order_by("-seq")
+    entries = log_of(owner_id).filter(target_id=target_id).order_by("-seq")
     return {name for changes in entries.values_list("changes", flat=True)[:many] for name in changes}
 
 
@@ -38,9 +48,9 @@ def last_changes_by_people(owner_id: UUID, targets: Collection[UUID]) -> dict[UU
     """The last change of each of these things that a person made, and not the system."""
     if not targets:
         return {}
-    by_people = Change.objects.filter(owner_id=owner_id, target_id__in=targets, actor_id__isnull=False)
+    by_people = log_of(owner_id).filter(target_id__in=targets, actor_id__isnull=False)
     last = by_people.values("target_id").annotate(last=Max("seq")).values_list("last", flat=True)
-    entries = Change.objects.filter(owner_id=owner_id, seq__in=list(last))
+    entries = log_of(owner_id).filter(seq__in=list(last))
     rows = entries.values_list("target_id", "action", "changes")
     return {target_id: (action, changes) for target_id, action, changes in rows if target_id is not None}
 
@@ -49,11 +59,11 @@ def owners_counted(after: UUID | None, limit: int) -> list[UUID]:
     """The first so many owners with a log behind this one, by their ids."""
     counters = Counter.objects.order_by("owner_id")
     if after is not None:
-        counters = counters.filter(owner_id__gt=after)
+        counters = counters.filter(owner_id__gt=after)  # allow: own_visibility because a job goes through all logs
     return list(counters.values_list("owner_id", flat=True)[:limit])
 
 
 def counted_for(owner_id: UUID) -> dict[str, int]:
     """How much of each kind an owner has stored, as counted with each change."""
-    counter = Counter.objects.filter(owner_id=owner_id).first()
+    counter = counters_of(owner_id).first()
     return {kind: getattr(counter, kind, 0) for kind in LIMITS}

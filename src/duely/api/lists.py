@@ -27,7 +27,7 @@ from duely.api.types import reference
 from duely.core.actor import Actor
 from duely.core.clock import as_shown
 from duely.core.errors import FieldError, PageTooLarge, ValidationFailed
-from duely.database.compiled import NotCompilable, Rows, Seen
+from duely.database.compiled import NotCompilable, Rows, Visible
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
@@ -265,7 +265,7 @@ class Listing:
             return tuple(order[: order.index(terms["id"]) + 1])
         return (*order, OrderTerm("id", order[0].descending, nullable=False))
 
-    def answer(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
+    def answer(self, rows: Visible | QuerySet[Any, Any], query: ListQuery) -> bytes:
         """One page as JSON.
 
         Executes one statement for a page by cursor and two for a numbered page. Long values need two more, a search one
@@ -275,8 +275,8 @@ class Listing:
             return self._cursor_page(rows, query)
         return self._numbered_page(_selected(rows, query), query, query.page)
 
-    def _cursor_page(self, rows: Seen | QuerySet[Any, Any], query: ListQuery) -> bytes:
-        if not isinstance(rows, Seen) or query.search is not None:
+    def _cursor_page(self, rows: Visible | QuerySet[Any, Any], query: ListQuery) -> bytes:
+        if not isinstance(rows, Visible) or query.search is not None:
             rows = _selected(rows, query)
         # One row more than the limit shows whether there is another page.
         page_rows, limit = self._fitting(partial(self._after_cursor, rows, query), query, query.limit + 1)
@@ -337,7 +337,7 @@ class Listing:
         return items if query.fields is None else [trimmed(item, query.fields) for item in items]
 
     def _after_cursor(
-        self, rows: Seen | QuerySet[Any, Any], query: ListQuery, reading: Reading, limit: int
+        self, rows: Visible | QuerySet[Any, Any], query: ListQuery, reading: Reading, limit: int
     ) -> Sequence[tuple[Any, ...]]:
         """The first rows behind the cursor: at least `limit`, or all that there are."""
         read_rows: list[tuple[Any, ...]] = []
@@ -349,7 +349,7 @@ class Listing:
 
     def _part(
         self,
-        rows: Seen | QuerySet[Any, Any],
+        rows: Visible | QuerySet[Any, Any],
         query: ListQuery,
         where: Q,
         order: tuple[OrderTerm, ...],
@@ -359,7 +359,7 @@ class Listing:
         def finish(selected: Rows) -> Rows:
             return self._ordered(selected, query, order, reading)[:limit]
 
-        if isinstance(rows, Seen):
+        if isinstance(rows, Visible):
             key = (self.name, self._unread(query), query.order, order, reading, limit)
             text_columns = 0 if reading is Reading.SIZES else len(self.columns)
             try:
@@ -369,7 +369,7 @@ class Listing:
         return self._as_shown(finish(rows.filter(where)), reading)
 
     def _as_shown(self, rows: QuerySet[Any, Any], reading: Reading) -> Sequence[tuple[Any, ...]]:
-        """Rows whose shown instants are text, as `Seen.select` returns them."""
+        """Rows whose shown instants are text, as `Visible.select` returns them."""
         if reading is Reading.SIZES:
             return list(rows)
         width = len(self.columns)
@@ -387,8 +387,8 @@ def _encoded(items: Sequence[Any], where: msgspec.Struct) -> bytes:
     return msgspec.json.encode({"data": items, "pagination": where, "meta": Meta()})
 
 
-def _selected(rows: Seen | QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
-    selected = (rows.rows() if isinstance(rows, Seen) else rows).filter(*query.where)
+def _selected(rows: Visible | QuerySet[Any, Any], query: ListQuery) -> QuerySet[Any, Any]:
+    selected = (rows.rows() if isinstance(rows, Visible) else rows).filter(*query.where)
     return selected if query.search is None else query.search(selected, counted=query.page is not None)
 
 

@@ -31,7 +31,7 @@ from duely.api.types import describe
 from duely.api.versions import has_already, list_etag
 from duely.core import errors
 from duely.core.actor import Actor
-from duely.database.compiled import Seen
+from duely.database.compiled import Visible
 
 REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 """Headers of answers that a client may store, if it revalidates them for each use."""
@@ -188,9 +188,9 @@ class Resource(Controller[Serializer]):
             return Answer(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         return self.show(content(), headers=headers)
 
-    def listed(self, listing: Listing, seen: Seen, query: ListQuery) -> HttpResponse:
+    def listed(self, listing: Listing, visible: Visible, query: ListQuery) -> HttpResponse:
         """A page of the rows that the caller may see, with its entity tag."""
-        return self.tagged(lambda: listing.answer(seen, query), list_etag(self.request))
+        return self.tagged(lambda: listing.answer(visible, query), list_etag(self.request, visible.scope))
 
     def nothing(self) -> HttpResponse:
         """204 without a body."""

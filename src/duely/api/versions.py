@@ -11,6 +11,7 @@ from django.http import HttpRequest
 import duely
 from duely.api.request import ApiRequest
 from duely.core.errors import FieldError, MalformedRequest, Refused, ValidationFailed
+from duely.core.scopes import Owned, Scope
 
 ANY_TAG = "*"
 _TAGS = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*(?:,\s*|$))+')
@@ -95,14 +96,14 @@ def etag(row: Versioned) -> str:
     return f'"{row.version}"'
 
 
-def list_etag(request: ApiRequest) -> str | None:
+def list_etag(request: ApiRequest, scope: Scope) -> str | None:
     """The entity tag of a list of the caller's own objects. It follows from the query and the last number in their log.
 
     Every change of such a list adds an entry to that log. None for callers who see other users' objects, and while a
     job changes the caller's objects.
     """
     actor = request.actor
-    if actor.sees_all or actor.seq is None:
+    if not isinstance(scope, Owned) or actor.seq is None:
         return None
     # The release is part of the tag, because another one may show the same objects in another form.
     parts = (duely.__version__, request.path, request.META.get("QUERY_STRING", ""), str(actor.id), str(actor.seq))

@@ -22,7 +22,6 @@ class Actor(msgspec.Struct, frozen=True):
     zone: the IANA name of the caller's time zone.
     seq: the number of the last entry in the caller's log, read with the session. None while a job changes their
     objects.
-    sees_all: whether the caller's role lets them see the objects of all users.
     """
 
     id: UUID | None
@@ -32,7 +31,6 @@ class Actor(msgspec.Struct, frozen=True):
     zone: str
     origin: Origin
     seq: int | None = 0
-    sees_all: bool = False
 
     @property
     def user_id(self) -> UUID:

@@ -22,7 +22,7 @@ class Role(StrEnum):
 
 
 class Permission(StrEnum):
-    """One thing that a role may allow. Which objects it applies to, `duely.core.scopes` says."""
+    """One thing that a role may allow. `duely.core.scopes` says to which objects it applies."""
 
     SEE_ALL = "see_all"
     TASK_VIEW = "task_view"

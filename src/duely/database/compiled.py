@@ -20,6 +20,7 @@ from django.db import OperationalError, connection
 from django.db.models import DateTimeField, Expression, JSONField, Model, Q, QuerySet
 
 from duely.core.clock import as_shown
+from duely.core.scopes import Scope
 from duely.core.settings import setting
 from duely.database.statements import driver_values, this_connection
 
@@ -47,18 +48,24 @@ class NotCompilable(Exception):
     """The SQL of this condition depends on more than its shape. Use the queryset instead."""
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """The rows that a caller may see: the rows of `all_rows` that meet all `conditions`.
+def within(rows: Rows, scope: Scope, *, column: str = "owner_id") -> Rows:
+    """These rows, without those outside the scope. column: the one with the owner's id."""
+    return rows.filter(*map(_as_q, scope.conditions(column)))
+
+
+class Visible(msgspec.Struct, frozen=True):
+    """The rows that a caller may see: the rows of `all_rows` within `scope` that meet all `conditions`.
 
     all_rows: a function of a module that returns the same rows for every caller; it is part of the cache's key.
     """
 
     all_rows: Callable[[], Rows]
-    conditions: tuple[Condition, ...]
+    scope: Scope
+    conditions: tuple[Condition, ...] = ()
 
     def rows(self) -> Rows:
         """The visible rows as a queryset."""
-        return self.all_rows().filter(*map(_as_q, self.conditions))
+        return within(self.all_rows().filter(*map(_as_q, self.conditions)), self.scope)
 
     def select(
         self, where: Iterable[Condition], key: Hashable, finish: Callable[[Rows], Rows], *, shown: int = 0
@@ -70,7 +77,7 @@ class Seen(msgspec.Struct, frozen=True):
         shown: the number of columns, from the first, whose instants come as text (`duely.core.clock.rfc3339`).
         Raises NotCompilable if the SQL of a condition depends on more than its shape.
         """
-        conditions = (*self.conditions, *where)
+        conditions = (*self.conditions, *self.scope.conditions(), *where)
         values: list[Any] = []
         database = this_connection()
         shapes = [_shape(condition, values) for condition in conditions]

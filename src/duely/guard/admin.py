@@ -50,7 +50,7 @@ def _actor(request: HttpRequest) -> Actor:
     """The admin who uses the pages. `accounts` is a higher module, so its User cannot be imported here."""
     user: Any = request.user
     origin = request.origin  # type: ignore[attr-defined]  # set by the guard
-    return Actor(user.id, user.username, user.role, None, user.time_zone, origin, sees_all=user.is_staff)
+    return Actor(user.id, user.username, user.role, None, user.time_zone, origin)
 
 
 @admin.register(Ban)

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
 from duely.activity.actions import SYSTEM_LOG
-from duely.activity.models import Change, Counter
+from duely.activity.queries import counters_of, log_of
 from duely.core.actor import Actor
 from duely.core.permissions import Permission, allows
 from duely.guard.models import Ban, InstalledKey
@@ -68,10 +68,10 @@ def last_change() -> int:
     The counter is locked until its transaction ends. So when a number is visible, all entries up to it are visible
     too, independent of the clocks of the nodes and of long transactions (decision 0011).
     """
-    return Counter.objects.filter(owner_id=SYSTEM_LOG).values_list("seq", flat=True).first() or 0
+    return counters_of(SYSTEM_LOG).values_list("seq", flat=True).first() or 0
 
 
 def changed_networks(after: int, upto: int) -> set[str]:
     """The networks of bans that changed in the entries from `after` (exclusive) to `upto` (inclusive)."""
-    entries = Change.objects.filter(owner_id=SYSTEM_LOG, seq__gt=after, seq__lte=upto, target_type=Ban.change_type)
+    entries = log_of(SYSTEM_LOG).filter(seq__gt=after, seq__lte=upto, target_type=Ban.change_type)
     return set(entries.values_list("target_label", flat=True))

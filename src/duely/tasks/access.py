@@ -12,26 +12,26 @@ from duely.accounts.models import User
 from duely.core.actor import Actor
 from duely.core.errors import FieldError, NotFound, ValidationFailed
 from duely.core.permissions import Permission, require
-from duely.database.compiled import Row
-from duely.tasks.categories.queries import seen_categories
+from duely.core.scopes import Owned, own_scope
+from duely.database.compiled import Row, within
+from duely.tasks.categories.queries import visible_categories
 from duely.tasks.models import Category, Task
 from duely.tasks.queries import (
     ids_taken,
     locked_task,
-    seen_task,
-    seen_tasks,
-    seen_trash,
     unlocked_task,
+    visible_task,
+    visible_tasks,
+    visible_trash,
     with_locked_zone,
 )
 
 
 def task_for(actor: Actor, task_id: UUID) -> Row:
     """TASK_COLUMNS of a task to look at, instants as answers show them. Raises NotFound (404), Forbidden (403)."""
-    task = seen_task(actor, task_id)
+    task = visible_task(actor, task_id)
     if task is None:
         raise NotFound("There is no such task.")
-    require(actor, Permission.TASK_VIEW)
     return task
 
 
@@ -62,13 +62,13 @@ def locked_task_for(actor: Actor, task_id: UUID, *, category_id: UUID | None = N
 
 
 def _with_category(actor: Actor, task_id: UUID, category_id: UUID) -> Any:
-    tasks = with_locked_zone(seen_tasks(actor).rows())
+    tasks = with_locked_zone(visible_tasks(actor).rows())
     return tasks.annotate(category_fits=_fits(category_id, OuterRef("owner_id"))).filter(pk=task_id).first()
 
 
 def trashed_task_for(actor: Actor, task_id: UUID) -> Task:
     """A task to take out of the trash, also one that is not in it, locked. Raises NotFound (404), Forbidden (403)."""
-    tasks = seen_tasks(actor).rows() | seen_trash(actor).rows()
+    tasks = visible_tasks(actor).rows() | visible_trash(actor).rows()
     task: Task | None = tasks.select_for_update(no_key=True).filter(pk=task_id).first()
     if task is None:
         raise NotFound("There is no such task.")
@@ -116,18 +116,21 @@ def lock_for_changes(
     What is not theirs, or not there, is not among it. Raises Forbidden (403).
     """
     require(actor, Permission.TASK_EDIT)
-    wanted = {actor.user_id, *(owners if actor.sees_all else ())}
-    if actor.sees_all and tasks:
-        wanted |= set(seen_tasks(actor).rows().filter(pk__in=tasks).values_list("owner_id", flat=True))
+    visible = visible_tasks(actor)
+    wanted = {actor.user_id, *filter(visible.scope.covers, owners)}
+    if tasks and not isinstance(visible.scope, Owned):  # the owner of one's own tasks is known already
+        wanted |= set(visible.rows().filter(pk__in=tasks).values_list("owner_id", flat=True))
     people = User.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
     zones = dict(people.values_list("pk", "time_zone"))
     drawers: dict[UUID, UUID] = {}
     if categories:
-        theirs = Category.objects.filter(pk__in=categories, owner_id__in=zones).order_by("pk")
+        theirs = Category.objects.filter(owner_id__in=zones)  # allow: own_visibility because these owners are locked
+        theirs = theirs.filter(pk__in=categories).order_by("pk")
         drawers = dict(theirs.select_for_update(no_key=True).values_list("pk", "owner_id"))
     found = {}
     if tasks:
-        theirs_too = seen_tasks(actor).rows().filter(pk__in=tasks, owner_id__in=zones).order_by("pk")
+        theirs_too = visible.rows().filter(owner_id__in=zones)  # allow: own_visibility because these owners are locked
+        theirs_too = theirs_too.filter(pk__in=tasks).order_by("pk")
         found = {task.id: task for task in theirs_too.select_for_update(no_key=True)}
     return Locked(zones, drawers, found)
 
@@ -152,11 +155,11 @@ def places_for(actor: Actor, tasks: Collection[UUID], categories: Collection[UUI
     With `lock`, they stay so until the transaction ends. Without it, all categories count as there: they may be yet
     to come. Raises Forbidden (403).
     """
-    require(actor, Permission.TASK_EDIT)
-    mine = Task.objects.filter(pk__in=tasks, owner_id=actor.user_id).order_by("pk")
+    own = own_scope(actor, Permission.TASK_EDIT)
+    mine = within(Task.objects.filter(pk__in=tasks), own).order_by("pk")
     if lock:
         zone = _locked_zone(actor)
-        categories = _locked_drawers(actor, categories)
+        categories = _locked_drawers(own, categories)
         mine = mine.select_for_update(no_key=True)
     else:
         zone = User.objects.values_list("time_zone", flat=True).get(pk=actor.user_id)
@@ -165,8 +168,7 @@ def places_for(actor: Actor, tasks: Collection[UUID], categories: Collection[UUI
 
 def own_categories(actor: Actor, *, lock: bool) -> list[Category]:
     """The actor's own categories. With `lock`, they stay as they are. Raises Forbidden (403)."""
-    require(actor, Permission.CATEGORY_EDIT)
-    mine = Category.objects.filter(owner_id=actor.user_id).order_by("pk")
+    mine = within(Category.objects.all(), own_scope(actor, Permission.CATEGORY_EDIT)).order_by("pk")
     if lock:
         _locked_zone(actor)
         mine = mine.select_for_update()
@@ -178,8 +180,8 @@ def _locked_zone(actor: Actor) -> str:
     return str(owner.values_list("time_zone", flat=True).get(pk=actor.user_id))
 
 
-def _locked_drawers(actor: Actor, categories: Collection[UUID]) -> Collection[UUID]:
-    theirs = Category.objects.filter(pk__in=categories, owner_id=actor.user_id).order_by("pk")
+def _locked_drawers(own: Owned, categories: Collection[UUID]) -> Collection[UUID]:
+    theirs = within(Category.objects.filter(pk__in=categories), own).order_by("pk")
     return set(theirs.select_for_update(no_key=True).values_list("pk", flat=True)) if categories else ()
 
 
@@ -207,8 +209,8 @@ def _fits(category_id: UUID | None, owner_id: OuterRef) -> Combinable:
     """Whether the owner has this category, which is locked with it. No category always fits."""
     if category_id is None:
         return Value(True)
-    theirs = Category.objects.select_for_update(no_key=True).filter(pk=category_id, owner_id=owner_id)
-    return Exists(theirs)
+    theirs = Category.objects.filter(owner_id=owner_id)  # allow: own_visibility because both have the same owner
+    return Exists(theirs.select_for_update(no_key=True).filter(pk=category_id))
 
 
 def no_such_owner() -> ValidationFailed:
@@ -223,7 +225,7 @@ def no_such_category() -> ValidationFailed:
 
 def category_for(actor: Actor, category_id: UUID, *, lock: bool = False) -> Category:
     """A category with its `task_count`; with `lock`, to change it. Raises NotFound (404), Forbidden (403)."""
-    categories = seen_categories(actor).rows().filter(pk=category_id)
+    categories = visible_categories(actor).rows().filter(pk=category_id)
     category: Category | None = (categories.select_for_update(of=("self",)) if lock else categories).first()
     if category is None:
         raise NotFound("There is no such category.")

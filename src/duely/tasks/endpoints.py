@@ -28,7 +28,7 @@ from duely.tasks.bulk.schemas import (
     UpdateOperation,
 )
 from duely.tasks.categories.lists import CATEGORIES
-from duely.tasks.categories.queries import seen_categories
+from duely.tasks.categories.queries import visible_categories
 from duely.tasks.categories.schemas import (
     Category,
     CategoryPage,
@@ -38,7 +38,7 @@ from duely.tasks.categories.schemas import (
     NewCategory,
     category_of,
 )
-from duely.tasks.queries import seen_tasks, seen_trash
+from duely.tasks.queries import visible_tasks, visible_trash
 from duely.tasks.quick.queries import understood
 from duely.tasks.quick.schemas import QuickPreview, QuickTask, checked_title, show_preview
 from duely.tasks.rules import Verb
@@ -112,7 +112,7 @@ class Tasks(Resource):
     @operation(schemas.TaskPage, name="listTasks", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(lists.TASKS)]) -> HttpResponse:
         """List tasks, except those in the trash."""
-        return self.listed(lists.TASKS, seen_tasks(self.actor), parsed_query)
+        return self.listed(lists.TASKS, visible_tasks(self.actor), parsed_query)
 
     @operation(schemas.Task, name="createTask", status=201, refuses=(AlreadyExists, QuotaExceeded), headers=CREATED)
     def post(self, parsed_body: Body[schemas.TaskIn]) -> HttpResponse:
@@ -181,7 +181,7 @@ class Trash(Resource):
     @operation(schemas.TaskPage, name="listTrash", refuses=(PageTooLarge,), optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(lists.TRASH)]) -> HttpResponse:
         """List the tasks in the trash, most recently deleted first."""
-        return self.listed(lists.TRASH, seen_trash(self.actor), parsed_query)
+        return self.listed(lists.TRASH, visible_trash(self.actor), parsed_query)
 
     @operation(schemas.Purged, name="emptyTrash")
     def delete(self, parsed_options: Options[schemas.Confirmation]) -> HttpResponse:
@@ -256,7 +256,7 @@ class Categories(Resource):
     @operation(CategoryPage, name="listCategories", optional_headers=LISTED, conditional=True)
     def get(self, parsed_query: Annotated[ListQuery, Listed(CATEGORIES)]) -> HttpResponse:
         """List categories with their numbers of tasks."""
-        return self.listed(CATEGORIES, seen_categories(self.actor), parsed_query)
+        return self.listed(CATEGORIES, visible_categories(self.actor), parsed_query)
 
     @operation(Category, name="createCategory", status=201, refuses=(AlreadyExists, QuotaExceeded), headers=CREATED)
     def post(self, parsed_body: Body[NewCategory]) -> HttpResponse:

@@ -11,8 +11,9 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from duely.accounts.models import User
 from duely.core.actor import Actor
-from duely.core.permissions import Permission, require
-from duely.database.compiled import Row, Seen, model_columns
+from duely.core.permissions import Permission
+from duely.core.scopes import own_scope, scope
+from duely.database.compiled import Row, Visible, model_columns, within
 from duely.database.statements import build_row
 from duely.tasks.models import IN_TRASH, LIVE, OPEN_TASKS, UNPASSED, Category, Reminder, Task
 from duely.tasks.rules import CLOSED, TRASH_DAYS
@@ -49,21 +50,19 @@ def all_tasks() -> QuerySet[Task]:
     return Task.objects.all()
 
 
-def seen_tasks(actor: Actor) -> Seen:
+def visible_tasks(actor: Actor) -> Visible:
     """The tasks that this actor may see, without those in the trash. Raises Forbidden (403)."""
-    require(actor, Permission.TASK_VIEW)
-    return Seen(all_tasks, (LIVE,) if actor.sees_all else (LIVE, ("owner_id", actor.user_id)))
+    return Visible(all_tasks, scope(actor, Permission.TASK_VIEW), (LIVE,))
 
 
-def seen_trash(actor: Actor) -> Seen:
+def visible_trash(actor: Actor) -> Visible:
     """The tasks in the trash that this actor may see. Raises Forbidden (403)."""
-    require(actor, Permission.TASK_VIEW)
-    return Seen(all_tasks, (IN_TRASH,) if actor.sees_all else (IN_TRASH, ("owner_id", actor.user_id)))
+    return Visible(all_tasks, scope(actor, Permission.TASK_VIEW), (IN_TRASH,))
 
 
-def seen_task(actor: Actor, task_id: UUID) -> Row | None:
+def visible_task(actor: Actor, task_id: UUID) -> Row | None:
     """TASK_COLUMNS of one of the tasks that this actor may see, instants as answers show them."""
-    found = seen_tasks(actor).select((("pk", task_id),), "one", _columns, shown=len(TASK_COLUMNS))
+    found = visible_tasks(actor).select((("pk", task_id),), "one", _columns, shown=len(TASK_COLUMNS))
     return found[0] if found else None
 
 
@@ -78,13 +77,13 @@ def descriptions(ids: Collection[UUID]) -> dict[UUID, str]:
 
 def unlocked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, which others may change meanwhile."""
-    found = seen_tasks(actor).select((("pk", task_id),), "unlocked", _all_columns)
+    found = visible_tasks(actor).select((("pk", task_id),), "unlocked", _all_columns)
     return _task_of(found[0]) if found else None
 
 
 def locked_task(actor: Actor, task_id: UUID) -> Task | None:
     """One of the tasks that this actor may see, with `zone`, its owner's time zone: the task and its owner locked."""
-    found = seen_tasks(actor).select((("pk", task_id),), "locked", _locked_columns)
+    found = visible_tasks(actor).select((("pk", task_id),), "locked", _locked_columns)
     if not found:
         return None
     *values, zone = found[0]
@@ -120,7 +119,7 @@ _COLUMNS = model_columns(Task)
 def own_tasks(actor: Actor, made_by: datetime, limit: int) -> QuerySet[Task]:
     """The first so many of the actor's own tasks that were made by then, without those in the trash, locked."""
     _need_transaction()
-    mine = Task.objects.filter(LIVE, owner_id=actor.user_id, created_at__lte=made_by)
+    mine = within(Task.objects.filter(LIVE, created_at__lte=made_by), own_scope(actor, Permission.TASK_EDIT))
     # The oldest come from an index. To sort all by their ids, the order of locks, would read all of them each time.
     oldest = mine.order_by("created_at", "id").values("pk")[:limit]
     return for_the_log(mine.filter(pk__in=oldest)).order_by("id").select_for_update(no_key=True)
@@ -129,17 +128,16 @@ def own_tasks(actor: Actor, made_by: datetime, limit: int) -> QuerySet[Task]:
 def own_trash(actor: Actor, deleted_by: datetime, limit: int) -> QuerySet[Task]:
     """The first so many of the actor's own tasks that went to the trash by then, locked."""
     _need_transaction()
-    mine = Task.objects.filter(IN_TRASH, owner_id=actor.user_id, deleted_at__lte=deleted_by)
+    mine = within(Task.objects.filter(IN_TRASH, deleted_at__lte=deleted_by), own_scope(actor, Permission.TASK_EDIT))
     oldest = mine.order_by("deleted_at", "id").values("pk")[:limit]
     return for_the_log(mine.filter(pk__in=oldest)).order_by("id").select_for_update()
 
 
 def stored_by(owner_id: UUID) -> dict[str, int]:
     """How many tasks and categories an owner has, counted one by one, by their names among the quotas."""
-    return {
-        "tasks": Task.objects.filter(owner_id=owner_id).count(),
-        "categories": Category.objects.filter(owner_id=owner_id).count(),
-    }
+    tasks = Task.objects.filter(owner_id=owner_id)  # allow: own_visibility because quotas count what an owner stores
+    categories = Category.objects.filter(owner_id=owner_id)  # allow: own_visibility because quotas count as above
+    return {"tasks": tasks.count(), "categories": categories.count()}
 
 
 def instant(at: datetime) -> Any:
@@ -148,11 +146,17 @@ def instant(at: datetime) -> Any:
 
 def ids_taken(kind: type[Task | Category], ids: Collection[UUID], actor: Actor) -> frozenset[UUID]:
     """Those of these ids that things of others have."""
-    others = kind._default_manager.filter(pk__in=ids).exclude(owner_id=actor.user_id)
+    others = kind._default_manager.filter(pk__in=ids)
+    others = others.exclude(owner_id=actor.user_id)  # allow: own_visibility because an id is taken whoever has it
     return frozenset(others.values_list("pk", flat=True)) if ids else frozenset()
 
 
 TASK_KEY: Any = Task._meta.pk
+
+
+def task_key(identifier: UUID) -> Any:
+    """An id as the driver of the database takes it."""
+    return TASK_KEY.get_db_prep_value(identifier, connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,8 @@ def next_reminders(now: datetime, limit: int, *, passing_over: Collection[UUID] 
 
     Read without locks, so that a scan past many reminders of one owner keeps nobody waiting.
     """
-    rows = Reminder.objects.filter(UNPASSED, remind_at__lte=now).exclude(owner_id__in=passing_over)
+    rows = Reminder.objects.filter(UNPASSED, remind_at__lte=now)
+    rows = rows.exclude(owner_id__in=passing_over)  # allow: own_visibility because a job acts for the system
     return list(rows.order_by("remind_at", "id").values_list("id", "owner_id")[:limit])
 
 
@@ -241,7 +246,7 @@ def bound_to_zone(owner_id: UUID, few: int) -> BoundToZone:
 
     One statement, because most who move have neither.
     """
-    key = TASK_KEY.get_db_prep_value(owner_id, connection)
+    key = task_key(owner_id)
     with connection.cursor() as cursor:
         cursor.execute(_BOUND_TO_ZONE, [key, few + 1, key, few + 1])
         rows = [day for (day,) in cursor.fetchall()]
@@ -254,7 +259,8 @@ def bound_to_zone(owner_id: UUID, few: int) -> BoundToZone:
 _BOUND_TO_ZONE = """
     SELECT due_on FROM (SELECT due_on FROM tasks_task WHERE owner_id = %s AND due_on IS NOT NULL LIMIT %s) days
     UNION ALL SELECT NULL FROM (
-        SELECT 1 FROM tasks_reminder WHERE owner_id = %s AND passed_at IS NULL LIMIT %s) waiting"""
+        SELECT 1 FROM tasks_reminder WHERE owner_id = %s AND passed_at IS NULL LIMIT %s) waiting
+"""  # allow: own_visibility because the zone is the owner's
 
 
 class DayTask(NamedTuple):
@@ -273,8 +279,9 @@ def following_days(owner_id: UUID, after: tuple[date, UUID] | None, limit: int) 
     Empty at the end.
     """
     _need_transaction()
-    mine = Task.objects.filter(owner_id=owner_id, due_on__isnull=False).order_by("due_on", "id")
-    locked = mine.select_for_update(no_key=True)
+    theirs = Task.objects.filter(owner_id=owner_id)  # allow: own_visibility because the zone is the owner's
+    locked = theirs.filter(due_on__isnull=False).order_by("due_on", "id")
+    locked = locked.select_for_update(no_key=True)
     rows: QuerySet[Any, Any] = locked.values_list("id", "due_on", "due_at", "status", "deleted_at")
     if after is None:
         return [DayTask(*row) for row in rows[:limit]]
@@ -287,7 +294,8 @@ def following_days(owner_id: UUID, after: tuple[date, UUID] | None, limit: int) 
 def following_reminders(owner_id: UUID, after: tuple[datetime, UUID] | None, limit: int) -> list[Reminder]:
     """The owner's waiting reminders behind this time and id, locked, with `due_at` of their tasks. Empty at the end."""
     _need_transaction()
-    waiting = Reminder.objects.filter(UNPASSED, owner_id=owner_id).order_by("remind_at", "id")
+    theirs = Reminder.objects.filter(owner_id=owner_id)  # allow: own_visibility because the zone is the owner's
+    waiting = theirs.filter(UNPASSED).order_by("remind_at", "id")
     rows = waiting.select_related("task").only("text", "remind_at", "owner_id", "task__due_at")
     rows = rows.select_for_update(of=("self",), no_key=True)
     if after is None:

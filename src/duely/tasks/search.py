@@ -10,9 +10,11 @@ from django.db.models import BooleanField, Func, QuerySet
 from django.db.models.sql.datastructures import BaseTable
 
 from duely.core.actor import Actor
+from duely.core.permissions import Permission
+from duely.core.scopes import Everything, Owned, Scope, scope
 from duely.tasks import words
 from duely.tasks.models import OUTDATED, StaleWords, Task, TaskWords
-from duely.tasks.queries import TASK_KEY
+from duely.tasks.queries import task_key
 from duely.tasks.words import Term
 
 FEW = 1_500
@@ -29,20 +31,33 @@ def found_tasks(tasks: QuerySet[Task], *, actor: Actor, terms: Sequence[Term], c
     One statement finds a few. If that is all, the tasks are theirs; else each task is asked in its turn, to the end of
     the page. counted: all of them will be counted, so that asking each would take long.
     """
-    scope = None if actor.sees_all else words.scope_of(actor.user_id)
+    visible = scope(actor, Permission.TASK_VIEW)
+    prefix = _prefix_of(visible)
     if all(term.is_excluded for term in terms):
-        return tasks.filter(_asked(terms, scope))
+        return tasks.filter(_asked(terms, prefix))
     if counted:
-        return tasks.filter(_among_all(terms, scope))
-    few = _few(actor, terms, scope)
+        return tasks.filter(_among_all(terms, prefix))
+    few = _few(visible, terms, prefix)
     if few is None:
-        return tasks.filter(_asked(terms, scope))
+        return tasks.filter(_asked(terms, prefix))
     if connection.vendor == "postgresql":
         return tasks.filter(OfTask("{id} = ANY (%s)", few))
     ids = json.dumps(few)
     if len(few) > FEWER:
         return tasks.filter(OfTask("{id} IN (SELECT value FROM json_each(%s))", ids))
     return _by_row(tasks.filter(OfTask(_ROWS, ids)))
+
+
+def _prefix_of(visible: Scope) -> str | None:
+    """What the indexed words of a scope begin with; None for words of every scope.
+
+    Another kind of scope makes mypy refuse this function, instead of searching everything.
+    """
+    match visible:
+        case Everything():
+            return None
+        case Owned(user_id=user_id):
+            return words.scope_of(user_id)
 
 
 class OfTask(Func):
@@ -72,37 +87,35 @@ _FEW = """
     UNION ALL SELECT * FROM (SELECT task_id {found} AND NOT (SELECT is_so FROM dense) LIMIT %s) found"""
 
 
-def _few(actor: Actor, terms: Sequence[Term], scope: str | None) -> list[Any] | None:
+def _few(visible: Scope, terms: Sequence[Term], prefix: str | None) -> list[Any] | None:
     """The ids of all finds, as the database has them; None when there are many."""
-    asked = _asked(terms, scope)
-    mine, owner = (
-        ("", []) if actor.sees_all else ("AND owner_id = %s", [TASK_KEY.get_db_prep_value(actor.id, connection)])
-    )
-    found, wanted = _index(terms, scope)
+    asked = _asked(terms, prefix)
+    mine, owners = visible.sql()
+    found, wanted = _index(terms, prefix)
     sql = _FEW.format(mine=mine, asked=asked.sql.format(id="newest.id"), found=found)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*owner, NEWEST, DENSE, *asked.values, wanted, FEW + 1])
+        cursor.execute(sql, [*map(task_key, owners), NEWEST, DENSE, *asked.values, wanted, FEW + 1])
         ids = [task_id for (task_id,) in cursor.fetchall()]
     return None if None in ids or len(ids) > FEW else ids
 
 
-def _index(terms: Sequence[Term], scope: str | None) -> tuple[str, str]:
+def _index(terms: Sequence[Term], prefix: str | None) -> tuple[str, str]:
     """Where the database finds the terms, and the value for that."""
     if connection.vendor == "postgresql":
-        return _FOUND, words.tsquery(terms, scope)
-    return _FOUND_BY_FTS5, words.fts5(terms, scope)
+        return _FOUND, words.tsquery(terms, prefix)
+    return _FOUND_BY_FTS5, words.fts5(terms, prefix)
 
 
-def _among_all(terms: Sequence[Term], scope: str | None) -> OfTask:
-    found, wanted = _index(terms, scope)
+def _among_all(terms: Sequence[Term], prefix: str | None) -> OfTask:
+    found, wanted = _index(terms, prefix)
     return OfTask(f"{{id}} IN (SELECT task_id {found})", wanted)
 
 
-def _asked(terms: Sequence[Term], scope: str | None) -> OfTask:
+def _asked(terms: Sequence[Term], prefix: str | None) -> OfTask:
     """Whether a task's words are found, without the index."""
     if connection.vendor == "postgresql":
         sql = "(SELECT words @@ %s::tsquery FROM tasks_words WHERE task_id = {id})"
-        return OfTask(sql, words.tsquery(terms, scope))
+        return OfTask(sql, words.tsquery(terms, prefix))
     tests = " AND ".join(f"instr(' ' || words || ' ', %s) {'=' if term.is_excluded else '>'} 0" for term in terms)
     sql = f"EXISTS (SELECT 1 FROM tasks_words WHERE task_id = {{id}} AND {tests})"  # noqa: S608
     return OfTask(sql, *map(words.needle, terms))

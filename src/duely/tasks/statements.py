@@ -87,7 +87,8 @@ def move_days(owner_id: UUID, times: Sequence[tuple[date, datetime]]) -> list[St
     """The UPDATE that places the tasks of whole days anew. Returns the day, status and deleted_at of each."""
     sql = (
         "WITH moved (day, at) AS (VALUES {moved}) UPDATE tasks_task SET due_at = moved.at"
-        " FROM moved WHERE owner_id = %s AND due_on = moved.day RETURNING due_on, status, deleted_at"
+        " FROM moved WHERE owner_id = %s AND due_on = moved.day"
+        " RETURNING due_on, status, deleted_at"  # allow: own_visibility because the zone is the owner's
     )
     owner = driver_value(Task._meta.get_field("owner"), owner_id, this_connection())
     return for_pairs(sql, times, Task._meta.get_field("due_on"), Task._meta.get_field("due_at"), owner)

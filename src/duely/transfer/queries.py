@@ -9,7 +9,9 @@ from django.db import connection, transaction
 from duely.activity.models import Change
 from duely.activity.schemas import ACTIVITY
 from duely.core.actor import Actor
-from duely.core.permissions import Permission, require
+from duely.core.permissions import Permission
+from duely.core.scopes import own_scope
+from duely.database.compiled import within
 from duely.tasks.models import IN_TRASH, LIVE, Category, Task
 
 AT_ONCE = 50
@@ -44,8 +46,7 @@ def snapshot() -> Iterator[None]:
 
 def own_categories(actor: Actor) -> Iterator[tuple[Any, ...]]:
     """id, name, colour, position, version and instants of each of the actor's categories. Raises Forbidden (403)."""
-    require(actor, Permission.CATEGORY_VIEW)
-    mine = Category.objects.filter(owner_id=actor.user_id).order_by("position", "id")
+    mine = within(Category.objects.all(), own_scope(actor, Permission.CATEGORY_VIEW)).order_by("position", "id")
     columns = mine.values_list("id", "name", "color", "position", "version", "created_at", "updated_at")
     return columns.iterator(AT_ONCE)
 
@@ -55,8 +56,7 @@ def own_tasks(actor: Actor) -> Iterator[tuple[Any, ...]]:
 
     Raises Forbidden (403).
     """
-    require(actor, Permission.TASK_VIEW)
-    mine = Task.objects.filter(owner_id=actor.user_id)
+    mine = within(Task.objects.all(), own_scope(actor, Permission.TASK_VIEW))
     live, trashed = mine.filter(LIVE).order_by("created_at", "id"), mine.filter(IN_TRASH).order_by("deleted_at", "id")
     for tasks in (live, trashed):
         rows = tasks.values_list(*TASK_COLUMNS)  # allow: user_text_in_query because the names are above
@@ -65,7 +65,6 @@ def own_tasks(actor: Actor) -> Iterator[tuple[Any, ...]]:
 
 def own_changes(actor: Actor) -> Iterator[tuple[Any, ...]]:
     """The columns of ACTIVITY of each entry of the actor's log, the oldest first. Raises Forbidden (403)."""
-    require(actor, Permission.LOG_VIEW)
-    changes = Change.objects.filter(owner_id=actor.user_id).order_by("seq")
+    changes = within(Change.objects.all(), own_scope(actor, Permission.LOG_VIEW)).order_by("seq")
     rows = changes.values_list(*ACTIVITY.read())  # allow: user_text_in_query because the names are declared there
     return rows.iterator(CHANGES_AT_ONCE)

@@ -185,7 +185,8 @@ def _move_reminders(rows: Sequence[Reminder], zone: str) -> None:
 
 
 def _end_lateness(owner_id: UUID, days: list[date], now: datetime) -> int:
-    overdue = Task.objects.filter(LIVE, owner_id=owner_id, due_on__in=days, status=Status.OVERDUE.value)
+    theirs = Task.objects.filter(LIVE, owner_id=owner_id)  # allow: own_visibility because the zone is the owner's
+    overdue = theirs.filter(due_on__in=days, status=Status.OVERDUE.value)
     ids = list(overdue.select_for_update(no_key=True).order_by("id").values_list("pk", flat=True))
     run_all(statements.update_alike(END_LATENESS, ids, now))
     return len(ids)

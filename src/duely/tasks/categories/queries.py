@@ -8,15 +8,16 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from duely.core.actor import Actor
-from duely.core.permissions import Permission, require
-from duely.database.compiled import Seen
+from duely.core.permissions import Permission
+from duely.core.scopes import own_scope, scope
+from duely.database.compiled import Visible, within
 from duely.tasks.models import LIVE, Category, Task
 
 
 def own_category_ids(actor: Actor, texts: Sequence[str]) -> list[UUID]:
     """Those of the actor's own categories whose ids are among these texts. Raises Forbidden (403)."""
-    require(actor, Permission.CATEGORY_VIEW)
-    return list(Category.objects.filter(owner_id=actor.user_id, pk__in=texts).values_list("pk", flat=True))
+    own = own_scope(actor, Permission.CATEGORY_VIEW)
+    return list(within(Category.objects.filter(pk__in=texts), own).values_list("pk", flat=True))
 
 
 def all_categories() -> QuerySet[Any]:
@@ -24,10 +25,9 @@ def all_categories() -> QuerySet[Any]:
     return with_task_count(Category.objects.all())
 
 
-def seen_categories(actor: Actor) -> Seen:
+def visible_categories(actor: Actor) -> Visible:
     """The categories that this actor may see. Raises Forbidden (403)."""
-    require(actor, Permission.CATEGORY_VIEW)
-    return Seen(all_categories, () if actor.sees_all else (("owner_id", actor.user_id),))
+    return Visible(all_categories, scope(actor, Permission.CATEGORY_VIEW))
 
 
 def with_task_count(categories: QuerySet[Category]) -> QuerySet[Any]:

@@ -4,6 +4,8 @@ from datetime import datetime
 
 from duely.core.actor import Actor
 from duely.core.permissions import Permission, require
+from duely.core.scopes import own_scope
+from duely.database.compiled import within
 from duely.tasks.models import Category
 from duely.tasks.quick import Understood, category_names, understand
 
@@ -14,7 +16,7 @@ def understood(actor: Actor, text: str, now: datetime) -> Understood:
     Raises Forbidden (403).
     """
     require(actor, Permission.TASK_EDIT)
-    require(actor, Permission.CATEGORY_VIEW)
+    own = own_scope(actor, Permission.CATEGORY_VIEW)
     names = {name for each in category_names(text).values() for _, name in each}
-    mine = Category.objects.filter(owner_id=actor.user_id, name_key__in=names) if names else Category.objects.none()
+    mine = within(Category.objects.filter(name_key__in=names), own) if names else Category.objects.none()
     return understand(text, dict(mine.values_list("name_key", "id")), now, actor.zone)

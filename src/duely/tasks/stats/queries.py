@@ -11,8 +11,9 @@ from uuid import UUID
 from django.db import connection
 
 from duely.core.actor import Actor
-from duely.core.permissions import Permission, require
-from duely.tasks.queries import TASK_KEY, instant
+from duely.core.permissions import Permission
+from duely.core.scopes import own_scope
+from duely.tasks.queries import instant, task_key
 from duely.tasks.rules import PRIORITIES, Status, last_days, start_of_day
 
 
@@ -33,14 +34,14 @@ def own_stats(actor: Actor, now: datetime) -> Stats:
 
     Raises Forbidden (403).
     """
-    require(actor, Permission.TASK_VIEW)
+    condition, owners = own_scope(actor, Permission.TASK_VIEW).sql()
     days = last_days(now, actor.zone, STATS_DAYS)
     starts = [start_of_day(day, actor.zone) for day in (*days, days[-1] + timedelta(days=1))]
     spans = [(number, *map(instant, span)) for number, span in enumerate(pairwise(starts))]
     today, morrow, at = instant(starts[-2]), instant(starts[-1]), instant(now)
     moment = "%s::timestamptz" if connection.vendor == "postgresql" else "%s"
-    sql = _STATS.format(days=", ".join([f"(%s, {moment}, {moment})"] * len(days)))
-    values = (TASK_KEY.get_db_prep_value(actor.user_id, connection), instant(starts[0]), *chain.from_iterable(spans))
+    sql = _STATS.format(own=condition, days=", ".join([f"(%s, {moment}, {moment})"] * len(days)))
+    values = (*map(task_key, owners), instant(starts[0]), *chain.from_iterable(spans))
     counted: dict[str, dict[Any, int]] = defaultdict(dict)
     with connection.cursor() as cursor:
         cursor.execute(sql, (*values, at, today, morrow))
@@ -59,7 +60,7 @@ def own_stats(actor: Actor, now: datetime) -> Stats:
 _STATS = """
     WITH mine AS (
         SELECT status, priority, category_id, due_at, completed_at FROM tasks_task
-        WHERE owner_id = %s AND deleted_at IS NULL
+        WHERE deleted_at IS NULL {own}
     ), lately AS (SELECT completed_at FROM mine WHERE completed_at >= %s),
     days (number, start, finish) AS (VALUES {days})
     SELECT 'status', status, count(*) FROM mine GROUP BY status
