@@ -85,7 +85,7 @@ def test_a_coded_body_is_refused_with_the_supported_codings(path: str, coding: s
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-def test_a_body_as_it_is_may_say_so(coding: str) -> None:
+def test_the_identity_coding_is_accepted(coding: str) -> None:
     assert send(b'{"title": "Milk"}', HTTP_CONTENT_ENCODING=coding).status_code == 201
 
 
@@ -142,7 +142,7 @@ def test_nothing_is_read_from_someone_who_has_not_signed_in() -> None:
         (b"\x00", ["line 1 column 1"]),
     ],
 )
-def test_what_is_not_json_is_refused_with_the_place(body: bytes, words: list[str]) -> None:
+def test_invalid_json_is_refused_with_its_position(body: bytes, words: list[str]) -> None:
     assert_malformed(send(body), *words)
 
 
@@ -390,7 +390,7 @@ def test_no_bytes_break_the_server() -> None:
     check()
 
 
-def test_plain_text_has_no_control_characters_and_no_half_ones() -> None:
+def test_plain_text_has_no_control_characters_and_no_surrogates() -> None:
     """In whatever version of Unicode."""
     letters = map(chr, range(sys.maxunicode + 1))
     assert not [one for one in letters if is_plain(one) == (unicodedata.category(one) in ("Cc", "Cs"))]

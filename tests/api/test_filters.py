@@ -70,7 +70,7 @@ def test_other_text_is_no_whole_number(raw: str) -> None:
 @pytest.mark.parametrize(
     "raw", ["a", "x" * 255, "Ärger", "日本語", "a b", "👨‍👩‍👧", "買い物　リスト", "a\u00a0b", "שלום\u200f"]
 )
-def test_text_is_taken_as_it_is(raw: str) -> None:
+def test_text_is_not_changed(raw: str) -> None:
     assert text(raw, someone()) == raw
 
 

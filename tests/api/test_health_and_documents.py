@@ -74,7 +74,7 @@ def test_a_document_is_compressed_and_not_sent_again(path: str) -> None:
         ("gzip; q=0.000", False),
     ],
 )
-def test_gzip_is_sent_to_those_who_take_it(header: str, taken: bool) -> None:
+def test_gzip_is_sent_to_clients_that_accept_it(header: str, taken: bool) -> None:
     assert takes_gzip(header) is taken
 
 

@@ -171,7 +171,7 @@ def test_head_on_one_task() -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "", "image/png;q=0.1", "nonsense"])
-def test_answers_are_json_whatever_is_accepted(accept: str) -> None:
+def test_answers_are_json_for_every_accept_header(accept: str) -> None:
     me = Api(alice())
     assert me.get("tasks/", Accept=accept).headers["Content-Type"] == "application/json"
     assert me.get("nowhere/", Accept=accept).headers["Content-Type"] == PROBLEM

@@ -201,7 +201,7 @@ def test_the_same_key_for_another_request_is_refused(api: Api) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256, "a\tb", "\x7f"])
-def test_what_is_no_key_is_refused(api: Api, key: str) -> None:
+def test_a_malformed_key_is_refused(api: Api, key: str) -> None:
     answer = api.post("tasks/", MILK, Idempotency_Key=key)
     assert (answer.status_code, faults(answer)) == (400, {"Idempotency-Key": "invalid_format"})
     assert not Task.objects.exists()
@@ -227,7 +227,7 @@ def test_a_refusal_is_an_answer_too(api: Api) -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_recorded_of_a_refusal_stays_and_is_recorded_once(api: Api) -> None:
+def test_the_entry_of_a_refusal_is_recorded_once(api: Api) -> None:
     body = {"current_password": "not-the-password", "new_password": "another-long-sentence"}
     first = api.post("auth/change-password/", body, Idempotency_Key=KEY)
     assert faults(first) == {"current_password": "wrong_password"}
@@ -244,7 +244,7 @@ def test_a_request_that_cannot_be_read_leaves_the_key_free(api: Api, body: Any) 
 
 
 @pytest.mark.django_db
-def test_someone_who_has_not_signed_in_learns_nothing_of_a_key(api: Api) -> None:
+def test_an_anonymous_caller_learns_nothing_about_a_key(api: Api) -> None:
     api.post("tasks/", MILK, Idempotency_Key=KEY)
     assert Api().post("tasks/", MILK, Idempotency_Key=KEY).status_code == 401
 
@@ -261,7 +261,7 @@ def test_too_many_requests_leave_the_key_free(api: Api, monkeypatch: pytest.Monk
 
 
 @pytest.mark.django_db
-def test_who_signs_in_with_a_key_gets_new_tokens_each_time_and_nothing_is_kept() -> None:
+def test_a_sign_in_with_a_key_is_not_stored() -> None:
     alice()
     body = {"username": "alice", "password": PASSWORD}
     pairs = [Api().post("auth/login/", body, Idempotency_Key=KEY).json() for _ in range(2)]
@@ -270,7 +270,7 @@ def test_who_signs_in_with_a_key_gets_new_tokens_each_time_and_nothing_is_kept()
 
 
 @pytest.mark.django_db
-def test_the_fingerprint_of_a_body_is_of_no_use_to_who_has_no_key_of_ours(api: Api, settings: Any) -> None:
+def test_a_fingerprint_cannot_be_computed_without_the_secret_key(api: Api, settings: Any) -> None:
     """A plain digest of a body with a password would be a fast one of the password."""
     first = api.post("tasks/", MILK, Idempotency_Key=KEY)
     before = KeptAnswer.objects.get().fingerprint
@@ -316,7 +316,7 @@ def test_an_answer_is_kept_for_a_day_by_the_clock_alone(api: Api) -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_kept_no_longer_is_removed(api: Api, work: Callable[[Any], None]) -> None:
+def test_old_answers_are_removed(api: Api, work: Callable[[Any], None]) -> None:
     from duely.jobs import jobs
     from duely.jobs.queue import enqueue
 
@@ -362,7 +362,7 @@ def in_the_way(url: dict[str, Any], user: Any) -> Any:
 
 
 @on_postgresql
-def test_while_the_first_runs_a_second_is_told_to_wait(committed_db: None) -> None:
+def test_a_repetition_during_the_first_request_gets_409(committed_db: None) -> None:
     api, begun = Api(alice()), threading.Event()
 
     def second() -> Any:
@@ -401,7 +401,7 @@ def test_a_fault_leaves_the_key_free(committed_db: None) -> None:
     assert Task.objects.count() == 1
 
 
-def test_what_a_key_costs(committed_db: None) -> None:
+def test_statements_of_a_request_with_a_key(committed_db: None) -> None:
     """The look for an answer, and the answer that is kept. On PostgreSQL the key's lock and a transaction besides."""
     api = Api(alice())
     api.post("tasks/", MILK)
@@ -496,7 +496,7 @@ def test_many_long_descriptions_are_not_kept_either(api: Api) -> None:
 
 
 @pytest.mark.django_db
-def test_a_description_that_was_changed_since_is_answered_as_it_is(api: Api) -> None:
+def test_a_repeated_answer_has_the_current_description(api: Api) -> None:
     body = {"title": "x", "description": LONG}
     task = api.post("tasks/", body, Idempotency_Key=KEY).json()
     api.patch(f"tasks/{task['id']}/", {"description": "short"})
@@ -507,7 +507,7 @@ def test_a_description_that_was_changed_since_is_answered_as_it_is(api: Api) -> 
 
 
 @pytest.mark.django_db
-def test_a_refusal_with_a_long_description_is_repeated_whole(api: Api) -> None:
+def test_a_refusal_with_a_long_description_is_repeated_complete(api: Api) -> None:
     task = api.post("tasks/", {"title": "x", "description": LONG}).json()
     path, stale = f"tasks/{task['id']}/", {"If_Match": '"7"', "Idempotency_Key": KEY}
     first = api.patch(path, {"priority": "low"}, **stale)

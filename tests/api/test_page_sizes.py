@@ -128,7 +128,7 @@ def test_a_numbered_page_whose_escapes_make_it_too_large_is_refused() -> None:
 
 
 @pytest.mark.parametrize("query", ["page=2&page_size=15", "page=1&page_size=100&fields=id,title"])
-def test_a_numbered_page_that_fits_is_answered_whole(query: str) -> None:
+def test_a_numbered_page_that_fits_is_complete(query: str) -> None:
     me = Api(alice())
     fill(me, 21, PLAIN)
 

@@ -238,7 +238,7 @@ def test_a_cursor_with_any_character_changed_added_or_missing_is_refused() -> No
 @pytest.mark.parametrize(
     "text", ["", "null", "1", "=", "====", "é", "日本", "a.b.c", "A" * 5000, "../../etc", "%25%25", "-_-_"]
 )
-def test_what_is_no_cursor_is_refused(text: str) -> None:
+def test_a_malformed_cursor_is_refused(text: str) -> None:
     assert_invalid_cursor(Api(alice()), f"cursor={quote(text, safe='%')}")
 
 
@@ -337,7 +337,7 @@ DEEP = ["", "ordering=created_at", "ordering=due_date", "status=pending", "statu
 
 
 @pytest.mark.parametrize("query", [*DEEP, "ordering=-priority", "ordering=title"])
-def test_a_page_far_behind_costs_at_most_twice_what_the_first_costs(compact: None, query: str) -> None:
+def test_a_late_page_costs_at_most_twice_the_first_one(compact: None, query: str) -> None:
     me = Api(alice())
     fill(me, 2000)
     fill(Api(bob()), 2000)
@@ -353,7 +353,7 @@ def test_a_page_far_behind_costs_at_most_twice_what_the_first_costs(compact: Non
 
 
 @pytest.mark.parametrize("query", ["ordering=due_date", "ordering=-due_date", "status=pending&ordering=due_date"])
-def test_the_last_page_of_undated_tasks_does_not_pass_what_others_have_made_since(compact: None, query: str) -> None:
+def test_the_last_page_of_undated_tasks_reads_no_rows_of_others(compact: None, query: str) -> None:
     me = Api(alice())
     fill(me, 1000, due_at=None)
     fill(Api(bob()), 1000)
@@ -468,7 +468,7 @@ def test_fields_trim_the_objects(fields: str) -> None:
         ("categories/", "count("),
     ],
 )
-def test_what_is_costly_is_read_only_for_those_who_ask_for_it(path: str, column: str) -> None:
+def test_costly_columns_are_read_only_on_request(path: str, column: str) -> None:
     def statements(query: str) -> str:
         with CaptureQueriesContext(connection) as queries:
             assert me.get(f"{path}{query}").status_code == 200

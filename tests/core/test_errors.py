@@ -45,7 +45,7 @@ def test_refusals_that_need_headers_bring_them() -> None:
     assert errors.Unavailable().headers == {"Retry-After": "1"}
 
 
-def test_refusals_do_not_share_what_they_hold() -> None:
+def test_refusals_do_not_share_state() -> None:
     first = errors.NotFound()
     first.headers["X-Other"] = "1"
     first.extra["more"] = True
