@@ -131,6 +131,7 @@ def _parse(raw: bytes, max_keys: int) -> Any:
     if openings > max_keys:
         _refuse_many_parts(raw, max_keys)
     try:
+        # Decoded here, because json.loads would also accept UTF-16 and UTF-32, which RFC 8259 does not allow.
         text = raw.decode("utf-8")
         document = STRICT.decode(text)
     except UnicodeDecodeError as fault:

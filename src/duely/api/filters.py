@@ -78,6 +78,7 @@ class Filter:
         if suffix != "ne":
             return condition
         if self.nullable:
+            # In SQL, NULL is not unequal to any value: rows without a value would be missing.
             return ~condition | Q((f"{self.column}__isnull", True))
         return ~condition
 

@@ -191,6 +191,7 @@ def _first_answer(request: ApiRequest, answer: Callable[[Any], HttpResponse], pr
             raise prepared
         return answer(prepared)
     except Refused as refused:
+        # These end the transaction. The quota may have space again for a retry.
         if refused.status >= 500 or isinstance(refused, QuotaExceeded):
             raise
         return problem(refused, request)

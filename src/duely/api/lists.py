@@ -196,6 +196,7 @@ class Listing:
                 elif name != "cursor":
                     raise Invalid("unknown_parameter", f"Unknown parameter. Known parameters: {', '.join(self.known)}.")
             except Invalid as fault:
+                # All faults are collected, so that a client can correct them at once.
                 faults.append(FieldError(name, fault.code, fault.message))
         try:
             if order_text != self.default_order:
@@ -219,7 +220,7 @@ class Listing:
 
     def _given(self, params: QueryDict) -> Iterable[tuple[str, list[str]]]:
         """The query parameters by name. `status[]`, the form of lists in PHP and axios, is read as `status`."""
-        if not any(name.endswith("[]") for name in params):
+        if not any(name.endswith("[]") for name in params):  # nearly all requests
             return params.lists()
         merged: dict[str, list[str]] = {}
         for name, values in params.lists():
@@ -289,6 +290,7 @@ class Listing:
             page = _encoded(items, CursorPage(cursor, has_more, query.limit, len(items)))
             if len(page) <= MAX_PAGE_BYTES or limit == 1:
                 return page
+            # The limit was an estimate by the long values alone. The encoded items show their true size.
             limit = min(number_fitting(items), limit - 1)
 
     def _numbered_page(self, selected: QuerySet[Any, Any], query: ListQuery, number: int) -> bytes:
@@ -304,6 +306,7 @@ class Listing:
         has_more = start + query.limit < total
         pages = -(-total // query.limit)  # rounded up
         page = _encoded(items, NumberedPage(number, query.limit, total, pages, has_more, len(items)))
+        # A shorter page would shift the rows of all later pages.
         if (len(page) > MAX_PAGE_BYTES and len(items) > 1) or limit < query.limit:
             raise PageTooLarge(MAX_PAGE_BYTES)
         return page

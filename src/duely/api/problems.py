@@ -105,11 +105,13 @@ def refusal(fault: Exception, request: HttpRequest) -> Refused:
         case Refused():
             return fault
         case OperationalError() | InterfaceError():
+            # 503 instead of 500, because a retry may succeed.
             outages.note_refused(fault, request_id)
             return errors.Unavailable(DISK_FULL) if is_of_a_full_disk(fault) else errors.Unavailable()
         case Http404():
             return errors.NotFound()
         case RequestDataTooBig():
+            # Django raises this for a body over DATA_UPLOAD_MAX_MEMORY_SIZE.
             return errors.BodyTooLarge()
         case DisallowedHost():
             return errors.MalformedRequest("The Host header names a host that this server does not answer for.")

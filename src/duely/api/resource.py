@@ -130,6 +130,7 @@ class Resource(Controller[Serializer]):
 
     is_abstract: ClassVar[bool] = True
     endpoint_cls = _Endpoint
+    # The tests check each answer against the document (tests/contract.py). Here it would cost time in each request.
     validate_responses = False
     semantic_responses = False
     renderers: ClassVar[Sequence[Renderer]] = [MsgspecJsonRenderer(), ProblemRenderer()]

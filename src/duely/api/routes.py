@@ -39,6 +39,7 @@ def resolve_path(path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
         view, names = cached
         return view, {name: UUID(text) for name, text in zip(names, ids, strict=True)}
     match = resolve(path)
+    # A view with other arguments than ids is not cached, because the path without its ids does not determine them.
     if len(match.kwargs) == len(ids) and not match.args:
         _views[shape] = (match.func, tuple(match.kwargs))
     return match.func, match.kwargs
