@@ -79,6 +79,45 @@ see https://x.org/?a=@me !high          | see https://x.org/?a=@me        |     
 buy milk #home, !low                    | buy milk                        |            | #home !low
 meet bob @9am tomorrow                  | meet bob @9am                   | 2026-11-26
 dinner @home tomorrow                   | dinner                          | 2026-11-26 | @home
+# a year of two digits
+party 31 Dec 26                         | party                           | 2026-12-31
+buy gifts by 24 Dec 26                  | buy gifts                       | 2026-12-24
+invoice due 15 Jan 27                   | invoice                         | 2027-01-15
+dinner 24th Dec '26 7pm                 | dinner                          | 2026-12-24 19:00
+dinner 24 Dec 26, 7pm                   | dinner                          | 2026-12-24 19:00
+invoice 1 of March 27 for Bob           | invoice for Bob                 | 2027-03-01
+pay (15 Jan 27)                         | pay                             | 2027-01-15
+31 Dec 26 pay rent                      | pay rent                        | 2026-12-31
+dinner 24 dec 18:30                     | dinner                          | 2026-12-24 18:30
+dinner 24 dec 10 pm                     | dinner                          | 2026-12-24 22:00
+dinner Dec 24 10 pm                     | dinner                          | 2026-12-24 22:00
+dinner 24 dec. 2026                     | dinner                          | 2026-12-24
+dinner 24 dec. then sleep               | dinner. then sleep              | 2026-12-24
+# a weekday beside its date
+party Thursday 24th December at 7pm     | party                           | 2026-12-24 19:00
+party Thursday, the 24th of December    | party                           | 2026-12-24
+party December 4th friday               | party                           | 2026-12-04
+# signs and words around a day
+deadline friday: thesis                 | deadline: thesis                | 2026-11-27
+thesis [due 2026-12-10]                 | thesis                          | 2026-12-10
+thesis (at the weekend), then rest      | thesis, then rest               | 2026-11-28
+mow lawn at the weekend                 | mow lawn                        | 2026-11-28
+rest over the weekend                   | rest                            | 2026-11-28
+submit friday :)                        | submit :)                       | 2026-11-27
+# numbers that belong to the title
+book table for 2 tonight at 8           | book table for 2                | 2026-11-25 20:00
+read chapter 3 tonight                  | read chapter 3                  | 2026-11-25 20:00
+take bus 12 9:30am                      | take bus 12                     | 2026-11-26 09:30
+read chapter 3, friday                  | read chapter 3                  | 2026-11-27
+play FIFA 23 tonight                    | play FIFA 23                    | 2026-11-25 20:00
+June 3, 9am dentist                     | dentist                         | 2027-06-03 09:00
+dentist the 15th, 9am                   | dentist                         | 2026-12-15 09:00
+dinner 24 dec, 5 people                 | dinner, 5 people                | 2026-12-24
+work 2 days by friday                   | work 2 days                     | 2026-11-27
+pay day friday                          | pay day                         | 2026-11-27
+gym mon 7am                             | gym                             | 2026-11-30 07:00
+call Mo friday 7am                      | call Mo                         | 2026-11-27 07:00
+alarm at 6 in the morning               | alarm                           | 2026-11-26 06:00
 """
 """line | title | due | signs. A line that is its own title shows where the understanding ends."""
 
@@ -236,6 +275,109 @@ C:\\tomorrow
 <today>
 monday/tuesday
 monday & tuesday
+# several days beside one time
+gym mon-fri 7am
+gym Mon/Wed/Fri 6:30am
+class Tue/Thu 18:30
+run sat&sun 9am
+shift mon+tue 22:00
+gym M-F 7am
+gym MWF 7am
+gym TTh 7am
+gym M/W/F 7am
+yoga Mo-Fr 7am
+yoga mo we fr 7am
+yoga mo we fri 7am
+yoga Mo, We, Fri 7am
+yoga tu/th 18:00
+yoga mo+fri 7am
+on mons 7am
+gym weds 7am
+Mo–Fr 7am
+Treffen Mo/Do 9:30
+mon. - fri. 9am
+Mon., Wed. 9am
+mon|wed 9am
+mon~fri 9am
+dentist Th 9am
+dentist next mo at 9am
+we sat 9am
+open sat – sun 10am
+# several dates
+3 & 4 June
+trip 3 and 4 June
+trip 3, 4 and 5 June
+trip 3, 4 June
+trip 3 4 June
+trip between 3 and 5 June
+trip 5–8 dec
+trip 5 – 8 dec
+trip fri 4 – sun 6 dec
+trip fri 4 and sun 6 dec
+trip dec 5 until 8 dec
+Oct 5 & 6 trip
+June 3, 4
+trip June 3 4 5
+trip June 3 + 4
+trip June 3 - 5
+trip June 3 to 5
+trip 24 dec & 26
+trip 24 dec + 26
+trip 24 dec - 26
+trip 1st and the 15th
+trip the 15th & 20th
+trip 8th/9th June
+gift for 24 Dec 25
+24 Dec 25 gift
+24 dec 26 boxes
+born 5 June 85
+dinner Dec 24 26
+# one of several days in a month, or a day counted from another
+visit 1st sunday
+dentist 3rd monday 9am
+pay day 1st tuesday
+clean 2nd weekend
+dentist the 4th friday
+party a week tomorrow
+party a week today
+party a week on tuesday
+party two weeks tomorrow
+party 2 weeks monday
+party three weeks on monday 9am
+party a fortnight friday
+party a couple of days tomorrow
+party a few weeks sunday
+# a bare hour without a day, or with a part of the day
+sell at 20
+set oven at 20
+buy AAPL at 15
+flat white at 8
+meet at 12
+see you at 9, Bob
+call 7 tonight
+call seven tonight
+call 5-7 tonight
+call 7 this evening
+call 7 tomorrow evening
+# several times
+meds 8am + 8pm
+meds 8am+8pm
+meds 8am & 8pm
+meds 8:00 14:00 20:00
+meds 8am 8pm
+meds 8am, 2 & 8pm
+meds 8 & 11am
+meds 8 or 9am
+meds 9am & 11
+meds 9am / 11
+meeting 9am - 11
+meeting 9am to 11
+meeting tomorrow 9am 10am
+meeting tomorrow 9am until 11
+shop 9am ... 11am
+meds morning & evening
+meds tomorrow morning and evening
+meds tomorrow morning/evening
 """
 """Lines in which nothing is certain."""
 

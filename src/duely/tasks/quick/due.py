@@ -12,6 +12,7 @@ from duely.tasks.quick.pieces import (
     Piece,
     days_in,
     ends,
+    follows_hour,
     is_apart,
     largest,
     near,
@@ -47,7 +48,7 @@ def due_spans(text: str, now: datetime, zone: str, *, is_date: bool = False) -> 
     if value is None:
         return []
     start, end = _ends_of(chosen)
-    if text[start - 1 : start] == "(" and text[end : end + 1] == ")":
+    if text[start - 1 : start] + text[end : end + 1] in ("()", "[]"):
         start, end = start - 1, end + 1
     return [Span(start, end, "due_date", value)]
 
@@ -76,6 +77,10 @@ def _ends_of(pieces: Sequence[Piece]) -> tuple[int, int]:
 def _is_apart(text: str, chosen: Sequence[Piece], times: Sequence[Piece]) -> bool:
     """Whether these pieces belong to no word beside them; an unclear time after a day stays in the title."""
     start, end = _ends_of(chosen)
+    has_part = any(piece.part for piece in chosen)
+    has_clock = any(piece.at and not piece.part for piece in chosen)
+    if has_part and not has_clock and follows_hour(text, start):
+        return False
     for at in near(times, start, end):
         if at.start >= end and touch(text, Piece(start, end), at):
             end = at.end
@@ -125,7 +130,8 @@ def _unsure(text: str, days: Sequence[Piece], times: Sequence[Piece]) -> set[int
             if other.start < one.end:
                 continue
             are_days = kinds[id(one)] and kinds[id(other)]
-            contradict = are_days and not text[one.end : other.start].strip()
+            are_clock_times = not kinds[id(one)] and not kinds[id(other)] and not (one.part or other.part)
+            contradict = (are_days or are_clock_times) and not text[one.end : other.start].strip()
             if contradict or (kinds[id(one)] is kinds[id(other)] and _are_connected(text, one, other)):
                 spreading |= {id(one), id(other)}
             if not are_days and touch(text, one, other):

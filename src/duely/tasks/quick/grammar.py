@@ -24,8 +24,12 @@ MONTH = (
     r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     r"|nov(?:ember)?|dec(?:ember)?"
 )
+LONGEST_SHORT_YEAR = 20
 _NUMBER = rf"\d{{1,3}}|{'|'.join(NUMBERS)}"
 ORDINAL = r"(?:st|nd|rd|th)"
+NO_TIME = r"(?!\s{0,3}(?:[:.]\d|[ap]\.?m(?!\w)|h(?!\w)|o['\u2019]clock))"
+"""After a number: it is no time of day."""
+_YEAR = rf"(?:(?:,|\.)? (?P<year>\d{{4}}|['\u2019]?\d\d{NO_TIME}))?"
 
 
 # The grammar: what a day looks like, and which one it is. `None` from a reading: it is no day after all.
@@ -84,12 +88,23 @@ def _date(year: int, month: int, day: int) -> date | None:
 
 
 def named_day(match: re.Match[str], today: date) -> date | None:
-    """A day of a month; without a year, the next one."""
+    """A day of a month; without a year, the next one.
+
+    A year of two digits is one of this century, at most LONGEST_SHORT_YEAR years ahead.
+    """
     month = next(index for index, name in enumerate(MONTHS, 1) if name.startswith(match["month"][:3].lower()))
+    if has_short_year(match):
+        day = _date(today.year // 100 * 100 + int(match["year"][-2:]), month, int(match["day"]))
+        return day if day and today <= day and day.year <= today.year + LONGEST_SHORT_YEAR else None
     if match["year"]:
         return _date(int(match["year"]), month, int(match["day"]))
     found = (_date(year, month, int(match["day"])) for year in range(today.year, today.year + 9))
     return next((day for day in found if day and day >= today), None)
+
+
+def has_short_year(match: re.Match[str]) -> bool:
+    """Whether a day of a month has a year of two digits: `24 dec 26`."""
+    return 0 < len(match["year"] or "") < 4
 
 
 def iso_day(match: re.Match[str], today: date) -> date | None:
@@ -115,15 +130,18 @@ DAYS: tuple[tuple[str, Day], ...] = (
     (r"(?:the )?day after tomorrow", lambda _, today: today + timedelta(days=2)),
     (r"tomorrow|tmrw", lambda _, today: today + timedelta(days=1)),
     (rf"(?:(?P<which>this|next) )?(?P<day>{DAY})", _weekday),
-    (r"(?:(?:this|the) )?weekend", lambda _, today: today + timedelta(days=max(5 - today.weekday(), 0))),
+    (
+        r"(?:(?:this|(?:(?:at|over|during) )?the) )?weekend",
+        lambda _, today: today + timedelta(days=max(5 - today.weekday(), 0)),
+    ),
     (rf"in (?P<number>{_NUMBER}) (?P<unit>days?|weeks?|months?|years?)(?:(?:['\u2019]s?)? time)?", _later),
     (r"next (?P<period>week|month|year)", _next_period),
     (r"(?:the )?end of (?:the )?(?P<period>month|year)", _end_of_period),
     (r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)", iso_day),
-    (rf"(?:the )?(?P<day>\d{{1,2}}){ORDINAL}?(?: of)? (?P<month>{MONTH})(?:,? (?P<year>\d{{4}}))?", named_day),
+    (rf"(?:the )?(?P<day>\d{{1,2}}){ORDINAL}?(?: of)? (?P<month>{MONTH}){_YEAR}", named_day),
     (rf"(?P<month>{MONTH}) (?P<day>\d{{1,2}}){ORDINAL}?(?:,? (?P<year>\d{{4}}))?", named_day),
     (rf"the (?P<day>\d{{1,2}}){ORDINAL}", ordinal_day),
-    (rf"(?P<weekday>{DAY}),? (?:the )?(?P<day>\d{{1,2}}){ORDINAL}", weekday_and_number),
+    (rf"(?P<weekday>{DAY}),? (?:the )?(?P<day>\d{{1,2}}){ORDINAL}(?!(?: of)? (?:{MONTH}))", weekday_and_number),
 )
 
 
@@ -151,12 +169,13 @@ def clock_time(match: re.Match[str]) -> time | None:
 
 
 def when_alone(match: re.Match[str]) -> Alone:
-    """What a clock time is that says neither am nor pm. `3:16` may be a verse, and `at 5` morning or evening."""
+    """When a clock time counts that says neither am nor pm. `3:16` may be a verse, `at 5` morning or evening, and
+    `at 20` a price."""
     hour, at, minute = match["hour"], match["at"], match["minute"]
     if hour in {"1", "2", "3", "4", "5", "6", "7"}:
         return Alone.WITH_A_PART
     if not minute:
-        return Alone.AT_THE_END
+        return Alone.NEVER
     return Alone.ALWAYS if at or len(hour) == 2 else Alone.NEVER
 
 

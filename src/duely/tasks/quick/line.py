@@ -67,7 +67,7 @@ def understand(text: str, categories: Mapping[str, UUID], now: datetime, zone: s
 
 
 _SEPARATORS = ",;" + "".join(sign for sign in map(chr, range(0x3001)) if sign.isspace())
-_CLOSING = re.compile(r"[.!?)\]]+(?:\s|$)")
+_CLOSING = re.compile(r"(?:[.!?)\]]+|:)(?:\s|$)")
 _OPENED = re.compile(r"[\s,;:]*(?:[-\u2013\u2014](?=\s))?")
 _CLOSED = re.compile(r"(?::|\s[-\u2013\u2014])$")
 

@@ -18,11 +18,14 @@ from duely.tasks.quick.grammar import (
     COMPILED_TIME_WITH_HALF,
     COMPILED_TONIGHT,
     DAY,
+    MONTH,
     NIGHT,
+    ORDINAL,
     PARTS,
     WORDS_TOO,
     Alone,
     clock_time,
+    has_short_year,
     iso_day,
     named_day,
     number_of,
@@ -35,9 +38,21 @@ from duely.tasks.quick.words import (
     AFTER,
     CHANGES,
     COUNTS,
+    DATE_BEFORE,
+    DAYS_BEFORE,
     FOLLOWERS,
+    HOUR_BEFORE,
+    NUMBER_AFTER_MONTH,
+    NUMBER_AFTER_NUMBER,
+    NUMBER_AFTER_TIME,
+    NUMBER_BEFORE_DATE,
+    NUMBER_BEFORE_MONTH,
+    NUMBER_BEFORE_TIME,
+    NUMBER_BEFORE_WEEKDAY,
     RANGE_BEFORE,
     REPEATED,
+    SHORT_DAY_BEFORE,
+    SPAN_BEFORE,
     SPANS,
     SPEAKERS,
     VERBS,
@@ -86,7 +101,14 @@ def days_in(text: str, local: datetime, times: Sequence[Piece]) -> list[Piece]:
                 continue
             is_word = _is_a_word(text, match, times)
             needs_end = read in (ordinal_day, weekday_and_number) or (read is named_day and _may_be_words(match))
-            is_certain = is_word or ((not needs_end or _closes(text, match, times)) and _is_certain(text, match))
+            is_certain = not _is_one_of_several_days(text, match) and (
+                is_word
+                or (
+                    (not needs_end or _closes(text, match, times))
+                    and _is_certain(text, match)
+                    and not (read is named_day and has_short_year(match) and not _is_year(text, match, times))
+                )
+            )
             found.append(
                 Piece(
                     match.start(),
@@ -115,17 +137,71 @@ def days_in(text: str, local: datetime, times: Sequence[Piece]) -> list[Piece]:
     return found
 
 
+_CHANGING_SIGNS = "@+&=~<^"
+"""Signs that make the day or the time after them another one, or none."""
+
+
 def _is_certain(text: str, match: re.Match[str]) -> bool:
     """Whether nothing beside a day or a time makes it another one."""
     before = text[: match.start()]
     word = _word_before(text, match)
     if (
-        before.rstrip()[-1:] == "@"
+        (before.rstrip()[-1:] or " ") in _CHANGING_SIGNS
         or word in CHANGES
         or (word in SPANS and match["before"].lower().startswith("before"))
     ):
         return False
     return not (REPEATED.search(before[-100:]) or AFTER.match(text, match.end()))
+
+
+_STARTS_WITH_NUMBER = re.compile(r"(?:the\s+)?\d{1,2}(?!\d)", re.IGNORECASE)
+_ENDS_WITH_NUMBER = re.compile(rf"(?<![\d-])\d{{1,2}}{ORDINAL}?$", re.IGNORECASE)
+_ENDS_WITH_MONTH = re.compile(rf"\s(?:{MONTH})$", re.IGNORECASE)
+_STARTS_WITH_MONTH = re.compile(MONTH, re.IGNORECASE)
+_COUNTED_DAY = re.compile(
+    rf"(?:on\s+)?(?:(?:this|next|the)\s+)?(?:(?P<weekday>{DAY})|(?P<weekend>weekend)|today|tomorrow|tmrw)$",
+    re.IGNORECASE,
+)
+_MOST_BEFORE = 40
+"""Characters before a piece that are searched for what makes it one of several."""
+
+
+def _is_one_of_several_days(text: str, match: re.Match[str]) -> bool:
+    """Whether a number, a sign or a day beside a day makes it one of a list, the end of a range, or another day."""
+    before = text[max(match.start() - _MOST_BEFORE, 0) : match.start()]
+    day = match[0][len(match["before"]) :]
+    has_preposition = bool(match["before"])
+    if DATE_BEFORE.search(before):
+        return True
+    if _STARTS_WITH_NUMBER.match(day) and not has_preposition and NUMBER_BEFORE_DATE.search(before):
+        return True
+    if _STARTS_WITH_MONTH.match(day) and not has_preposition and NUMBER_BEFORE_MONTH.search(before):
+        return True
+    counted = _COUNTED_DAY.match(match[0])
+    if counted and (SPAN_BEFORE.search(before) or _is_one_of_several_weekdays(before, counted)):
+        return True
+    if _ENDS_WITH_NUMBER.search(day):
+        return bool(NUMBER_AFTER_NUMBER.match(text, match.end()))
+    return bool(_ENDS_WITH_MONTH.search(day) and NUMBER_AFTER_MONTH.match(text, match.end()))
+
+
+def _is_one_of_several_weekdays(before: str, counted: re.Match[str]) -> bool:
+    """Whether `1st` or another weekday stands before a weekday or `weekend`."""
+    weekday = counted["weekday"]
+    if not (weekday or counted["weekend"]):
+        return False
+    number = NUMBER_BEFORE_WEEKDAY.search(before)
+    if number and not number["month"]:
+        return True
+    if not weekday:
+        return False
+    is_short = len(weekday) <= len("thur")
+    return bool(DAYS_BEFORE.search(before) or (is_short and SHORT_DAY_BEFORE.search(before)))
+
+
+def _is_year(text: str, match: re.Match[str], times: Sequence[Piece]) -> bool:
+    """Whether the last number of `24 dec 26` counts nothing: no noun follows."""
+    return _is_beside(text, match, times) or is_apart(text, match.start(), match.end(), is_explicit=False)
 
 
 def _word_before(text: str, match: re.Match[str]) -> str:
@@ -211,7 +287,9 @@ def times_in(text: str, is_date: bool) -> list[Piece]:
                         alone=Alone.ALWAYS if has_half or (is_date and match["minute"]) else when_alone(match),
                         is_explicit=True,
                         may_be_later=not has_half and 1 <= at.hour < 12 and not match["hour"].startswith("0"),
-                        is_certain=_is_certain(text, match) and not _is_counted(text, match),
+                        is_certain=_is_certain(text, match)
+                        and not _is_counted(text, match)
+                        and not _is_one_of_several_times(text, match),
                     )
                 )
     for match in COMPILED_NOON.finditer(text):
@@ -248,6 +326,18 @@ def _is_counted(text: str, match: re.Match[str]) -> bool:
     before = text[max(match.start() - 20, 0) : match.start()]
     is_plain = not (match["half"] or match["before"])
     return bool(RANGE_BEFORE.search(before) or (is_plain and _word_before(text, match) in COUNTS))
+
+
+def _is_one_of_several_times(text: str, match: re.Match[str]) -> bool:
+    """Whether a number beside a time makes it one of a list or the end of a range: `8 & 9am`, `9am to 11`."""
+    before = text[max(match.start() - _MOST_BEFORE, 0) : match.start()]
+    return bool(NUMBER_BEFORE_TIME.search(before) or NUMBER_AFTER_TIME.match(text, match.end()))
+
+
+def follows_hour(text: str, start: int) -> bool:
+    """Whether the number before a part of the day may be its hour: `7 tonight`."""
+    hour = HOUR_BEFORE.search(text[max(start - _MOST_BEFORE, 0) : start])
+    return bool(hour and not hour["counted"])
 
 
 def largest(pieces: Sequence[Piece]) -> list[Piece]:

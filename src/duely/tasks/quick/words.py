@@ -2,7 +2,7 @@
 
 import re
 
-from duely.tasks.quick.grammar import DAY, MONTH, ORDINAL
+from duely.tasks.quick.grammar import DAY, MONTH, NO_TIME, NUMBERS, ORDINAL
 
 CHANGES = frozenset(
     {
@@ -39,14 +39,63 @@ REPEATED = re.compile(
 )
 WORD_BEFORE = re.compile(r"(?<![\w'\u2019])([\w'\u2019]+)\s+$")
 CONNECTOR = re.compile(
-    r"\s*(?:,|/|&|-|\u2013|\u2014|(?:,\s*)?(?:and|or|to|through|thru|till?|until))\s*", re.IGNORECASE
+    r"\.?\s*(?:,|/|&|\+|~|>|\||\.{2,3}|\u2026|-|\u2013|\u2014|(?:,\s*)?(?:and|or|to|through|thru|till?|until))\s*",
+    re.IGNORECASE,
 )
 RANGE_BEFORE = re.compile(r"(?:\d|\b(?:quarter|half|five|ten|twenty))\s*(?:to|-|\u2013|past)\s*$", re.IGNORECASE)
 AFTER = re.compile(
     rf"\s+(?:after\s+next|of|or|(?:before|after|from)\s+(?:now|then|today|tomorrow|{DAY}))(?!\w)"
-    rf"|\s+and\s+(?:\d|(?:a\s+)?half(?!\w))|\s*,?\s+(?:the\s+)?\d{{1,2}}{ORDINAL}(?!\w)",
+    rf"|\s+and\s+(?:\d|(?:a\s+)?half(?!\w))"
+    r"|(?:\s+(?:and|or)\s+|\s*[&+/]\s*)(?:morning|afternoon|evening|night)(?!\w)"
+    rf"|\s*,?\s+(?:the\s+)?\d{{1,2}}{ORDINAL}(?!\w)"
+    rf"(?!\s+(?:of\s+)?(?:{MONTH})(?!\w))",
     re.IGNORECASE,
 )
+_SHORT_DAY = r"mo|tu|we|th|fr|sa|su"
+_SIGN = r"[-/+&,\u2013\u2014]"
+_LINK = r"\s{0,3}(?:[-/+&\u2013\u2014]|(?:,\s{0,3})?(?:and|or|to|thru|through|till?|until)(?!\w))\s{0,3}"
+NUMBER_BEFORE_DATE = re.compile(
+    rf"(?<![\w#.:])\d{{1,2}}{ORDINAL}?(?:{_LINK}|\s{{0,3}},\s{{0,3}}|\s{{1,3}})$", re.IGNORECASE
+)
+"""Before a day of a month, which makes it one of several: `3 & 4 June`, `5\u20138 dec`."""
+NUMBER_BEFORE_MONTH = re.compile(rf"(?<![\w#.:])\d{{1,2}}{ORDINAL}?\.?\s{{1,3}}(?:of\s{{1,3}})?$", re.IGNORECASE)
+"""Before a month and its day, which may be a day and its year: `24 Dec 25`."""
+DATE_BEFORE = re.compile(
+    rf"(?<!\w)(?:{DAY}|{MONTH})[.,]?\s{{1,3}}(?:the\s{{1,3}})?\d{{1,2}}{ORDINAL}?{_LINK}$", re.IGNORECASE
+)
+"""Before a day that is the end of a range: `fri 4 - sun 6 dec`."""
+NUMBER_BEFORE_WEEKDAY = re.compile(
+    rf"(?P<month>(?<!\w)(?:{MONTH})\.?\s{{1,3}})?(?<!\w)\d{{1,2}}{ORDINAL}\s{{1,3}}$", re.IGNORECASE
+)
+"""Before a weekday that is one of several in a month, as in `1st sunday`. With the month it is a date."""
+SPAN_BEFORE = re.compile(
+    rf"(?<!\w)(?:\d{{1,3}}|{'|'.join(NUMBERS)}|few|several|couple(?:\s{{1,3}}of)?)\s{{1,3}}"
+    r"(?:days?|weeks?|fortnights?|months?|years?)\s{1,3}$",
+    re.IGNORECASE,
+)
+"""Before a day that is counted from another one: `a week tomorrow`, `2 weeks monday`."""
+DAYS_BEFORE = re.compile(rf"(?<![\w@])(?:(?:{DAY})s?|{_SHORT_DAY})\s{{0,3}}{_SIGN}\s{{0,3}}$", re.IGNORECASE)
+SHORT_DAY_BEFORE = re.compile(rf"(?<![\w@])(?:{_SHORT_DAY}|(?:mon|wed|fri|sat|sun)s)\s{{1,3}}$", re.IGNORECASE)
+"""Before a weekday in a list: `mo we fri`."""
+NUMBER_AFTER_MONTH = re.compile(
+    rf"(?:{_LINK}'?\d{{1,2}}|\s{{1,3}}['\u2019]?\d\d){ORDINAL}?(?!\w){NO_TIME}", re.IGNORECASE
+)
+"""After `24 dec`: another day, or a year that is over."""
+NUMBER_AFTER_NUMBER = re.compile(
+    rf"(?:{_LINK}|\s{{0,3}},\s{{0,3}}|\s{{1,3}})['\u2019]?\d{{1,2}}{ORDINAL}?(?!\w){NO_TIME}", re.IGNORECASE
+)
+"""After `June 3`: another day."""
+NUMBER_BEFORE_TIME = re.compile(r"(?<![\w#.:])\d{1,2}\s{0,3}(?:[/&+]|(?:and|or)\s)\s{0,3}$", re.IGNORECASE)
+NUMBER_AFTER_TIME = re.compile(
+    rf"(?:{_LINK}|\s{{0,3}},\s{{0,3}}(?=\d{{1,2}}{_LINK}\d))\d{{1,2}}(?!\d|\s{{1,3}}(?:{MONTH})(?!\w))", re.IGNORECASE
+)
+"""Beside a time of day: another one, so that it is one of a list or the end of a range."""
+HOUR_BEFORE = re.compile(
+    r"(?P<counted>(?<!\w)(?:chapter|episode|level|lesson|page|part|season|unit)\s{1,3})?"
+    r"(?<![\w#.,:])(?:1[0-2]|[1-9]|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\s{1,3}$",
+    re.IGNORECASE,
+)
+"""Before a part of the day, of which it may be the hour: `7 tonight`. Not in `chapter 3 tonight`."""
 SPANS = frozenset(
     {"minute", "minutes", "hour", "hours", "day", "days", "week", "weeks", "month", "months", "year", "years"}
     | {"morning", "evening", "night", "weekend", "eve"}
@@ -112,6 +161,13 @@ ZONES = frozenset(
 DAY_WORDS = re.compile(
     rf"""(?<![\w@]) (?:
         (?:mon|tues|wednes|thurs|fri|satur|sun)days?
+        | (?:mon|wed|fri|sat|sun)s
+        | (?:(?:{DAY})s?|{_SHORT_DAY}) \.?
+            (?: \s{{0,3}} (?: {_SIGN} | [~>|] | \.{{2,3}} | (?:and|or|to)(?!\w) ) \s{{0,3}} | \s{{1,3}} )
+            (?:(?:{DAY})s?|{_SHORT_DAY})
+        | (?:mo|tu|th|fr|sa|su) \.? \s{{1,3}} (?:at\s{{1,3}})? \d{{1,2}} (?: [:.]\d\d | \s? [ap]\.?m )
+        | (?:mo|di|mi|do|fr|sa|so) [-/+&\u2013] (?:mo|di|mi|do|fr|sa|so)
+        | (?-i: [MTWF] (?: [-/+&,\u2013] (?:Th|Tu|Sa|Su|[MTWFS]) )+ | MWF | TTh | MTWThF? )
         | today | tomorrow | tonight | yesterday | weekends? | weekdays?
         | daily | weekly | fortnightly | monthly | quarterly | yearly | annually | nightly | hourly
         | new\s+year(?:['\u2019]?s)? | christmas | xmas | easter | thanksgiving | halloween
