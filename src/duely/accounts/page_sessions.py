@@ -7,6 +7,8 @@ import hashlib
 from typing import Any
 
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import UpdateError
+from django.db import InterfaceError, OperationalError
 
 from duely.core import clock
 
@@ -23,6 +25,16 @@ class SessionStore(db.SessionStore):
         row = super().create_model_instance(data)
         row.session_key = _stored(row.session_key)
         return row
+
+    def save(self, must_create: bool = False) -> None:
+        """Write the row. Raises UpdateError if it was deleted, and the database's own error if that is unavailable."""
+        try:
+            super().save(must_create)  # allow: full_save because Django writes its own sessions
+        except UpdateError as fault:
+            # Django raises UpdateError for every error of the database. Pages would answer 400 "session was deleted".
+            if isinstance(fault.__context__, OperationalError | InterfaceError):
+                raise fault.__context__  # noqa: B904 - `from` would replace the driver's error, its cause
+            raise
 
     def delete(self, session_key: str | None = None) -> None:
         """Forget a session, this one if none is named."""

@@ -9,7 +9,7 @@ from duely.activity import endpoints as activity
 from duely.api import documents
 from duely.api.routes import IdConverter
 from duely.guard import endpoints as guard
-from duely.http import health
+from duely.http import health, pipeline
 from duely.notifications.views import unsubscribe
 from duely.tasks import endpoints as tasks
 from duely.transfer import endpoints as transfer
@@ -43,3 +43,5 @@ urlpatterns = [
     path("verify-email/", verify_email),
     path("", home),
 ]
+
+handler500 = pipeline.page_error

@@ -1,15 +1,18 @@
 """Answers every request: request id, client address, bans, body limits, headers, access log; and routes the API."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Any, cast
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
+from django.views.defaults import server_error
 
 from duely.api.outages import outages
 from duely.api.problems import problem, refusal
@@ -99,7 +102,26 @@ def answer_page(request: HttpRequest, pages: Handler) -> HttpResponseBase:
         refuse_body(request.META.get("CONTENT_LENGTH") or "0")
     except errors.Refused as refused:
         return refusal_response(request, refused)
-    return pages(request)
+    response = pages(request)
+    if outages.is_any and response.status_code < HTTPStatus.BAD_REQUEST and _user_id(request) is not None:
+        outages.note_served()
+    return response
+
+
+def page_error(request: HttpRequest) -> HttpResponseBase:
+    """The answer of a page that raised an exception: 503 if the database is unavailable, otherwise 500.
+
+    Django calls this `handler500` while it handles the exception. It does so for views and for each middleware, such
+    as the one that saves sessions, so no other place sees all of them.
+    """
+    fault = sys.exception()
+    if not isinstance(fault, errors.Refused | OperationalError | InterfaceError):
+        return server_error(request)
+    response = refusal_response(request, refusal(fault, request))
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log a traceback for each request
+    if (session := getattr(request, "session", None)) is not None:
+        session.modified = False  # as after a 500: an action that failed must not change the session
+    return response
 
 
 def _may_pass(request: HttpRequest, banned: errors.AddressBanned) -> bool:
