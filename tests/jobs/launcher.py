@@ -57,10 +57,10 @@ def change(times: dict[str, float], command: list[str]) -> None:
     if not with_ticks:
         del registry._known[sample.tick.name]
     places = [worker, queue]
-    if "HAND_AGAIN" in times or "MOST_MESSAGES" in times:
+    if "RESEND_AFTER" in times or "MAX_MESSAGES" in times:
         from duely.jobs import celery
 
-        celery.HAND_AGAIN = timedelta(seconds=times.pop("HAND_AGAIN", 60))
+        celery.RESEND_AFTER = timedelta(seconds=times.pop("RESEND_AFTER", 60))
         places.append(celery)
     for name, value in times.items():
         for place in places:

@@ -18,7 +18,7 @@ from redis_server import Redis
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
-AGAIN = {"HAND_AGAIN": 2.0, "LEASE": 2.0, "LONGEST_PAUSE_SECONDS": 1.0}
+AGAIN = {"RESEND_AFTER": 2.0, "LEASE": 2.0, "LONGEST_PAUSE_SECONDS": 1.0}
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def test_jobs_and_schedules_run_once(rig: Rig, broker: Redis) -> None:
         assert "Traceback" not in program.out.read_text()
 
 
-def test_lost_and_doubled_messages_do_no_harm(rig: Rig, broker: Redis) -> None:
-    """All at once: FLUSHALL takes messages away, HAND_AGAIN and this test send others twice."""
-    scheduler = beat(rig, broker, HAND_AGAIN=1.0, MOST_MESSAGES=5)
+def test_lost_and_duplicate_messages_do_no_harm(rig: Rig, broker: Redis) -> None:
+    """All at once: FLUSHALL takes messages away, RESEND_AFTER and this test send others twice."""
+    scheduler = beat(rig, broker, RESEND_AFTER=1.0, MAX_MESSAGES=5)
     ids = [rig.queue(sample.note, f"job{number}") for number in range(12)]
     until(lambda: messages(broker) == 5)
     time.sleep(1.5)
@@ -89,7 +89,7 @@ def test_lost_and_doubled_messages_do_no_harm(rig: Rig, broker: Redis) -> None:
     assert scheduler.stop() == 0
 
 
-def test_a_killed_worker_and_a_broker_that_goes_away_lose_nothing(rig: Rig, broker: Redis) -> None:
+def test_a_killed_worker_and_a_broker_outage_lose_nothing(rig: Rig, broker: Redis) -> None:
     scheduler = beat(rig, broker)
     first = worker(rig, broker)
     rig.queue(sample.note, "killed", seconds=1.5)
@@ -116,7 +116,7 @@ def test_a_killed_worker_and_a_broker_that_goes_away_lose_nothing(rig: Rig, brok
     assert third.stop() == 0
 
 
-def test_jobs_that_crash_or_do_not_end_are_dead_after_their_attempts(rig: Rig, broker: Redis) -> None:
+def test_crashing_and_endless_jobs_are_dead_after_their_attempts(rig: Rig, broker: Redis) -> None:
     beat(rig, broker)
     worker(rig, broker)
     crash = rig.queue(sample.crash, "crash")

@@ -106,7 +106,7 @@ def test_coroutines_and_contexts_work() -> None:
     assert attempt.get_result(number.id).return_value == 1
 
 
-def test_a_task_that_fails_is_tried_again_and_tells_each_fault(heard: list[tuple[str, str]]) -> None:
+def test_a_failed_task_is_retried_and_keeps_each_error(heard: list[tuple[str, str]]) -> None:
     result = failing.enqueue()
     for number in range(1, 6):
         due(result.id)
@@ -122,7 +122,7 @@ def test_a_task_that_fails_is_tried_again_and_tells_each_fault(heard: list[tuple
     assert heard.count(("started", "RUNNING")) == 5
 
 
-def test_what_is_not_there_is_told() -> None:
+def test_an_unknown_result_raises_an_error() -> None:
     result = add.enqueue(1)
     for unknown in (str(new_id()), "nonsense"):
         with pytest.raises(TaskResultDoesNotExist):
@@ -131,7 +131,7 @@ def test_what_is_not_there_is_told() -> None:
         failing.get_result(result.id)
 
 
-def test_what_json_has_no_place_for_is_refused() -> None:
+def test_arguments_that_are_not_json_are_refused() -> None:
     with pytest.raises(TypeError):
         add.enqueue(object())
     with pytest.raises(InvalidTask):

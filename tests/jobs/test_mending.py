@@ -16,7 +16,7 @@ Define = Callable[..., Definition]
 
 
 @pytest.mark.django_db
-def test_an_admin_sees_jobs_and_lets_dead_ones_run_again(define: Define) -> None:
+def test_an_admin_sees_jobs_and_restarts_dead_ones(define: Define) -> None:
     adam()
     client = Client()
     client.post("/admin/login/?next=/admin/", {"username": "adam", "password": PASSWORD})
@@ -44,7 +44,7 @@ def output(rig: Rig, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.process
-def test_the_command_line_shows_the_queue_and_mends_it(rig: Rig) -> None:
+def test_the_command_line_shows_and_restarts_jobs(rig: Rig) -> None:
     job_id = rig.queue(sample.crash, "crash")
     rig.queue(sample.note, "note")
     Job.objects.filter(pk=job_id).update(state="dead", attempts=3, error="It died.\nTwice.")

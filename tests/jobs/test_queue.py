@@ -73,7 +73,7 @@ def test_a_job_is_called_with_what_it_was_queued_with(define: Define) -> None:
     assert Job.objects.get().state == State.DONE
 
 
-def test_many_are_queued_in_few_statements(define: Define) -> None:
+def test_many_jobs_are_queued_in_few_statements(define: Define) -> None:
     job = define()
     with CaptureQueriesContext(
         connection,
@@ -84,12 +84,12 @@ def test_many_are_queued_in_few_statements(define: Define) -> None:
     assert sorted(numbers) == list(range(250))
 
 
-def test_nothing_to_queue_is_no_fault(define: Define) -> None:
+def test_queueing_no_jobs_is_allowed(define: Define) -> None:
     enqueue_many(define(), [])
     assert not Job.objects.exists()
 
 
-def test_one_of_a_kind_waits_at_a_time(define: Define) -> None:
+def test_one_job_of_a_key_waits_at_a_time(define: Define) -> None:
     job, other = define(), define(name="test.other")
     first = enqueue(job, unique="a")
     assert first is not None
@@ -99,7 +99,7 @@ def test_one_of_a_kind_waits_at_a_time(define: Define) -> None:
     assert enqueue(job) is not None
 
 
-def test_one_that_runs_does_not_keep_another_from_waiting(define: Define) -> None:
+def test_a_running_job_lets_another_of_its_key_wait(define: Define) -> None:
     job = define()
     enqueue(job, unique="a")
     running = take()
@@ -109,7 +109,7 @@ def test_one_that_runs_does_not_keep_another_from_waiting(define: Define) -> Non
     assert take().id == second
 
 
-def test_a_retry_gives_way_to_a_twin_that_waits(define: Define) -> None:
+def test_a_retry_is_dropped_if_a_job_of_its_key_waits(define: Define) -> None:
     job = define()
     first = enqueue(job, unique="a")
     running = take()
@@ -120,9 +120,7 @@ def test_a_retry_gives_way_to_a_twin_that_waits(define: Define) -> None:
 
 
 @pytest.mark.parametrize("loses", [queue.release, expire])
-def test_what_was_lost_or_handed_back_gives_way_to_a_twin_as_well(
-    define: Define, loses: Callable[[Running], None]
-) -> None:
+def test_a_recovered_job_is_dropped_if_a_job_of_its_key_waits(define: Define, loses: Callable[[Running], None]) -> None:
     job = define()
     first = enqueue(job, unique="a")
     running = take()
@@ -133,7 +131,7 @@ def test_what_was_lost_or_handed_back_gives_way_to_a_twin_as_well(
     assert take().id == second
 
 
-def test_a_job_waits_for_its_time(define: Define) -> None:
+def test_a_job_is_not_taken_before_its_time(define: Define) -> None:
     job = define()
     enqueue(job, run_at=database_now() + timedelta(hours=1))
     assert claim("test:1", 5) == []
@@ -146,7 +144,7 @@ def test_a_job_waits_for_its_time(define: Define) -> None:
     assert len(claim("test:1", 5)) == 1
 
 
-def test_urgent_ones_come_first_then_the_longest_waiting(define: Define) -> None:
+def test_urgent_jobs_come_first_then_the_oldest(define: Define) -> None:
     slow, fast = define(name="test.slow"), define(name="test.fast", urgent=True)
     now = database_now()
     expected = [
@@ -160,7 +158,7 @@ def test_urgent_ones_come_first_then_the_longest_waiting(define: Define) -> None
     assert [running.id for running in claim("test:1", 4)] == expected[4:]
 
 
-def test_jobs_of_an_unknown_name_are_left_to_newer_versions(define: Define, only_ours: None) -> None:
+def test_jobs_of_an_unknown_name_are_not_taken(define: Define, only_ours: None) -> None:
     new = define(name="test.new")
     job_id = enqueue(new)
     del registry._known["test.new"]
@@ -173,7 +171,7 @@ def test_jobs_of_an_unknown_name_are_left_to_newer_versions(define: Define, only
     assert row(job_id).state == State.WAITING
 
 
-def test_a_lost_job_of_an_unknown_name_waits_again(define: Define, only_ours: None) -> None:
+def test_a_recovered_job_of_an_unknown_name_waits_again(define: Define, only_ours: None) -> None:
     enqueue(define(name="test.new", attempts=1))
     running = take()
     expire(running)
@@ -185,7 +183,7 @@ def test_a_lost_job_of_an_unknown_name_waits_again(define: Define, only_ours: No
 # Out
 
 
-def test_a_job_that_was_taken_is_not_taken_again(define: Define) -> None:
+def test_a_running_job_is_not_taken_again(define: Define) -> None:
     job_id = enqueue(define())
     running = take("host:7")
     assert claim("test:2", 5) == []
@@ -200,7 +198,7 @@ def test_a_job_that_was_taken_is_not_taken_again(define: Define) -> None:
 # How it ends
 
 
-def test_what_a_job_writes_stands_with_its_end(define: Define) -> None:
+def test_a_job_commits_its_writes_with_its_end(define: Define) -> None:
     job_id = enqueue(define())
     running = take()
     running.finish(wrote("effect"))
@@ -235,7 +233,7 @@ def test_a_lease_that_is_renewed_does_not_expire(define: Define) -> None:
     assert row(running.id).state == State.RUNNING
 
 
-def test_the_job_of_a_silent_worker_runs_again_at_once_and_alone_when_that_is_not_the_first(define: Define) -> None:
+def test_a_job_that_lost_two_workers_runs_isolated(define: Define) -> None:
     job_id = enqueue(define())
     expire(take("host:7"))
     assert queue.recover() == 1
@@ -253,7 +251,7 @@ def test_the_job_of_a_silent_worker_runs_again_at_once_and_alone_when_that_is_no
     assert (alone.id, alone.attempt, alone.fence) == (job_id, 3, 3)
 
 
-def test_what_comes_back_without_a_fault_of_its_own_keeps_its_place(define: Define) -> None:
+def test_a_job_put_back_without_a_fault_keeps_its_place(define: Define) -> None:
     job = define()
     # Within one millisecond their ids decide.
     first, second = sorted((enqueue(job), enqueue(job)), key=lambda job_id: (row(job_id).run_at, job_id))
@@ -268,7 +266,7 @@ def test_what_comes_back_without_a_fault_of_its_own_keeps_its_place(define: Defi
     assert [running.id for running in claim("test:1", 2)] == [first, second]
 
 
-def test_a_job_that_failed_by_itself_is_not_to_blame_for_its_workers_any_more(define: Define) -> None:
+def test_a_failure_resets_the_count_of_lost_workers(define: Define) -> None:
     job_id = enqueue(define())
     expire(take())
     queue.recover()
@@ -276,7 +274,7 @@ def test_a_job_that_failed_by_itself_is_not_to_blame_for_its_workers_any_more(de
     assert row(job_id).losses == 0
 
 
-def test_a_zombie_can_neither_finish_nor_fail_nor_hand_back(define: Define) -> None:
+def test_a_worker_without_the_lease_cannot_end_the_job(define: Define) -> None:
     job_id = enqueue(define())
     zombie = take("host:7")
     expire(zombie)
@@ -300,7 +298,7 @@ def test_a_zombie_can_neither_finish_nor_fail_nor_hand_back(define: Define) -> N
         zombie.finish(wrote("zombie"))
 
 
-def test_a_zombie_is_told_even_before_another_worker_has_its_job(define: Define) -> None:
+def test_an_expired_lease_is_noticed_before_another_worker_takes_over(define: Define) -> None:
     enqueue(define())
     zombie = take()
     expire(zombie)
@@ -310,7 +308,7 @@ def test_a_zombie_is_told_even_before_another_worker_has_its_job(define: Define)
     assert not Schedule.objects.filter(name="zombie").exists()
 
 
-def test_a_failed_job_comes_again_after_a_wait_that_doubles(define: Define) -> None:
+def test_the_wait_after_a_failure_doubles(define: Define) -> None:
     def run(running: Running, **ids: object) -> None:
         raise ValueError("not today")
 
@@ -330,7 +328,7 @@ def test_a_failed_job_comes_again_after_a_wait_that_doubles(define: Define) -> N
     assert claim("test:1", 5) == []
 
 
-def test_a_postponed_job_says_when(define: Define) -> None:
+def test_a_postponed_job_runs_at_the_given_time(define: Define) -> None:
     def run(running: Running, **ids: object) -> None:
         raise Postponed("the server is busy", after=timedelta(hours=3))
 
@@ -341,7 +339,7 @@ def test_a_postponed_job_says_when(define: Define) -> None:
     assert timedelta(hours=2, minutes=59).total_seconds() < seconds_until(stored.run_at) <= 3 * 3600
 
 
-def test_a_job_that_wants_to_exit_only_fails(define: Define) -> None:
+def test_a_job_that_raises_system_exit_fails(define: Define) -> None:
     def run(running: Running, **ids: object) -> None:
         raise SystemExit(3)
 
@@ -351,7 +349,7 @@ def test_a_job_that_wants_to_exit_only_fails(define: Define) -> None:
 
 
 @pytest.mark.parametrize("text", ["a\0b", "half \\ud83d", "x" * 5000])
-def test_whatever_a_fault_says_can_be_stored(define: Define, text: str) -> None:
+def test_any_text_of_an_error_can_be_stored(define: Define, text: str) -> None:
     job_id = enqueue(define())
     queue.fail(take(), text.encode().decode("unicode_escape"))
     stored = row(job_id)
@@ -359,7 +357,7 @@ def test_whatever_a_fault_says_can_be_stored(define: Define, text: str) -> None:
     assert len(stored.error) <= queue.MAX_ERROR
 
 
-def test_arguments_that_the_job_does_not_know_fail_it(define: Define) -> None:
+def test_unknown_arguments_fail_the_job(define: Define) -> None:
     def run(running: Running) -> None:
         raise AssertionError
 
@@ -368,7 +366,7 @@ def test_arguments_that_the_job_does_not_know_fail_it(define: Define) -> None:
     assert row(job_id).error.startswith("TypeError: ")
 
 
-def test_what_fails_after_its_end_has_ended(define: Define) -> None:
+def test_an_error_after_the_end_changes_nothing(define: Define) -> None:
     def run(running: Running, **ids: object) -> None:
         running.finish(wrote("effect"))
         raise ValueError("too late")
@@ -379,7 +377,7 @@ def test_what_fails_after_its_end_has_ended(define: Define) -> None:
     assert Schedule.objects.filter(name="effect").exists()
 
 
-def test_a_job_that_lost_its_lease_leaves_nothing(define: Define) -> None:
+def test_a_job_that_lost_its_lease_writes_nothing(define: Define) -> None:
     def run(running: Running, **ids: object) -> None:
         expire(running)
         queue.recover()
@@ -407,7 +405,7 @@ def test_a_job_that_kills_its_workers_is_dead_after_its_attempts(define: Define)
     assert row(job_id).state == State.DEAD
 
 
-def test_what_is_handed_back_was_never_taken(define: Define) -> None:
+def test_a_released_job_counts_no_attempt(define: Define) -> None:
     job_id = enqueue(define(attempts=1))
     queue.release(take())
     stored = row(job_id)
@@ -415,16 +413,16 @@ def test_what_is_handed_back_was_never_taken(define: Define) -> None:
     assert take().fence == 2
 
 
-def test_a_job_is_left_to_another_process_by_its_number(define: Define) -> None:
+def test_another_process_runs_a_job_by_its_fence(define: Define) -> None:
     job_id = enqueue(define())
     assert job_id is not None
     running = take()
-    left = queue.taken(job_id, running.fence)
+    left = queue.running_job(job_id, running.fence)
     assert left is not None
     assert (left.args, left.attempt, left.fence) == (running.args, running.attempt, running.fence)
     assert queue.give_up(running, "It died.") == State.WAITING
     assert (row(job_id).losses, row(job_id).error) == (SUSPECT_LOSSES, "It died.")
-    assert queue.taken(job_id, running.fence) is None
+    assert queue.running_job(job_id, running.fence) is None
     with pytest.raises(LeaseLost):
         running.finish()
 
@@ -448,7 +446,7 @@ def dead(define: Define, name: str, **ids: Any) -> Any:
     return job_id
 
 
-def test_dead_jobs_try_anew(define: Define) -> None:
+def test_dead_jobs_are_restarted(define: Define) -> None:
     first, second, third = (dead(define, f"test.{name}") for name in "abc")
     assert queue.revive(job_ids=[first, new_id()]) == 1
     assert row(first).attempts == 0
@@ -458,7 +456,7 @@ def test_dead_jobs_try_anew(define: Define) -> None:
     assert {running.id for running in claim("test:1", 5)} == {first, second, third}
 
 
-def test_dead_jobs_of_one_key_do_not_stand_in_each_others_way(define: Define) -> None:
+def test_dead_jobs_with_one_key_are_all_restarted(define: Define) -> None:
     job = define(attempts=1)
     for _ in range(2):
         enqueue(job, unique="a")
@@ -468,7 +466,7 @@ def test_dead_jobs_of_one_key_do_not_stand_in_each_others_way(define: Define) ->
     assert len(claim("test:1", 5)) == 3
 
 
-def test_only_what_ended_long_ago_is_removed(define: Define) -> None:
+def test_only_old_ended_jobs_are_purged(define: Define) -> None:
     job = define()
     states = [("done", 23), ("done", 25), ("dead", 29 * 24), ("dead", 31 * 24), ("waiting", 9999)]
     for number, (state, hours) in enumerate(states):
@@ -481,13 +479,13 @@ def test_only_what_ended_long_ago_is_removed(define: Define) -> None:
     assert sorted(Job.objects.values_list("args__number", flat=True)) == [0, 4]
 
 
-def test_removal_goes_in_steps(define: Define) -> None:
+def test_jobs_are_purged_in_batches(define: Define) -> None:
     enqueue_many(define(), [{"number": number} for number in range(5)])
     Job.objects.update(state="done", finished_at=Now() - timedelta(days=2))
     assert [queue.purge(limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_people_see_how_the_queue_stands(define: Define) -> None:
+def test_counts_and_latest_jobs_show_the_queue(define: Define) -> None:
     dead_id = dead(define, "test.a")
     waiting = enqueue(define(), run_at=database_now() - timedelta(hours=2))
     assert counts() == {("test.a", State.DEAD): 1, ("test.job", State.WAITING): 1}
@@ -500,7 +498,7 @@ def test_people_see_how_the_queue_stands(define: Define) -> None:
     assert timedelta(hours=2) <= wait < timedelta(hours=2, minutes=1)
 
 
-def test_an_idle_worker_asks_little_and_writes_nothing(define: Define) -> None:
+def test_an_idle_worker_runs_few_queries_and_writes_nothing(define: Define) -> None:
     job = define()
     enqueue(job, run_at=database_now() + timedelta(hours=1))
     queue.tick()
@@ -516,7 +514,7 @@ def test_an_idle_worker_asks_little_and_writes_nothing(define: Define) -> None:
     assert all(statement.lstrip("(").startswith("SELECT") for statement in statements), statements
 
 
-def test_two_jobs_of_one_name_are_a_fault(define: Define) -> None:
+def test_two_jobs_of_one_name_are_an_error(define: Define) -> None:
     define()
     with pytest.raises(ValueError, match=r"test\.job"):
         define()

@@ -43,7 +43,7 @@ def run_all() -> int:
 
 
 @pytest.mark.parametrize("how", ["many", "one"])
-def test_workers_at_once_take_each_job_once(committed_db: None, define: Define, how: str) -> None:
+def test_concurrent_workers_take_each_job_once(committed_db: None, define: Define, how: str) -> None:
     enqueue_many(define(), [{"number": number} for number in range(40)])
     ids = list(Job.objects.values_list("pk", flat=True))
 
@@ -61,7 +61,7 @@ def test_workers_at_once_take_each_job_once(committed_db: None, define: Define, 
 
 
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="on SQLite one transaction at a time writes")
-def test_what_another_worker_is_taking_right_now_is_passed_over(committed_db: None, define: Define) -> None:
+def test_rows_locked_by_another_worker_are_skipped(committed_db: None, define: Define) -> None:
     first, second = enqueue(define()), enqueue(registry.known()["test.job"])
     with transaction.atomic():
         assert [running.id for running in claim("test:1", 1)] == [first]
@@ -69,7 +69,7 @@ def test_what_another_worker_is_taking_right_now_is_passed_over(committed_db: No
 
 
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="on SQLite one transaction at a time writes")
-def test_a_job_is_not_taken_before_the_one_who_relies_on_it_has_committed(committed_db: None, define: Define) -> None:
+def test_a_job_is_not_taken_before_its_second_enqueuer_commits(committed_db: None, define: Define) -> None:
     job = define()
     job_id = enqueue(job, unique="a")
     with transaction.atomic():
@@ -80,7 +80,7 @@ def test_a_job_is_not_taken_before_the_one_who_relies_on_it_has_committed(commit
     assert [running.id for running in elsewhere(lambda: claim("test:1", 5))] == [job_id]
 
 
-def test_keys_hold_among_writers_and_workers_at_once(committed_db: None, define: Define) -> None:
+def test_keys_stay_unique_under_concurrency(committed_db: None, define: Define) -> None:
     """Whatever a writer wrote before it queued, some job that was taken later sees."""
     job = define()
     unseen: list[int] = []
@@ -110,7 +110,7 @@ def test_keys_hold_among_writers_and_workers_at_once(committed_db: None, define:
     assert len(seen) == 30, unseen
 
 
-def test_nobody_takes_a_job_while_its_worker_is_writing(committed_db: None, define: Define) -> None:
+def test_a_job_is_not_taken_while_its_worker_writes(committed_db: None, define: Define) -> None:
     enqueue(define())
     running = take()
     expire(running)
@@ -124,7 +124,7 @@ def test_nobody_takes_a_job_while_its_worker_is_writing(committed_db: None, defi
         assert elsewhere(queue.recover) == 0
 
 
-def test_recovering_at_once_counts_once(committed_db: None, define: Define) -> None:
+def test_concurrent_recovery_counts_once(committed_db: None, define: Define) -> None:
     enqueue_many(define(), [{"number": number} for number in range(10)])
     for running in claim("test:1", 10):
         expire(running)
@@ -152,9 +152,9 @@ def test_the_end_of_a_job_outlives_an_outage(
     assert Schedule.objects.filter(name="effect").count() == 1
 
 
-def test_patience_with_the_database_ends(committed_db: None, define: Define, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_during_an_outage_end(committed_db: None, define: Define, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(queue, "STUBBORN_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "RETRY_FOR_SECONDS", 0.05)
 
     def run(running: Running, **ids: object) -> None:
         connection.execute_wrappers.append(refuse)
@@ -172,7 +172,7 @@ def test_patience_with_the_database_ends(committed_db: None, define: Define, mon
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_schedulers_at_once_queue_each_job_once(
+def test_concurrent_schedulers_queue_each_job_once(
     committed_db: None, only_ours: None, define: Define, fresh: bool
 ) -> None:
     for number in range(5):
@@ -191,7 +191,7 @@ def test_schedulers_at_once_queue_each_job_once(
     assert all(next_at > database_now() for next_at in Schedule.objects.values_list("next_at", flat=True))
 
 
-def test_schedulers_at_once_never_run_a_job_too_often(committed_db: None, only_ours: None, define: Define) -> None:
+def test_concurrent_schedulers_never_run_a_job_too_often(committed_db: None, only_ours: None, define: Define) -> None:
     """With a very short span: one that looks while another moves the row on must not move it back."""
     span = timedelta(seconds=0.3)
     define(every=span)

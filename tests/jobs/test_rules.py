@@ -14,7 +14,7 @@ spans = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(days=4
 @given(attempts=st.integers(1, 10_000), chance=st.floats(0, 1))
 @example(attempts=1, chance=0.0)
 @example(attempts=10_000, chance=1.0)
-def test_every_wait_is_near_its_place_and_never_longer_than_the_longest(attempts: int, chance: float) -> None:
+def test_every_wait_is_within_its_bounds(attempts: int, chance: float) -> None:
     wait = retry_after(attempts, chance)
     middle = min(FIRST_RETRY * 2 ** min(attempts - 1, 30), LONGEST_RETRY)
     slack = timedelta(microseconds=2)
@@ -30,15 +30,13 @@ def test_the_first_waits_double_from_five_seconds() -> None:
     assert [retry_after(attempt, 0.5).total_seconds() for attempt in (1, 2, 3, 4)] == [5, 10, 20, 40]
 
 
-def test_chance_decides_within_a_fifth() -> None:
+def test_the_random_part_of_a_wait_is_a_fifth() -> None:
     assert retry_after(1, 0.0) == timedelta(seconds=4)
     assert retry_after(1, 1.0) == timedelta(seconds=6)
 
 
 @given(previous=instants, every=spans, now=instants)
-def test_the_next_run_lies_in_the_future_and_at_most_one_span_away_unless_it_was_already_planned(
-    previous: datetime, every: timedelta, now: datetime
-) -> None:
+def test_the_next_run_is_at_most_one_interval_away(previous: datetime, every: timedelta, now: datetime) -> None:
     following = next_run(previous, every, now)
     assert following > now
     assert following <= max(now, previous) + every

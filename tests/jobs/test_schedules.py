@@ -35,7 +35,7 @@ def run_all() -> int:
     return len(running)
 
 
-def test_a_new_schedule_runs_at_once_and_then_each_time_its_span_is_over(define: Define) -> None:
+def test_a_new_schedule_runs_at_once_and_then_every_interval(define: Define) -> None:
     define(every=MINUTE)
     define(name="test.other")
     assert timedelta(seconds=58) < tick() <= MINUTE
@@ -50,7 +50,7 @@ def test_a_new_schedule_runs_at_once_and_then_each_time_its_span_is_over(define:
     assert run_all() == 0
 
 
-def test_the_time_to_the_next_is_told(define: Define) -> None:
+def test_tick_returns_the_time_to_the_next_run(define: Define) -> None:
     define(name="test.slow", every=timedelta(hours=2))
     define(name="test.fast", every=MINUTE)
     tick()
@@ -58,11 +58,11 @@ def test_the_time_to_the_next_is_told(define: Define) -> None:
     assert timedelta(seconds=38) < tick() <= timedelta(seconds=40)
 
 
-def test_without_schedules_there_is_nothing_to_wait_for() -> None:
+def test_without_schedules_tick_returns_a_day() -> None:
     assert tick() == timedelta(days=1)
 
 
-def test_after_a_long_stop_it_runs_once_and_keeps_its_rhythm(define: Define) -> None:
+def test_after_a_long_stop_a_schedule_runs_once(define: Define) -> None:
     define(every=MINUTE)
     tick()
     run_all()
@@ -76,7 +76,7 @@ def test_after_a_long_stop_it_runs_once_and_keeps_its_rhythm(define: Define) -> 
     assert database_now() < following <= database_now() + MINUTE
 
 
-def test_one_that_still_waits_is_not_queued_twice(define: Define) -> None:
+def test_a_waiting_scheduled_job_is_not_queued_twice(define: Define) -> None:
     define(every=MINUTE)
     for _ in range(3):
         tick()
@@ -84,7 +84,7 @@ def test_one_that_still_waits_is_not_queued_twice(define: Define) -> None:
     assert Job.objects.count() == 1
 
 
-def test_one_that_runs_may_be_followed_by_the_next(define: Define) -> None:
+def test_a_running_scheduled_job_does_not_block_the_next(define: Define) -> None:
     define(every=MINUTE)
     tick()
     take()
@@ -93,7 +93,7 @@ def test_one_that_runs_may_be_followed_by_the_next(define: Define) -> None:
     assert sorted(Job.objects.values_list("state", flat=True)) == [State.RUNNING, State.WAITING]
 
 
-def test_a_shorter_span_counts_soon_after_an_upgrade(define: Define) -> None:
+def test_a_shorter_interval_applies_soon_after_an_upgrade(define: Define) -> None:
     define(every=timedelta(days=1))
     tick()
     run_all()
@@ -106,7 +106,7 @@ def test_a_shorter_span_counts_soon_after_an_upgrade(define: Define) -> None:
     assert run_all() == 1
 
 
-def test_a_longer_span_counts_from_the_next_time_on(define: Define) -> None:
+def test_a_longer_interval_applies_from_the_next_run(define: Define) -> None:
     define(every=MINUTE)
     tick()
     run_all()
@@ -118,7 +118,7 @@ def test_a_longer_span_counts_from_the_next_time_on(define: Define) -> None:
     assert run_all() == 1
 
 
-def test_rows_of_schedules_that_are_gone_do_no_harm(define: Define) -> None:
+def test_rows_of_removed_schedules_do_no_harm(define: Define) -> None:
     define(name="test.old", every=MINUTE)
     tick()
     registry._known.clear()
@@ -132,7 +132,7 @@ def test_rows_of_schedules_that_are_gone_do_no_harm(define: Define) -> None:
     assert run_all() == 1
 
 
-def test_one_that_no_longer_runs_by_the_clock_is_left_alone(define: Define) -> None:
+def test_a_job_that_lost_its_schedule_is_not_queued(define: Define) -> None:
     define(every=MINUTE)
     tick()
     run_all()
@@ -144,7 +144,7 @@ def test_one_that_no_longer_runs_by_the_clock_is_left_alone(define: Define) -> N
 
 
 @pytest.mark.parametrize("off", [timedelta(minutes=-10), timedelta(minutes=10), timedelta(days=4000)])
-def test_a_node_whose_clock_is_wrong_goes_by_the_databases(define: Define, off: timedelta) -> None:
+def test_a_node_with_a_wrong_clock_uses_the_databases_clock(define: Define, off: timedelta) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("the database of a node is in its process, and has its clock")
     job = define(every=MINUTE)

@@ -18,7 +18,7 @@ from programs import alive, children, until
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 
-def test_a_worker_is_woken_by_others_and_ends_when_asked(rig: Rig) -> None:
+def test_a_worker_wakes_up_for_new_jobs_and_stops_on_sigterm(rig: Rig) -> None:
     worker = rig.worker()
     rig.queue(sample.note, "first")
     rig.wait_for("first")
@@ -36,7 +36,7 @@ def test_a_worker_is_woken_by_others_and_ends_when_asked(rig: Rig) -> None:
     assert "Traceback" not in worker.out.read_text()
 
 
-def test_a_long_job_is_handed_back_when_its_worker_is_asked_to_end(rig: Rig) -> None:
+def test_a_long_job_is_handed_back_when_its_worker_stops(rig: Rig) -> None:
     worker = rig.worker(LEASE=60, DRAIN_SECONDS=0.5)
     job_id = rig.queue(sample.note, "long", seconds=30)
     rig.wait_for_begin("long")
@@ -68,7 +68,7 @@ def test_the_jobs_of_a_killed_worker_run_again_when_its_lease_is_over(rig: Rig) 
     assert {len(rig.begun(name)) for name in "ab"} == {2}
 
 
-def test_a_job_that_does_not_end_ends_its_worker_then_is_killed_alone(rig: Rig) -> None:
+def test_an_endless_job_ends_its_worker_and_then_runs_isolated(rig: Rig) -> None:
     first = rig.worker(START_SECONDS=2, LONGEST_PAUSE_SECONDS=1)
     job_id = rig.queue(sample.endless, "stuck")
     assert first.process.wait(60) == 1
@@ -81,7 +81,7 @@ def test_a_job_that_does_not_end_ends_its_worker_then_is_killed_alone(rig: Rig) 
     assert second.stop() == 0
 
 
-def test_a_job_that_runs_alone_is_handed_back_as_well(rig: Rig) -> None:
+def test_an_isolated_job_is_handed_back_too(rig: Rig) -> None:
     job_id = rig.queue(sample.note, "long", seconds=30)
     Job.objects.update(losses=SUSPECT_LOSSES)
     worker = rig.worker(LEASE=60, DRAIN_SECONDS=0.2)
@@ -94,7 +94,7 @@ def test_a_job_that_runs_alone_is_handed_back_as_well(rig: Rig) -> None:
     assert (job.state, job.attempts) == ("waiting", 0)
 
 
-def test_a_killed_worker_takes_the_process_of_a_job_along(rig: Rig) -> None:
+def test_an_isolated_job_ends_with_its_killed_worker(rig: Rig) -> None:
     rig.queue(sample.note, "long", seconds=30)
     Job.objects.update(losses=SUSPECT_LOSSES)
     worker = rig.worker()
@@ -105,7 +105,7 @@ def test_a_killed_worker_takes_the_process_of_a_job_along(rig: Rig) -> None:
     until(lambda: not alive(alone))
 
 
-def test_a_job_that_crashes_takes_two_workers_along_then_dies_alone(rig: Rig) -> None:
+def test_a_crashing_job_kills_two_workers_and_then_runs_isolated(rig: Rig) -> None:
     supervisor = rig.start("supervise", "worker")
     job_id = rig.queue(sample.crash, "crash")
     rig.wait_for_begin("crash")
@@ -140,7 +140,7 @@ def database_away() -> Iterator[None]:
 
 
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="an SQLite file does not go away")
-def test_a_worker_outlives_an_outage_and_forgets_no_job_that_it_did(rig: Rig) -> None:
+def test_a_worker_survives_an_outage_and_records_finished_jobs(rig: Rig) -> None:
     worker = rig.worker(LEASE=20)
     rig.queue(sample.note, "under-way", seconds=1.0)
     rig.wait_for_begin("under-way")
@@ -180,7 +180,7 @@ def test_an_idle_worker_writes_nothing(rig: Rig) -> None:
     assert worker.stop() == 0
 
 
-def test_schedulers_that_are_killed_miss_nothing_and_do_nothing_twice(rig: Rig) -> None:
+def test_killed_schedulers_neither_skip_nor_repeat_a_job(rig: Rig) -> None:
     schedulers = [rig.start("scheduler", TICKS=True) for _ in range(2)]
     rig.worker(TICKS=True)
     for scheduler in schedulers:

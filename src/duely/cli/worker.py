@@ -19,37 +19,41 @@ AFTER_FAULT_SECONDS = 1.0
 
 
 def worker(*, with_schedules: bool) -> None:
-    """Run jobs until SIGTERM or SIGINT. Raises Failure when it ended because a job would not end."""
+    """Run jobs until SIGTERM or SIGINT. Raises Failure if a job exceeded its timeout."""
     from django.conf import settings
 
     _setup()
     from duely.jobs.worker import Worker
 
-    alone = [*duely_command(), "worker", "--job"]
-    if not Worker(threads=settings.WORKER_THREADS, alone=alone, with_schedules=with_schedules).run():
+    isolated_command = [*duely_command(), "worker", "--job"]
+    worker_process = Worker(
+        threads=settings.WORKER_THREADS, isolated_command=isolated_command, with_schedules=with_schedules
+    )
+    if not worker_process.run():
         raise Failure("A job took longer than it may; the worker ends to get rid of it. Start it again.")
 
 
 def one_job(which: str) -> None:
-    """Run one job in this process, for the worker that took it, renews its lease, and does not want to die of it.
+    """Run one job in this process. The worker that took it renews its lease, and survives if the job kills its process.
 
-    which: the job's id, its fencing number and the worker's process, with colons in between.
+    which: the job's id, its fencing number and the worker's process id, separated by colons.
     """
     job_id, fence, worker = which.split(":")
     end_with_parent(int(worker))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which says what becomes of this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the worker decides when this process ends
     import django
 
     django.setup()
-    from duely.jobs.queue import taken
+    from duely.jobs.queue import running_job
     from duely.jobs.runner import execute
 
-    if running := taken(UUID(job_id), int(fence)):
+    running = running_job(UUID(job_id), int(fence))
+    if running:
         execute(running)
 
 
 def scheduler() -> None:
-    """Queue what is due until SIGTERM or SIGINT."""
+    """Queue scheduled jobs and recover lost ones until SIGTERM or SIGINT."""
     _setup()
     from django.conf import settings
     from django.db import DatabaseError, InterfaceError, close_old_connections
@@ -64,7 +68,7 @@ def scheduler() -> None:
     log.info("scheduler started")
     heart = Heart(settings.DATA_DIR, "scheduler")
     due_at = 0.0
-    while not _told_within(stop, max(min(due_at - time.monotonic(), BEAT_SECONDS), 0.0)):
+    while not _is_stopped_within(stop, max(min(due_at - time.monotonic(), BEAT_SECONDS), 0.0)):
         if not heart.beat():
             log.warning("duely health will not see this scheduler", fault=heart.fault)
         if time.monotonic() < due_at:
@@ -79,7 +83,7 @@ def scheduler() -> None:
         close_old_connections()
 
 
-def _told_within(stop: "queues.SimpleQueue[None]", seconds: float) -> bool:
+def _is_stopped_within(stop: "queues.SimpleQueue[None]", seconds: float) -> bool:
     try:
         stop.get(timeout=seconds)
     except queues.Empty:
@@ -98,7 +102,7 @@ def _setup() -> None:
 
 
 def refuse_old_database() -> None:
-    """Raise Failure while migrations are missing: half of the jobs would fail for want of a column."""
+    """Raise Failure if migrations are missing, because jobs would fail on missing columns."""
     from django.db import connection
 
     from duely.api.health import pending_migrations

@@ -1,4 +1,4 @@
-"""The queue in the admin: to look at, and to let dead jobs try anew."""
+"""The queue in Django's admin: read-only, with an action that restarts dead jobs."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from duely.jobs.queue import revive
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    """What waits, runs, is done, and what failed for the last time."""
+    """Jobs of every state."""
 
     list_display = ("created_at", "name", "state", "run_at", "attempts", "error")
     list_filter = ("state", "name")
@@ -20,15 +20,15 @@ class JobAdmin(ReadOnlyAdmin):
     actions = ("run_again",)
 
     @admin.action(description="Run dead jobs again", permissions=["view"])
-    def run_again(self, request: HttpRequest, chosen: Any) -> None:
-        """Queue the chosen ones that are dead."""
-        many = revive(job_ids=list(chosen.values_list("pk", flat=True)))
-        self.message_user(request, f"{many} queued again; others were not dead.", messages.SUCCESS)
+    def run_again(self, request: HttpRequest, jobs: Any) -> None:
+        """Queue the selected jobs that are dead."""
+        count = revive(job_ids=list(jobs.values_list("pk", flat=True)))
+        self.message_user(request, f"{count} queued again; others were not dead.", messages.SUCCESS)
 
 
 @admin.register(Schedule)
 class ScheduleAdmin(ReadOnlyAdmin):
-    """When the clock's jobs are due next."""
+    """Schedules and their next times."""
 
     list_display = ("name", "next_at")
     ordering = ("name",)

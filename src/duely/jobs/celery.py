@@ -1,8 +1,8 @@
-"""Jobs on Celery's workers. The row in the database stays the truth: a message only says that a job may be due.
+"""Runs jobs on Celery workers. A message only says that a job may be due; the row decides (decision 0008).
 
-`celery -A duely beat` queues what the clock says, hands the ids of jobs that are due to the broker, and recovers jobs
-whose worker died. `celery -A duely worker` takes the job by its row before it runs it, so a message that is lost or
-comes twice does no harm. Several beats may run.
+`celery -A duely beat` queues scheduled jobs, sends the ids of due jobs to the broker and recovers jobs of lost workers.
+`celery -A duely worker` takes the row before it runs the job, so lost and duplicate messages do no harm. Several beats
+may run.
 """
 
 import threading
@@ -33,10 +33,10 @@ from duely.jobs.worker import START_SECONDS, name
 log = structlog.get_logger("duely.relay")
 
 QUEUE = "duely"
-MOST_MESSAGES = 500
-"""How many messages the broker holds at most: without workers it would fill up."""
-HAND_AGAIN = timedelta(seconds=60)
-"""When a job that nobody took since its message went out gets another one."""
+MAX_MESSAGES = 500
+"""The most messages in the broker. Without a limit it would fill up while no worker runs."""
+RESEND_AFTER = timedelta(seconds=60)
+"""When a message is sent again for a job that no worker has taken."""
 LONGEST_PAUSE_SECONDS = 5.0
 AFTER_FAULT_SECONDS = 1.0
 SOFT_SHUTDOWN_SECONDS = 20
@@ -47,6 +47,7 @@ if not settings.CELERY_BROKER_URL:
 app = Celery("duely", broker=settings.CELERY_BROKER_URL)
 app.conf.update(
     task_default_queue=QUEUE,
+    # A worker that dies before it has taken the row leaves the message to another one.
     task_acks_late=True,
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
@@ -60,18 +61,18 @@ app.conf.update(
 
 @signals.setup_logging.connect
 def _keep_our_logs(**options: Any) -> None:
-    """Celery sets up none of its own: Django has them already."""
+    """Keep Celery from configuring logging: Django has done it. Celery does not when this signal has a receiver."""
 
 
 @signals.worker_init.connect
 def _load_jobs(**options: Any) -> None:
-    """Once, before processes are forked: each would need a second for it."""
+    """Import the jobs before the fork, which takes a second that each process would need otherwise."""
     known()
 
 
 @app.task(name="duely.run")
 def run(job_id: str) -> None:
-    """Run one job, unless someone else has."""
+    """Run one job, unless another worker has taken it."""
     run_one(UUID(job_id), f"celery@{name()}:{threading.get_ident() % 10_000}")
 
 
@@ -80,7 +81,7 @@ def _broker_errors(broker: Any) -> tuple[type[BaseException], ...]:
 
 
 def broker_fault() -> str | None:
-    """Why the broker cannot be used; None when it answers."""
+    """Why the broker cannot be used, or None if it answers."""
     broker = app.connection_for_write()
     try:
         broker.ensure_connection(max_retries=1, timeout=2, reraise_as_library_errors=False)
@@ -92,7 +93,7 @@ def broker_fault() -> str | None:
 
 
 class Relay(Scheduler):
-    """In the place of beat's own scheduler; keeps no file."""
+    """A replacement for beat's own scheduler that keeps no file."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._wakeup = Wakeup()
@@ -102,19 +103,22 @@ class Relay(Scheduler):
         super().__init__(*arguments, **options)
 
     def setup_schedule(self) -> None:
-        """The rows hold it."""
+        """Do nothing: the schedule is in the database."""
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """One round; returns how many seconds to wait before the next."""
+        """Queue, recover and send jobs once. Returns the seconds to wait before the next call."""
         try:
             now = time.monotonic()
             if now >= self._next_tick:
                 self._next_tick = now + max(tick().total_seconds(), 0.0)
             recover()
-            following = time_to_next(list(known()))
-            self._hand_over()
+            # Read before the jobs are sent, so that a job that becomes due in between ends the wait.
+            time_to_next_job = time_to_next(list(known()))
+            self._send_due_jobs()
             waits = [LONGEST_PAUSE_SECONDS, self._next_tick - now]
-            self._wakeup.wait(max(min([*waits, following.total_seconds()] if following else waits), 0.0))
+            if time_to_next_job:
+                waits.append(time_to_next_job.total_seconds())
+            self._wakeup.wait(max(min(waits), 0.0))
         except (DatabaseError, InterfaceError) as error:
             log.warning("the database is out of reach", error=str(error).strip())
             return AFTER_FAULT_SECONDS
@@ -132,46 +136,46 @@ class Relay(Scheduler):
             with suppress(*self._broker_errors):
                 broken.release()
 
-    def _hand_over(self) -> None:
-        """Give the broker the ids of jobs that are due, as many as it has room for.
+    def _send_due_jobs(self) -> None:
+        """Send the ids of due jobs to the broker, up to MAX_MESSAGES.
 
-        The rows are marked first: no transaction is open while the broker makes us wait. A message that was not sent
-        after all goes out next time, or after HAND_AGAIN when this process dies.
+        The rows are marked first, so that no transaction is open while the broker is slow. An id that could not be sent
+        is sent the next time, or after RESEND_AFTER if this process dies.
         """
-        if not any(_unhanded(urgent).exists() for urgent in (True, False)):
+        if not any(_jobs_to_send(urgent).exists() for urgent in (True, False)):
             return
         if self._connection is None:
             self._connection = self.app.connection_for_write(heartbeat=0)
-        room = MOST_MESSAGES - self._messages()
+        room = MAX_MESSAGES - self._message_count()
         for urgent in (True, False):
             if room > 0:
-                room -= self._hand(urgent, room)
+                room -= self._send(urgent, room)
 
-    def _hand(self, urgent: bool, room: int) -> int:
-        rows = _mark(urgent, room)
+    def _send(self, urgent: bool, limit: int) -> int:
+        rows = _mark_as_sent(urgent, limit)
         for position, row in enumerate(rows):
-            limit = known()[row.name].timeout_seconds + START_SECONDS
+            seconds = known()[row.name].timeout_seconds + START_SECONDS
             try:
-                app.send_task(run.name, (str(row.pk),), time_limit=limit, retry=False, connection=self._connection)
+                app.send_task(run.name, (str(row.pk),), time_limit=seconds, retry=False, connection=self._connection)
             except self._broker_errors:
                 unsent = [row.pk for row in rows[position:]]
                 Job.objects.filter(WAITING, pk__in=unsent).update(handed_at=None)
                 raise
         return len(rows)
 
-    def _messages(self) -> int:
+    def _message_count(self) -> int:
         queue: Any = self.app.amqp.queues[QUEUE](self._connection.default_channel)
-        queue.declare()  # each time: a broker that lost everything knows no queue either
+        queue.declare()  # each time, because a broker that lost its data has lost the queue too
         return int(queue.queue_declare().message_count)
 
 
 @transaction.atomic
-def _mark(urgent: bool, room: int) -> list[Job]:
-    rows = list(_unhanded(urgent).select_for_update(skip_locked=True, of=("self",))[:room])
+def _mark_as_sent(urgent: bool, limit: int) -> list[Job]:
+    rows = list(_jobs_to_send(urgent).select_for_update(skip_locked=True, of=("self",))[:limit])
     Job.objects.filter(pk__in=[row.pk for row in rows]).update(handed_at=Now())
     return rows
 
 
-def _unhanded(urgent: bool) -> Any:
-    untold = Q(handed_at__isnull=True) | Q(handed_at__lt=Now() - HAND_AGAIN)
-    return due_jobs(urgent=urgent, names=list(known())).filter(untold)
+def _jobs_to_send(urgent: bool) -> Any:
+    not_sent_lately = Q(handed_at__isnull=True) | Q(handed_at__lt=Now() - RESEND_AFTER)
+    return due_jobs(urgent=urgent, names=list(known())).filter(not_sent_lately)

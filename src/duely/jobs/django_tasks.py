@@ -1,11 +1,11 @@
-"""Django's own interface to background tasks (`django.tasks`, Django 6 and later) on our queue.
+"""A backend for Django's background tasks (`django.tasks`, Django 6 and later) on our queue.
 
-A task that fails is tried again like any job, so it may run more than once; its result is FAILED only when it is dead.
-Only the name of its last worker is known: `worker_ids` repeats it, once for each attempt. Results go with their jobs.
+A failed task is tried again like any job, so it may run more than once. Its result is FAILED only after the last
+attempt. The queue knows only the name of the last worker: `worker_ids` repeats it once for each attempt. A result is
+deleted with its job.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from traceback import format_exception
 from typing import Any
 from uuid import UUID
@@ -34,17 +34,17 @@ TIMEOUT_SECONDS = 300
 
 
 class DuelyBackend(BaseTaskBackend):
-    """Tasks are jobs, queued in the caller's transaction. Those of a priority above 0 are urgent."""
+    """Queues tasks as jobs, in the caller's transaction. A priority above 0 makes a job urgent."""
 
     supports_defer = True
     supports_async_task = True
     supports_get_result = True
     supports_priority = True
 
-    def enqueue(  # type: ignore[override] # Django's is generic over the function; a job's arguments are JSON
+    def enqueue(  # type: ignore[override] # Django's method is generic over the function; our arguments are JSON
         self, task: "Task[..., Any]", args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> "TaskResult[..., Any]":
-        """Queue it. Raises TypeError for arguments that JSON has no place for."""
+        """Queue a task. Raises TypeError for arguments that are not JSON."""
         self.validate_task(task)
         job_id = enqueue(
             urgent_task if task.priority > 0 else usual_task,
@@ -61,7 +61,7 @@ class DuelyBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> "TaskResult[..., Any]":
-        """How it stands. Raises TaskResultDoesNotExist when it was never queued, or ended long ago."""
+        """The state of a task. Raises TaskResultDoesNotExist for an unknown id and for a task that ended long ago."""
         names = (usual_task.name, urgent_task.name)
         try:
             return _result(Job.objects.get(pk=UUID(result_id), name__in=names))
@@ -69,24 +69,26 @@ class DuelyBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(result_id) from None
 
 
-def _run(running: Running, *, backend: str, **others: Any) -> None:
-    owner = task_backends[backend]
-    result = owner.get_result(str(running.id))
-    task_started.send(type(owner), task_result=result)
+def _run(running: Running, *, backend: str, **stored: Any) -> None:
+    task_backend = task_backends[backend]
+    result = task_backend.get_result(str(running.id))
+    task_started.send(type(task_backend), task_result=result)
     context = [TaskContext(task_result=result)] if result.task.takes_context else []
     try:
         value = normalize_json(result.task.call(*context, *result.args, **result.kwargs))
     except Exception as error:
-        errors = [*others.get("errors", ()), _told(error)]
+        errors = [*stored.get("errors", ()), _error_as_json(error)]
         remember(running, errors=errors)
         result.errors.append(TaskError(**errors[-1]))
         if running.attempt >= ATTEMPTS:
-            _end(result, TaskResultStatus.FAILED, running.now)
-            task_finished.send(type(owner), task_result=result)
+            # Results are frozen dataclasses; Django's own backends set their attributes the same way.
+            object.__setattr__(result, "status", TaskResultStatus.FAILED)
+            object.__setattr__(result, "finished_at", running.now)
+            task_finished.send(type(task_backend), task_result=result)
         raise
     running.finish(lambda: remember(running, result=value))
     result.refresh()
-    task_finished.send(type(owner), task_result=result)
+    task_finished.send(type(task_backend), task_result=result)
 
 
 usual_task = job("jobs.django_task", attempts=ATTEMPTS, timeout_seconds=TIMEOUT_SECONDS)(_run)
@@ -116,12 +118,8 @@ def _result(row: Job) -> "TaskResult[..., Any]":
     return result
 
 
-def _end(result: "TaskResult[..., Any]", status: TaskResultStatus, at: datetime) -> None:
-    for name, value in (("status", status), ("finished_at", at)):
-        object.__setattr__(result, name, value)
-
-
-def _told(error: Exception) -> dict[str, str]:
+def _error_as_json(error: Exception) -> dict[str, str]:
     kind = type(error)
+    # PostgreSQL's JSON stores neither NUL nor lone surrogates, which a traceback may contain.
     text = "".join(format_exception(error)).replace("\0", "").encode(errors="replace").decode()
     return {"exception_class_path": f"{kind.__module__}.{kind.__qualname__}", "traceback": text}

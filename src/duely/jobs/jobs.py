@@ -1,4 +1,4 @@
-"""Upkeep of the queue itself and of what stands below it."""
+"""Clean-up of the queue and of stored answers."""
 
 from datetime import timedelta
 
@@ -13,15 +13,15 @@ from duely.jobs.registry import job
 
 @job("jobs.purge", every=timedelta(hours=1), timeout_seconds=300)
 def purge(running: Running) -> None:
-    """Remove jobs that ended long ago in short transactions."""
+    """Delete jobs that ended long ago, in short transactions."""
     in_steps(lambda limit: queue.purge(limit=limit), running.confirm)
 
 
 @job("api.purge_answers", every=timedelta(hours=1), timeout_seconds=300)
 def purge_kept_answers(running: Running) -> None:
-    """Forget what was answered to requests with a key more than a day ago, in short transactions."""
+    """Delete answers of idempotency keys that are older than a day, in short transactions."""
     in_steps(purge_answers, running.confirm)
 
 
 if django.VERSION >= (6, 0):
-    import duely.jobs.django_tasks  # noqa: F401 - loading it defines its jobs
+    import duely.jobs.django_tasks  # noqa: F401 - the import registers its jobs

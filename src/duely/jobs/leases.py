@@ -1,4 +1,4 @@
-"""Keeps the leases of running jobs alive."""
+"""Renews the leases of running jobs (decision 0008)."""
 
 import threading
 from types import TracebackType
@@ -13,17 +13,18 @@ from duely.jobs.rules import LEASE
 
 log = structlog.get_logger("duely.jobs")
 
+# Two renewals may fail before a lease ends.
 PAUSE_SECONDS = LEASE.total_seconds() / 3
 
 
 class Leases(threading.Thread):
-    """A thread that renews the leases of the jobs it was given, as a context manager."""
+    """A context manager with a thread that renews the leases of the jobs passed to `hold`."""
 
     def __init__(self) -> None:
         super().__init__(name="leases", daemon=True)
         self._held: dict[UUID, Running] = {}
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._ended = threading.Event()
 
     def __enter__(self) -> Self:
         self.start()
@@ -32,36 +33,38 @@ class Leases(threading.Thread):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._ended.set()
         self.join()
 
     def hold(self, running: Running) -> None:
-        """Renew this one's lease from now on."""
+        """Renew the lease of this job from now on."""
         with self._lock:
             self._held[running.id] = running
 
-    def let_go(self, running: Running) -> None:
-        """Stop renewing it."""
+    def drop(self, running: Running) -> None:
+        """Stop renewing the lease of this job."""
         with self._lock:
             self._held.pop(running.id, None)
 
     def run(self) -> None:
-        """Until the end of the context."""
-        while not self._over.wait(PAUSE_SECONDS):
+        """Renew the leases three times per lease, until the context ends."""
+        while not self._ended.wait(PAUSE_SECONDS):
             with self._lock:
-                held = list(self._held.values())
-            for running in held:
+                running_jobs = list(self._held.values())
+            for running in running_jobs:
                 self._renew(running)
+            # No connection is held between renewals: on a small PostgreSQL server connections are scarce.
             connection.close()
 
     def _renew(self, running: Running) -> None:
-        told = log.bind(job=running.name, job_id=str(running.id))
+        job_log = log.bind(job=running.name, job_id=str(running.id))
         try:
             if extend(running):
                 return
-            self.let_go(running)
+            self.drop(running)
+            # The job may have ended between two renewals: then the lease is not lost, but over.
             if not running.finished and not has_ended(running):
-                told.warning("the lease of a job is lost")
+                job_log.warning("the lease of a job is lost")
         except (DatabaseError, InterfaceError) as error:
-            told.warning("the lease of a job could not be renewed", error=str(error).strip())
+            job_log.warning("the lease of a job could not be renewed", error=str(error).strip())
             close_old_connections()

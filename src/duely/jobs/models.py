@@ -13,12 +13,11 @@ RUNNING = models.Q(state=State.RUNNING.value)
 
 
 class Job(models.Model):
-    """Something to do later, once.
+    """A job in the queue.
 
-    A worker that takes a job gets a lease on it, and with it the next `fence`: what it writes at the end counts only
-    while the number is still its own. `losses` counts how often its worker was lost: a job that may be the cause runs
-    alone (see `rules.SUSPECT_LOSSES`).
-    `handed_at` is when the id went to Celery. `key` keeps a second one from waiting beside the first.
+    A worker that takes a job gets a lease and the next fencing number, `fence`. Its writes count only while the row
+    still has this number. `losses` counts lost workers: with `rules.SUSPECT_LOSSES` of them the job runs in a process
+    of its own. `handed_at` is the time when the id was sent to Celery. Only one job with the same `key` can wait.
     """
 
     id: "models.UUIDField[UUID, UUID]" = models.UUIDField(primary_key=True)
@@ -62,7 +61,7 @@ class Job(models.Model):
 
 
 class Schedule(models.Model):
-    """When a job that runs by the clock is due next."""
+    """The next time of a scheduled job."""
 
     name = models.CharField(max_length=100, primary_key=True)
     next_at: "models.DateTimeField[datetime, datetime]" = models.DateTimeField()

@@ -14,53 +14,56 @@ from duely.jobs.rules import State
 
 
 def database_now() -> datetime:
-    """The database's clock, the one that leases and schedules go by: nodes may differ, it does not."""
+    """The time by the database's clock. Leases and schedules use it, because the clocks of nodes may differ."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT clock_timestamp()")
-            told: datetime = cursor.fetchone()[0]
-            return told
+            now: datetime = cursor.fetchone()[0]
+            return now
         cursor.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
         parsed = parse_datetime(cursor.fetchone()[0])
-        assert parsed is not None  # noqa: S101 - the format is the line above
+        assert parsed is not None  # noqa: S101 - the statement above fixes the format
         return make_aware(parsed)
 
 
 def due_jobs(*, urgent: bool, names: Sequence[str]) -> QuerySet[Job]:
-    """Jobs of these names whose time has come, the longest waiting first. Each of the two halves is one index range."""
-    # `urgent=True` would become a condition without a comparison, which is not what SQLite looks for in an index.
+    """Due jobs of these names, the longest waiting first.
+
+    Urgent and other jobs are read separately, so that each read is one range of the index.
+    """
+    # Django writes `urgent=True` as `urgent` without a comparison, for which SQLite does not use the index.
     return Job.objects.filter(WAITING, urgent__in=[urgent], run_at__lte=Now(), name__in=names).order_by("run_at", "id")
 
 
 def expired_jobs() -> QuerySet[Job]:
-    """Jobs whose worker let the lease run out."""
+    """Running jobs whose lease has ended."""
     return Job.objects.filter(RUNNING, lease_until__lt=Now()).order_by("lease_until")
 
 
 def time_to_next(names: Sequence[str]) -> timedelta | None:
-    """How long until the next job of these names that is not due yet; None when there is none."""
-    later = Job.objects.filter(WAITING, run_at__gt=Now(), name__in=names).order_by("run_at")
-    firsts = [
-        *later.filter(urgent__in=[True]).values_list("run_at", flat=True)[:1],
-        *later.filter(urgent__in=[False]).values_list("run_at", flat=True)[:1],
+    """The time until the next job of these names becomes due, or None if no job waits for its time."""
+    future_jobs = Job.objects.filter(WAITING, run_at__gt=Now(), name__in=names).order_by("run_at")
+    # Two reads of one index entry each; one read without `urgent` would scan the index.
+    next_times = [
+        *future_jobs.filter(urgent__in=[True]).values_list("run_at", flat=True)[:1],
+        *future_jobs.filter(urgent__in=[False]).values_list("run_at", flat=True)[:1],
     ]
-    return min(firsts) - database_now() if firsts else None
+    return min(next_times) - database_now() if next_times else None
 
 
 def counts(*, state: State | None = None, name: str | None = None) -> dict[tuple[str, State], int]:
-    """How many jobs there are, by name and state; of one state or name alone when it is given."""
-    jobs = _chosen(state, name)
+    """The number of jobs by name and state, optionally of one state or one name."""
+    jobs = _filtered_jobs(state, name)
     rows = jobs.values_list("name", "state").annotate(number=Count("pk")).order_by("name", "state")
-    return {(job_name, State(in_state)): number for job_name, in_state, number in rows}
+    return {(job_name, State(job_state)): number for job_name, job_state, number in rows}
 
 
 def latest_jobs(*, state: State | None, name: str | None, limit: int) -> list[Job]:
-    """Jobs for people to look at, the newest first."""
-    return list(_chosen(state, name).order_by("-id")[:limit])
+    """The newest jobs, optionally of one state or one name."""
+    return list(_filtered_jobs(state, name).order_by("-id")[:limit])
 
 
-def _chosen(state: State | None, name: str | None) -> QuerySet[Job]:
-    """Jobs of a state and a name; None stands for all."""
+def _filtered_jobs(state: State | None, name: str | None) -> QuerySet[Job]:
     jobs = Job.objects.all()
     if state is not None:
         jobs = jobs.filter(state=state.value)
@@ -68,6 +71,6 @@ def _chosen(state: State | None, name: str | None) -> QuerySet[Job]:
 
 
 def oldest_wait() -> timedelta | None:
-    """For how long the longest waiting job that is due has waited; None when none is due."""
-    first = Job.objects.filter(WAITING, run_at__lte=Now()).aggregate(first=Min("run_at"))["first"]
-    return database_now() - first if first is not None else None
+    """How long the oldest due job has been waiting, or None if no job is due."""
+    oldest_run_at = Job.objects.filter(WAITING, run_at__lte=Now()).aggregate(oldest=Min("run_at"))["oldest"]
+    return None if oldest_run_at is None else database_now() - oldest_run_at

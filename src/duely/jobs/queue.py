@@ -1,6 +1,6 @@
-"""The queue itself: put in, take out, hand back. A job is a row; whatever dies, the row decides.
+"""The durable queue: enqueue, claim, end and recover jobs; queue scheduled jobs (decision 0008).
 
-Leases and schedules go by the database's clock.
+A job is a row, and the row decides which worker owns it. Leases and schedules use the database's clock.
 """
 
 import json
@@ -30,19 +30,20 @@ CHANNEL = "duely_jobs"
 MAX_ERROR = 1000
 KEEP_DONE = timedelta(days=1)
 KEEP_DEAD = timedelta(days=30)
-STUBBORN_SECONDS = 60.0
+RETRY_FOR_SECONDS = 60.0
+"""How long the end of a job is tried again while the database is away."""
 RETRY_SECONDS = 0.5
 BATCH = 100
 
 
 class LeaseLost(Exception):
-    """The job belongs to another worker by now; what this one would write no longer counts."""
+    """This worker no longer owns the job, so its writes are rejected."""
 
 
 class Postponed(Exception):
-    """Raised by a job that cannot do its work now: it is tried again later, without a traceback in the log.
+    """Raised by a job that cannot work now. It is tried again later, without a traceback in the log.
 
-    after: when to try; None for the usual wait.
+    after: the wait until then; None for the usual wait.
     """
 
     def __init__(self, reason: str, *, after: timedelta | None = None) -> None:
@@ -52,7 +53,7 @@ class Postponed(Exception):
 
 @dataclass(slots=True)
 class Running:
-    """A job in the hands of one worker. `now` is the instant it was taken, by the database's clock."""
+    """A job that a worker has taken. `now`: when it was taken, by the database's clock."""
 
     id: UUID
     name: str
@@ -63,36 +64,35 @@ class Running:
     finished: bool = False
 
     def confirm(self) -> None:
-        """Make sure that the job is still this worker's, for a whole lease from now. Raises LeaseLost.
+        """Renew the lease. Raises LeaseLost if another worker owns the job.
 
-        In a transaction it also keeps others from taking the job until that ends.
+        In a transaction this also locks the row, so that no worker can take the job before the transaction ends.
         """
         if not extend(self):
             raise LeaseLost(self.name)
 
     def finish(self, write: Callable[[], object] | None = None) -> None:
-        """End the job, and run `write` in the same transaction: both stand or neither. Raises LeaseLost.
+        """End the job and run `write` in one transaction. Raises LeaseLost.
 
-        While the database is out of reach it tries again, for a minute: the work is done, and forgetting that would
-        do it twice.
+        Tries again for a minute while the database is away. The work may be irreversible, such as a sent mail, and
+        without its end on record it would be done twice.
         """
-        _stubbornly(lambda: self._finish(write))
+        _with_retries(lambda: self._finish(write))
         self.finished = True
 
     @transaction.atomic
     def _finish(self, write: Callable[[], object] | None) -> None:
-        _settle(self, state=State.DONE.value, finished_at=Now(), error="")
+        _end_attempt(self, state=State.DONE.value, finished_at=Now(), error="")
         if write:
             write()
 
 
 def enqueue(job: Definition, *, unique: str | None = None, run_at: datetime | None = None, **ids: Any) -> UUID | None:
-    """Queue a job in the caller's transaction: it exists if and only if what asks for it does.
+    """Queue a job in the caller's transaction, and return its id. If the transaction is rolled back, so is the job.
 
-    unique: at most one job of this kind with this key waits at a time; None is returned for one too many. One
-    that runs already is another matter: it may have read before the caller wrote.
-    run_at: not before then; None for as soon as possible. ids: what the job is called with, as JSON.
-    Returns the job's id.
+    unique: at most one job of this kind with this key waits at a time. Returns None if one waits already. A running job
+    does not count, because it may have read before the caller wrote.
+    run_at: the earliest time; None for as soon as possible. ids: the arguments of the job, as JSON.
     """
     job_id = new_id()
     key = f"{job.name}:{unique}" if unique is not None else None
@@ -102,14 +102,14 @@ def enqueue(job: Definition, *, unique: str | None = None, run_at: datetime | No
     return job_id
 
 
-def enqueue_many(job: Definition, many: Sequence[Ids], *, run_at: datetime | None = None) -> None:
-    """Queue several jobs of one kind, in the caller's transaction."""
-    for start in range(0, len(many), BATCH):
-        _insert(job, [(new_id(), None, ids) for ids in many[start : start + BATCH]], run_at)
+def enqueue_many(job: Definition, arguments: Sequence[Ids], *, run_at: datetime | None = None) -> None:
+    """Queue several jobs of one kind in the caller's transaction. arguments: one mapping of ids for each job."""
+    for start in range(0, len(arguments), BATCH):
+        _insert(job, [(new_id(), None, ids) for ids in arguments[start : start + BATCH]], run_at)
 
 
 def _insert(job: Definition, rows: Sequence[tuple[UUID, str | None, Ids]], run_at: datetime | None) -> bool:
-    """Whether anything was inserted."""
+    """Insert jobs and notify the workers, in one statement. Returns whether any row was inserted."""
     now = "clock_timestamp()" if connection.vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     values = (
         f"(%s, %s, %s, %s, 'waiting', %s, {'%s' if run_at else now}, 0, 0, 0, '', NULL, NULL, {now}, NULL, NULL, '')"
@@ -123,17 +123,19 @@ def _insert(job: Definition, rows: Sequence[tuple[UUID, str | None, Ids]], run_a
         insert = f"WITH added AS ({insert} RETURNING 1) SELECT pg_notify('{CHANNEL}', '') FROM added LIMIT 1"  # noqa: S608
     params: list[Any] = []
     for job_id, key, ids in rows:
-        params += [_prepared("id", job_id), job.name, json.dumps(dict(ids), default=str), key, job.urgent]
-        params += [_prepared("run_at", run_at)] if run_at else []
+        params += [_database_value("id", job_id), job.name, json.dumps(dict(ids), default=str), key, job.urgent]
+        if run_at:
+            params.append(_database_value("run_at", run_at))
     with connection.cursor() as cursor:
         cursor.execute(insert, params)
         return bool(cursor.rowcount)
 
 
 def _keep_waiting(key: str | None) -> bool:
-    """Whether a job of this key waits, and goes on waiting until the caller's transaction ends.
+    """Lock the waiting job of this key until the caller's transaction ends. Returns whether there is one.
 
-    Taken sooner it would not see what the caller wrote. On SQLite nobody else writes meanwhile.
+    A worker that took the job before the commit would not see the caller's writes. SQLite needs no lock: until the
+    transaction ends no other connection can write.
     """
     if connection.vendor != "postgresql":
         return True
@@ -141,25 +143,26 @@ def _keep_waiting(key: str | None) -> bool:
         cursor.execute("SELECT 1 FROM jobs_job WHERE state = 'waiting' AND key = %s FOR SHARE", [key])
         if cursor.fetchone() is None:
             return False
-    _notify()  # a worker that looked in between passed it over
+    _notify()  # a worker that looked for jobs during the lock has skipped this one
     return True
 
 
-def _prepared(column: str, value: Any) -> Any:
+def _database_value(column: str, value: Any) -> Any:
     field: Any = Job._meta.get_field(column)
     return field.get_db_prep_save(value, connection)
 
 
 def claim(worker: str, limit: int, *, suspect: bool = False) -> list[Running]:
-    """Take up to `limit` jobs that are due, urgent ones first: those that are suspect, or those that are not."""
+    """Take up to `limit` due jobs, urgent ones first: either the suspect jobs or the others."""
+    # Read without a transaction, so that an idle worker does not lock out writers on SQLite.
     if not any(_claimable(urgent, suspect).exists() for urgent in (True, False)):
-        return []  # looked at without a lock: an idle worker keeps nobody waiting
+        return []
     with transaction.atomic():
-        found: list[UUID] = []
+        job_ids: list[UUID] = []
         for urgent in (True, False):
             rows = _claimable(urgent, suspect).select_for_update(skip_locked=True, of=("self",))
-            found += rows.values_list("pk", flat=True)[: limit - len(found)]
-        return _take(worker, found)
+            job_ids += rows.values_list("pk", flat=True)[: limit - len(job_ids)]
+        return _take(worker, job_ids)
 
 
 def _claimable(urgent: bool, suspect: bool) -> Any:
@@ -167,18 +170,18 @@ def _claimable(urgent: bool, suspect: bool) -> Any:
     return jobs.filter(losses__gte=SUSPECT_LOSSES) if suspect else jobs.filter(losses__lt=SUSPECT_LOSSES)
 
 
-def taken(job_id: UUID, fence: int) -> Running | None:
-    """A job that was taken under this number and left to another process of its worker; None when it is lost."""
+def running_job(job_id: UUID, fence: int) -> Running | None:
+    """A job that a worker took with this fencing number and runs in another process; None if the lease is lost."""
     row = Job.objects.filter(RUNNING, pk=job_id, fence=fence).first()
     return _running(row, database_now()) if row else None
 
 
 @transaction.atomic
 def claim_one(worker: str, job_id: UUID) -> Running | None:
-    """Take this job if it waits; None when someone else has it, or it is done."""
+    """Take this job if it waits; None if it is running, has ended or has an unknown name."""
     waiting = Job.objects.filter(WAITING, pk=job_id, name__in=list(known())).select_for_update()
-    taken = _take(worker, list(waiting.values_list("pk", flat=True)))
-    return taken[0] if taken else None
+    running_jobs = _take(worker, list(waiting.values_list("pk", flat=True)))
+    return running_jobs[0] if running_jobs else None
 
 
 def _take(worker: str, ids: list[UUID]) -> list[Running]:
@@ -202,86 +205,90 @@ def _running(row: Job, now: datetime) -> Running:
 
 
 def has_ended(running: Running) -> bool:
-    """Whether it is done, dead, or gone."""
+    """Whether the job is done, dead or deleted."""
     return not Job.objects.filter(pk=running.id, state__in=[State.WAITING.value, State.RUNNING.value]).exists()
 
 
 def extend(running: Running) -> bool:
-    """Renew the lease; False when it is lost."""
-    held = Job.objects.filter(RUNNING, pk=running.id, fence=running.fence)
-    return bool(held.update(lease_until=Now() + LEASE))
+    """Renew the lease. Returns False if it is lost."""
+    owned = Job.objects.filter(RUNNING, pk=running.id, fence=running.fence)
+    return bool(owned.update(lease_until=Now() + LEASE))
 
 
 def remember(running: Running, **values: Any) -> None:
-    """Keep JSON values beside those that the job is called with; later attempts are called with them too."""
+    """Add JSON values to the arguments of the job. Later attempts get them too."""
     Job.objects.filter(pk=running.id, fence=running.fence).update(args={**running.args, **values})
 
 
 def fail(running: Running, error: str, *, after: timedelta | None = None) -> State:
-    """End an attempt that did not work: the job waits for the next one, or is dead after the last.
+    """End a failed attempt. The job waits for the next attempt, or is dead after the last one.
 
-    after: when to try again; None for a wait that doubles each time. Raises LeaseLost.
+    after: the wait; None for one that doubles each time. Raises LeaseLost.
     """
-    return _stubbornly(lambda: _fail(running, error, after, losses=0))
+    return _with_retries(lambda: _fail(running, error, after, losses=0))
 
 
 def give_up(running: Running, error: str) -> State:
-    """End an attempt that its worker died of, or would have: from now on the job runs alone. Raises LeaseLost."""
+    """End an attempt that killed its worker or exceeded its timeout. From now on the job runs in a process of its own.
+
+    Raises LeaseLost.
+    """
     return _fail(running, error, None, losses=SUSPECT_LOSSES)
 
 
 @transaction.atomic
 def _fail(running: Running, error: str, after: timedelta | None, losses: int) -> State:
     definition = known().get(running.name)
-    # PostgreSQL stores neither a NUL nor half a character, and what failed may say anything.
+    # PostgreSQL stores neither NUL nor lone surrogates, which the message of an exception may contain.
     error = error.replace("\0", "").encode(errors="replace").decode()
     if definition is not None and running.attempt >= definition.attempts:
-        _settle(running, state=State.DEAD.value, finished_at=Now(), error=error[:MAX_ERROR])
+        _end_attempt(running, state=State.DEAD.value, finished_at=Now(), error=error[:MAX_ERROR])
         return State.DEAD
     wait = retry_after(running.attempt, random.random()) if after is None else after  # noqa: S311
-    # Without a wait it keeps its place: it is before those that came after it.
-    place = {"run_at": Now() + wait} if wait else {}
-    return _put_back(running, **place, error=error[:MAX_ERROR], losses=losses)
+    # Without a wait `run_at` stays, so that the job keeps its place before newer ones.
+    columns = {"run_at": Now() + wait} if wait else {}
+    return _put_back(running, **columns, error=error[:MAX_ERROR], losses=losses)
 
 
 def release(running: Running) -> None:
-    """Hand a job back that was not finished, as if it had never been taken. Raises LeaseLost."""
+    """Put an unfinished job back without counting the attempt. Raises LeaseLost."""
     with transaction.atomic():
         _put_back(running, attempts=F("attempts") - 1)
 
 
 def recover() -> int:
-    """Put the jobs of workers that died back into the queue; returns how many."""
+    """Put the jobs of lost workers back into the queue, at most BATCH. Returns their number."""
     if not expired_jobs().exists():
         return 0
     with transaction.atomic():
-        lost = list(expired_jobs().select_for_update(skip_locked=True)[:BATCH])
+        lost_jobs = list(expired_jobs().select_for_update(skip_locked=True)[:BATCH])
         now = database_now()
-        for row in lost:
+        for row in lost_jobs:
             losses = row.losses + 1
-            # The lease was wait enough, unless the job itself may be to blame.
+            # The job has already waited for the end of the lease. It waits longer only if it may be the cause.
             wait = timedelta(0) if losses < SUSPECT_LOSSES else None
             error = f"The worker {row.worker} was not heard of any more."
             state = _fail(_running(row, now), error, wait, losses)
             log.warning("the worker of a job is gone", job=row.name, job_id=str(row.pk), worker=row.worker, now=state)
-    return len(lost)
+    return len(lost_jobs)
 
 
 def _put_back(running: Running, **columns: Any) -> State:
-    """Let it wait again, unless another one of the same key waits by now and will do the same work."""
+    """Make a running job wait again. It is done instead if another job of its key waits, which does the same work."""
     try:
         with transaction.atomic():
-            _settle(running, state=State.WAITING.value, handed_at=None, **columns)
+            _end_attempt(running, state=State.WAITING.value, handed_at=None, **columns)
     except IntegrityError:
-        _settle(running, state=State.DONE.value, finished_at=Now(), error="Another one took its place.")
+        _end_attempt(running, state=State.DONE.value, finished_at=Now(), error="Another one took its place.")
         return State.DONE
     _notify()
     return State.WAITING
 
 
-def _settle(running: Running, **columns: Any) -> None:
-    held = Job.objects.filter(RUNNING, pk=running.id, fence=running.fence)
-    if not held.update(lease_until=None, **columns):
+def _end_attempt(running: Running, **columns: Any) -> None:
+    """Write the outcome of an attempt and end its lease, if the fencing number is still current. Raises LeaseLost."""
+    owned = Job.objects.filter(RUNNING, pk=running.id, fence=running.fence)
+    if not owned.update(lease_until=None, **columns):
         raise LeaseLost(running.name)
 
 
@@ -291,45 +298,47 @@ def _notify() -> None:
             cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
-def _stubbornly(act: Callable[[], Result]) -> Result:
-    """What `act` returns, tried again while the database is out of reach."""
-    end = time.monotonic() + STUBBORN_SECONDS
+def _with_retries(act: Callable[[], Result]) -> Result:
+    """Call `act` until the database answers, for at most RETRY_FOR_SECONDS. Returns its result."""
+    deadline = time.monotonic() + RETRY_FOR_SECONDS
     while True:
         try:
             return act()
         except (OperationalError, InterfaceError):
-            if connection.in_atomic_block or time.monotonic() > end:
+            # Within a transaction nothing can be repeated: its earlier statements are lost.
+            if connection.in_atomic_block or time.monotonic() > deadline:
                 raise
             close_old_connections()
             time.sleep(RETRY_SECONDS)
 
 
 def revive(*, job_ids: Sequence[UUID] | None = None, name: str | None = None) -> int:
-    """Let dead jobs try anew, from the first attempt: these, those of one name, or all. Returns how many."""
+    """Queue dead jobs again with all their attempts: by ids, by name, or all. Returns their number."""
     dead = Job.objects.filter(state=State.DEAD.value)
     if job_ids is not None:
         dead = dead.filter(pk__in=job_ids)
     if name is not None:
         dead = dead.filter(name=name)
     with transaction.atomic():
-        many = dead.update(
+        # Without their keys, since of two jobs with the same key only one can wait.
+        count = dead.update(
             state=State.WAITING.value, attempts=0, run_at=Now(), handed_at=None, finished_at=None, key=None
         )
         _notify()
-    return many
+    return count
 
 
 def purge(*, limit: int = 1000) -> int:
-    """Remove jobs that were done a day ago, and dead ones after 30 days; returns how many, at most `limit`."""
-    old = [
+    """Delete at most `limit` jobs: done ones after a day, dead ones after 30 days. Returns their number."""
+    old_ids = [
         *_finished(State.DONE, KEEP_DONE)[:limit],
         *_finished(State.DEAD, KEEP_DEAD)[:limit],
     ][:limit]
-    return Job.objects.filter(pk__in=old).delete()[0] if old else 0
+    return Job.objects.filter(pk__in=old_ids).delete()[0] if old_ids else 0
 
 
 def purge_dead() -> int:
-    """Remove every dead job; returns how many."""
+    """Delete all dead jobs. Returns their number."""
     return Job.objects.filter(state=State.DEAD.value).delete()[0]
 
 
@@ -338,22 +347,23 @@ def _finished(state: State, age: timedelta) -> Any:
 
 
 def tick() -> timedelta:
-    """Queue each job whose time has come by the clock; returns the time until the next.
+    """Queue the scheduled jobs that are due. Returns the time until the next one.
 
-    Any number of processes may call it: a schedule's row is moved on by compare-and-set, in one transaction with the
-    job. After a stop of any length a job runs once, not once for each time that was missed.
+    Several processes may call it: the row of a schedule is updated by compare-and-set, in one transaction with the job.
+    After a pause of any length a job runs once, not once for each missed time.
     """
     schedules = {name: definition for name, definition in known().items() if definition.every}
     rows = dict(Schedule.objects.values_list("name", "next_at"))
-    # Asked for after the rows: otherwise one that was moved on in between would seem to be too far away.
+    # Read after the rows: a schedule that another process updates in between would seem too far in the future.
     now = database_now()
     _add_missing(schedules, rows, now)
     for name, next_at in rows.items():
         definition = schedules.get(name)
         if definition is None or definition.every is None:
             continue
-        if next_at <= now or next_at > now + definition.every:  # the latter: it runs more often since an upgrade
-            rows[name] = _move_on(definition, definition.every, next_at, now)
+        # A time too far in the future: an upgrade has shortened the interval.
+        if next_at <= now or next_at > now + definition.every:
+            rows[name] = _advance(definition, definition.every, next_at, now)
     waits = [next_at - now for name, next_at in rows.items() if name in schedules]
     return min(waits) if waits else timedelta(days=1)
 
@@ -363,15 +373,18 @@ def _add_missing(schedules: Mapping[str, Definition], rows: dict[str, datetime],
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO jobs_schedule (name, next_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                [name, _prepared("run_at", now)],
+                [name, _database_value("run_at", now)],
             )
         rows[name] = now
 
 
-def _move_on(definition: Definition, every: timedelta, seen: datetime, now: datetime) -> datetime:
-    due = seen <= now
-    following = next_run(seen, every, now) if due else now + every
+def _advance(definition: Definition, every: timedelta, planned_at: datetime, now: datetime) -> datetime:
+    """Set the next time of a schedule, and queue its job if it was due. Returns the next time."""
+    is_due = planned_at <= now
+    next_at = next_run(planned_at, every, now) if is_due else now + every
     with transaction.atomic():
-        if Schedule.objects.filter(name=definition.name, next_at=seen).update(next_at=following) and due:
+        # Compare-and-set: only one of several processes updates the row, and queues the job.
+        is_updated = Schedule.objects.filter(name=definition.name, next_at=planned_at).update(next_at=next_at)
+        if is_updated and is_due:
             enqueue(definition, unique="clock")
-    return following
+    return next_at

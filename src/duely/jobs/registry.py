@@ -1,4 +1,4 @@
-"""What jobs there are: functions named for the queue, and what the queue must know of each."""
+"""The registry of jobs: functions with a name and options for the queue."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ Function = Callable[..., None]
 class Definition:
     """A kind of job.
 
-    attempts: how often it is tried before it counts as dead. timeout_seconds: how long one attempt may take; longer
-    ones are given up. urgent: claimed before those that are not. every: for one that runs by the clock, how often.
+    attempts: tries before the job is dead. timeout_seconds: the longest duration of one attempt. urgent: taken before
+    other jobs. every: the interval of a scheduled job, else None.
     """
 
     name: str
@@ -32,17 +32,17 @@ _known: dict[str, Definition] = {}
 def job(
     name: str, *, attempts: int = 10, timeout_seconds: int = 60, urgent: bool = False, every: timedelta | None = None
 ) -> Callable[[Function], Definition]:
-    """Make a function `f(running, **ids)` a job that `enqueue` takes.
+    """Make a function `f(running, **ids)` a job for `enqueue`.
 
-    It is called with a `Running` first, then with the ids it was queued with. It may run more than once, also at the
-    same time in two places when its worker was silent for too long: its writes belong into `running.finish`, which
-    lets only one of them stand.
+    The queue calls the function with a `Running` and the ids that were queued. A job may run more than once, and even
+    twice at the same time after its worker lost the lease. So its writes belong in `running.finish`, which commits only
+    those of the current lease (decision 0008).
     """
 
     def define(run: Function) -> Definition:
         definition = Definition(name, run, attempts, timeout_seconds, urgent, every)
         if _known.setdefault(name, definition) is not definition:
-            raise ValueError(f"there are two jobs called {name}")
+            raise ValueError(f"there are two jobs called {name}")  # a fault of the programmer, seen at the start
         return definition
 
     return define
@@ -55,7 +55,7 @@ def known() -> Mapping[str, Definition]:
 
 
 def named(name: str) -> Definition:
-    """The job of this name, for actions, which stand below their module's jobs and cannot import them."""
+    """The job of this name. For actions, which cannot import the jobs of their module, a higher layer."""
     return known()[name]
 
 
@@ -67,4 +67,4 @@ def _discover() -> None:
 
 
 Ids = Mapping[str, Any]
-"""What a job is called with: ids and other small JSON values, never objects."""
+"""The arguments of a job: ids and other small JSON values, never objects."""

@@ -1,22 +1,25 @@
-"""When a job runs again, and when a schedule is due next. No database, no clock."""
+"""Pure functions for retries and schedules."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 LEASE = timedelta(seconds=30)
-"""How long a job belongs to a worker that is not heard of. One that lives renews it every third of that."""
+"""How long a job belongs to a worker without a renewal. A worker renews its leases three times in this time."""
 
 SUSPECT_LOSSES = 2
-"""A job that has lost so many workers may be what they died of: it runs alone. One loss may have been anything."""
+"""Lost workers after which a job may be the cause, so that it runs in a process of its own.
+
+Not after one loss: when a machine restarts, all its running jobs would come back one process at a time (decision 0008).
+"""
 
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(hours=1)
 SPREAD = 0.2
-"""By how much a wait may be off either way, so that what failed together does not come back together."""
+"""Share by which a wait is changed at random, so that jobs that failed together do not retry together."""
 
 
 class State(StrEnum):
-    """Where a job stands. `dead` ones failed for the last time and wait for a person."""
+    """The state of a job. A `dead` job has used all its attempts and is not retried automatically."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -25,7 +28,7 @@ class State(StrEnum):
 
 
 def retry_after(attempts: int, chance: float) -> timedelta:
-    """The wait after this many failed attempts: doubling from 5 s to an hour, give or take a fifth.
+    """The wait after this number of failed attempts. It doubles from 5 s to an hour, ± 20 %.
 
     chance: a random number from 0 to 1.
     """
@@ -34,6 +37,6 @@ def retry_after(attempts: int, chance: float) -> timedelta:
 
 
 def next_run(previous: datetime, every: timedelta, now: datetime) -> datetime:
-    """The first instant after `now` on the grid of `previous` and `every`: what was missed is not repeated."""
+    """The first time after `now` that is a multiple of `every` after `previous`. Missed runs are skipped."""
     missed = max((now - previous) // every, 0)
     return previous + (missed + 1) * every

@@ -1,4 +1,4 @@
-"""Runs one job: what it does, and what becomes of it afterwards."""
+"""Runs one job and records its outcome."""
 
 import signal
 import threading
@@ -24,46 +24,50 @@ class Stopped(SystemExit):
 
 
 def execute(running: Running) -> None:
-    """Run a job that was taken, and record how it went. Raises nothing but Stopped."""
-    told = log.bind(job=running.name, job_id=str(running.id), attempt=running.attempt)
+    """Run a job that was taken, and record its outcome. Raises nothing but Stopped."""
+    job_log = log.bind(job=running.name, job_id=str(running.id), attempt=running.attempt)
     _close_stale_connections()
     try:
         known()[running.name].run(running, **running.args)
         if not running.finished:
             running.finish()
     except LeaseLost:
-        told.warning("another worker has the job by now")
+        job_log.warning("another worker has the job by now")
     except Postponed as reason:
-        _after_failure(running, told, str(reason), reason.after)
+        _record_failure(running, job_log, str(reason), reason.after)
     except Stopped:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a job does, the next one runs
-        told.exception("the job failed")
-        _after_failure(running, told, f"{type(error).__name__}: {error}", None)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the fault of one job must not stop the worker
+        job_log.exception("the job failed")
+        _record_failure(running, job_log, f"{type(error).__name__}: {error}", None)
     finally:
         _close_stale_connections()
 
 
-def _after_failure(running: Running, told: "structlog.stdlib.BoundLogger", error: str, after: timedelta | None) -> None:
+def _record_failure(
+    running: Running, job_log: "structlog.stdlib.BoundLogger", error: str, after: timedelta | None
+) -> None:
+    # What fails after `running.finish` does not undo the job: its end is committed.
     if running.finished:
         return
     try:
         state = fail(running, error, after=after)
     except LeaseLost:
-        told.warning("another worker has the job by now")
+        job_log.warning("another worker has the job by now")
     except (DatabaseError, InterfaceError):
-        told.warning("the database is out of reach; the job runs again when its lease is over")
+        job_log.warning("the database is out of reach; the job runs again when its lease is over")
     else:
-        told.warning("the job did not work", error=error, now=state.value)
+        job_log.warning("the job did not work", error=error, now=state.value)
 
 
 def run_one(job_id: UUID, worker: str) -> bool:
-    """Take this job if it waits, and run it in this thread. Returns whether it was there to take.
+    """Take a job if it waits, and run it in this thread. Returns whether it could be taken.
 
-    SIGTERM hands it back at once. After the job's time it counts as a failed attempt: Celery ends late ones like that.
+    SIGTERM within the job's timeout hands the job back at once. Later it counts as a failed attempt, because Celery
+    ends jobs that exceed their timeout with SIGTERM.
     """
     running = None
-    began = time.monotonic()
+    started_at = time.monotonic()
     _close_stale_connections()
     with _stopped_by_sigterm():
         try:
@@ -73,9 +77,9 @@ def run_one(job_id: UUID, worker: str) -> bool:
                     leases.hold(running)
                     execute(running)
         except Stopped:
-            connection.close()  # it may have been in the middle of a statement
+            connection.close()  # a statement may have been interrupted
             if running is not None:
-                _hand_back(running, seconds=time.monotonic() - began)
+                _hand_back(running, seconds=time.monotonic() - started_at)
             raise
         finally:
             _close_stale_connections()
@@ -89,20 +93,20 @@ def _hand_back(running: Running, *, seconds: float) -> None:
         else:
             give_up(running, "It took longer than it may.")
     except LeaseLost:
-        return  # it had ended at the last moment
+        return  # the job had finished just before the signal
     except (DatabaseError, InterfaceError) as error:
         log.warning("a job keeps its lease", job=running.name, job_id=str(running.id), error=str(error).strip())
 
 
 def _close_stale_connections() -> None:
-    """Drop a connection that has gone bad; within a transaction it is the caller's."""
+    """Close a broken connection, except within a transaction, which belongs to the caller."""
     if not connection.in_atomic_block:
         close_old_connections()
 
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM an exception, in the main thread; others cannot, and are not asked to stop by it."""
+    """Turn SIGTERM into an exception in the main thread. Python runs signal handlers in no other thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -114,6 +118,6 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # A worker that dies takes its threads along one by one, and for each of them the kernel sends the signal again.
+    # When the parent worker dies, the kernel sends the signal again for each of its threads.
     signal.signal(number, signal.SIG_IGN)
     raise Stopped(128 + number)

@@ -1,4 +1,4 @@
-"""The worker: takes jobs that are due and runs them in threads, until it is told to stop."""
+"""The worker: takes due jobs and runs them in threads, until SIGTERM or SIGINT (decision 0008)."""
 
 import os
 import queue as queues
@@ -35,46 +35,48 @@ AFTER_FAULT_SECONDS = 1.0
 
 
 class Event(Enum):
-    """What ends the pause of the loop."""
+    """The reasons for ending a pause of the main loop."""
 
     STOP = auto()
     LOOK = auto()
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
-    """What one of the threads is at, and since when.
+class Assignment:
+    """A job that one of the threads runs, or will run next.
 
-    alone: in a process of its own, because the job's last worker died of it, or with it.
+    isolated: in a process of its own, because the job may have killed earlier workers.
     """
 
     running: Running
-    alone: bool
-    since: float = field(default_factory=time.monotonic)
+    isolated: bool
+    started_at: float = field(default_factory=time.monotonic)
     process: "subprocess.Popen[bytes] | None" = None
 
 
 def name() -> str:
-    """This process as the rows of its jobs show it."""
+    """The name of this process in the rows of its jobs."""
     return f"{socket.gethostname()[:60]}:{os.getpid()}"
 
 
 class Worker:
-    """One process with `threads` threads.
+    """A worker process with `threads` threads.
 
-    alone: the command that runs one job by itself, to which the id and the fence are added. with_schedules: queue what
-    the clock says as well. A job that takes longer than its time ends this process, once its other jobs are done: a
-    thread cannot be ended by itself. Whoever started the worker starts it again.
+    isolated_command: the command that runs one job in a process; the job's id and fence are appended. with_schedules:
+    queue scheduled jobs too.
+
+    A job that exceeds its timeout ends this process as soon as its other jobs have finished, because Python cannot end
+    a thread. The supervisor or the service manager starts the worker again.
     """
 
-    def __init__(self, *, threads: int, alone: Sequence[str], with_schedules: bool) -> None:
+    def __init__(self, *, threads: int, isolated_command: Sequence[str], with_schedules: bool) -> None:
         self._threads = threads
-        self._alone = list(alone)
+        self._isolated_command = list(isolated_command)
         self._with_schedules = with_schedules
-        # SimpleQueues may be written to in a signal handler, a threading.Event may not.
+        # A signal handler may write to a SimpleQueue. A threading.Event has a lock that the main thread may hold.
         self._events: queues.SimpleQueue[Event] = queues.SimpleQueue()
-        self._work: queues.SimpleQueue[Slot] = queues.SimpleQueue()
-        self._slots: set[Slot] = set()
+        self._work: queues.SimpleQueue[Assignment] = queues.SimpleQueue()
+        self._assignments: set[Assignment] = set()
         self._leases = Leases()
         self._wakeup = Wakeup()
         self._next_tick = 0.0
@@ -82,9 +84,9 @@ class Worker:
         self._heart = Heart(settings.DATA_DIR, "worker")
 
     def run(self) -> bool:
-        """Work until SIGTERM or SIGINT. Returns False when it ended because a job would not end."""
+        """Work until SIGTERM or SIGINT. Returns False if it ended because a job exceeded its timeout."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._asked_to_stop)
+            signal.signal(number, self._on_stop_signal)
         for _ in range(self._threads):
             threading.Thread(target=self._run_jobs, name="job", daemon=True).start()
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
@@ -97,7 +99,7 @@ class Worker:
         log.info("worker ended")
         return healthy
 
-    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+    def _on_stop_signal(self, number: int, frame: FrameType | None) -> None:
         self._events.put(Event.STOP)
 
     def _loop(self) -> bool:
@@ -106,18 +108,18 @@ class Worker:
                 log.warning("duely health will not see this worker", fault=self._heart.fault)
             try:
                 pause = self._step()
-                late = self._give_up_late_jobs()
+                has_late_jobs = self._give_up_late_jobs()
             except (DatabaseError, InterfaceError) as error:
                 log.warning("the database is out of reach", error=str(error).strip())
                 close_old_connections()
-                pause, late = AFTER_FAULT_SECONDS, False
-            if late:
+                pause, has_late_jobs = AFTER_FAULT_SECONDS, False
+            if has_late_jobs:
                 return False
             if Event.STOP in self._wait(pause):
                 return True
 
     def _step(self) -> float:
-        """Queue, recover and take what there is; returns the seconds until there may be more."""
+        """Queue scheduled jobs, recover lost ones and take due ones. Returns the seconds until the next step."""
         now = time.monotonic()
         if self._with_schedules and now >= self._next_tick:
             self._next_tick = now + max(tick().total_seconds(), 0.0)
@@ -127,71 +129,77 @@ class Worker:
         waits = [LONGEST_PAUSE_SECONDS, self._next_recovery - now]
         if self._with_schedules:
             waits.append(self._next_tick - now)
-        if self._free():
-            # Asked before the jobs are taken: one that becomes due in between is not slept through.
-            following = time_to_next(list(known()))
-            waits += [following.total_seconds()] if following else []
+        if self._free_threads():
+            # Read before the jobs are taken, so that a job that becomes due in between ends the next pause.
+            time_to_next_job = time_to_next(list(known()))
+            if time_to_next_job:
+                waits.append(time_to_next_job.total_seconds())
             self._take()
         return max(min(waits), 0.0)
 
     def _take(self) -> None:
-        # Suspect ones first, or they would wait for as long as there is other work; but in half of the threads at most.
-        room = max(self._threads // 2, 1) - sum(slot.alone for slot in list(self._slots))
-        for suspect, most in ((True, room), (False, self._threads)):
-            limit = min(most, self._free())
-            for running in claim(name(), limit, suspect=suspect) if limit > 0 else []:
+        # Suspect jobs are taken first, or they would wait as long as there are others. They get at most half of the
+        # threads, so that others run too.
+        isolated_jobs = sum(assignment.isolated for assignment in list(self._assignments))
+        limit_of_suspects = max(self._threads // 2, 1) - isolated_jobs
+        for suspect, most in ((True, limit_of_suspects), (False, self._threads)):
+            limit = min(most, self._free_threads())
+            if limit <= 0:
+                continue
+            for running in claim(name(), limit, suspect=suspect):
                 self._leases.hold(running)
-                slot = Slot(running, alone=suspect)
-                self._slots.add(slot)
-                self._work.put(slot)
+                assignment = Assignment(running, isolated=suspect)
+                self._assignments.add(assignment)
+                self._work.put(assignment)
 
-    def _free(self) -> int:
-        return self._threads - len(self._slots)
+    def _free_threads(self) -> int:
+        return self._threads - len(self._assignments)
 
     def _wait(self, seconds: float) -> set[Event]:
-        """What happened within that time; returns at the first."""
-        happened = set()
+        """Wait for the first event, at most `seconds`. Returns all events that have arrived by then."""
+        events = set()
         with suppress(queues.Empty):
-            happened.add(self._events.get(timeout=seconds))
+            events.add(self._events.get(timeout=seconds))
             while True:
-                happened.add(self._events.get_nowait())
-        return happened
+                events.add(self._events.get_nowait())
+        return events
 
     def _run_jobs(self) -> None:
         while True:
-            slot = self._work.get()
-            if slot.alone:
-                self._run_alone(slot)
+            assignment = self._work.get()
+            if assignment.isolated:
+                self._run_isolated(assignment)
                 close_old_connections()
             else:
-                execute(slot.running)
-            self._leases.let_go(slot.running)
-            self._slots.discard(slot)
+                execute(assignment.running)
+            self._leases.drop(assignment.running)
+            self._assignments.discard(assignment)
             self._events.put(Event.LOOK)
 
-    def _run_alone(self, slot: Slot) -> None:
-        running = slot.running
-        command = [*self._alone, f"{running.id}:{running.fence}:{os.getpid()}"]
+    def _run_isolated(self, assignment: Assignment) -> None:
+        running = assignment.running
+        command = [*self._isolated_command, f"{running.id}:{running.fence}:{os.getpid()}"]
         try:
-            slot.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own command
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own command
         except OSError as error:
             self._give_up(running, f"No process could be started for it: {error.strerror}.")
             return
-        what = "It died, alone in a process of its own."
+        assignment.process = process
+        reason = "It died, alone in a process of its own."
         try:
-            slot.process.wait(known()[running.name].timeout_seconds + START_SECONDS)
+            process.wait(known()[running.name].timeout_seconds + START_SECONDS)
         except subprocess.TimeoutExpired:
-            what = "It took longer than it may, alone in a process of its own."
-            slot.process.kill()
-        if slot.process.wait():
-            log.warning("a job that ran alone did not end well", job=running.name, job_id=str(running.id), why=what)
-            self._give_up(running, what)
+            reason = "It took longer than it may, alone in a process of its own."
+            process.kill()
+        if process.wait():
+            log.warning("a job that ran alone did not end well", job=running.name, job_id=str(running.id), why=reason)
+            self._give_up(running, reason)
 
-    def _give_up(self, running: Running, what: str) -> None:
-        """Count the attempt now; failing that, it counts when the lease is over."""
-        self._leases.let_go(running)
+    def _give_up(self, running: Running, reason: str) -> None:
+        """Count the attempt as failed. If the database is away, it counts when the lease ends."""
+        self._leases.drop(running)
         with suppress(LeaseLost, DatabaseError, InterfaceError):
-            give_up(running, what)
+            give_up(running, reason)
 
     def _listen(self) -> None:
         while not self._wakeup.stopped:
@@ -205,29 +213,31 @@ class Worker:
         self._wakeup.close()
 
     def _give_up_late_jobs(self) -> bool:
-        """Whether a job took longer than its time; it counts as failed and runs alone from now on."""
-        now = time.monotonic()
-        late = [
-            slot
-            for slot in list(self._slots)
-            if not slot.alone and now - slot.since >= known()[slot.running.name].timeout_seconds
-        ]
-        for slot in late:
-            job, job_id = slot.running.name, str(slot.running.id)
-            log.error("a job would not end; this worker ends instead", job=job, job_id=job_id)
-            self._give_up(slot.running, "It took longer than it may.")
-            self._slots.discard(slot)
-        return bool(late)
+        """Give up jobs that exceeded their timeout; they run isolated from now on. Returns whether there were any."""
+        has_late_jobs = False
+        for assignment in list(self._assignments):
+            running = assignment.running
+            seconds = time.monotonic() - assignment.started_at
+            if assignment.isolated or seconds < known()[running.name].timeout_seconds:
+                continue
+            log.error("a job would not end; this worker ends instead", job=running.name, job_id=str(running.id))
+            self._give_up(running, "It took longer than it may.")
+            self._assignments.discard(assignment)
+            has_late_jobs = True
+        return has_late_jobs
 
     def _drain(self) -> None:
-        """Let running jobs finish for a while; hand back those that do not, so that another worker takes them now."""
-        end = time.monotonic() + DRAIN_SECONDS
-        while self._slots and (left := end - time.monotonic()) > 0:
-            self._wait(left)
-        for slot in list(self._slots):
-            self._leases.let_go(slot.running)
+        """Wait DRAIN_SECONDS for running jobs. Hand back the others, so that another worker can take them at once."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self._assignments:
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0:
+                break
+            self._wait(seconds_left)
+        for assignment in list(self._assignments):
+            self._leases.drop(assignment.running)
             with suppress(LeaseLost, DatabaseError, InterfaceError):
-                release(slot.running)
-                log.info("a job was handed back", job=slot.running.name, job_id=str(slot.running.id))
-            if slot.process is not None:
-                slot.process.kill()
+                release(assignment.running)
+                log.info("a job was handed back", job=assignment.running.name, job_id=str(assignment.running.id))
+            if assignment.process is not None:
+                assignment.process.kill()
