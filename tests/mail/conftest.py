@@ -24,7 +24,7 @@ def templates(settings: Settings) -> None:
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "STEP_SECONDS", 0.3)
-    monkeypatch.setattr(transport, "FAREWELL_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "QUIT_SECONDS", 0.2)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_a_mailbox_has_a_daily_limit_over_its_spellings(mailbox: SmtpServer) -> 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("two_a_day")
 @pytest.mark.parametrize("kind", sorted(TO_UNPROVEN))
-def test_reminders_leave_room_for_codes_and_notices_of_security(kind: str, mailbox: SmtpServer) -> None:
+def test_reminders_do_not_use_up_other_limits(kind: str, mailbox: SmtpServer) -> None:
     reader("alice")
     assert [send("reminder") for _ in range(3)][-1] is Delivery.LIMITED
     assert send(kind) is Delivery.SENT
@@ -109,7 +109,7 @@ def test_reminders_leave_room_for_codes_and_notices_of_security(kind: str, mailb
 @pytest.mark.django_db
 @pytest.mark.usefixtures("two_a_day")
 @pytest.mark.parametrize("kind", ["account_change", "digest", "reminder"])
-def test_mail_over_the_limit_is_on_record_once(kind: str, mailbox: SmtpServer) -> None:
+def test_mail_over_the_limit_is_recorded_once(kind: str, mailbox: SmtpServer) -> None:
     user = reader("alice")
     for _ in range(5):
         send(kind)
@@ -129,7 +129,7 @@ def test_codes_to_a_verified_address_are_never_dropped(mailbox: SmtpServer) -> N
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("two_a_day")
-def test_the_limit_of_an_address_without_account_is_on_record(mailbox: SmtpServer) -> None:
+def test_the_limit_of_an_unknown_address_is_recorded(mailbox: SmtpServer) -> None:
     assert [send("account_code", "nobody@example.org") for _ in range(4)][2:] == [Delivery.LIMITED] * 2
     entry = Change.objects.get()
     assert (entry.action, entry.target_id, entry.target_label) == ("user.mail_limit_reached", None, "")
@@ -176,7 +176,7 @@ def test_only_mail_that_may_have_arrived_is_counted(mailbox: SmtpServer) -> None
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("two_a_day")
-def test_the_limit_begins_anew_at_midnight_utc(mailbox: SmtpServer) -> None:
+def test_the_limit_restarts_at_midnight_utc(mailbox: SmtpServer) -> None:
     reader("alice")
     late = datetime(2026, 12, 1, 23, 59, 59, 999000, UTC)
     assert [send("reminder", at=late) for _ in range(3)][-1] is Delivery.LIMITED
@@ -185,7 +185,7 @@ def test_the_limit_begins_anew_at_midnight_utc(mailbox: SmtpServer) -> None:
 
 
 @pytest.mark.django_db
-def test_counts_of_past_days_are_removed() -> None:
+def test_counts_of_past_days_are_purged() -> None:
     at = now()
     for days in (0, 7, 8, 9):
         counts = limits.counts_of_mailbox("alice@example.org", Allowance.CODES)
@@ -220,7 +220,7 @@ def test_codes_and_security_have_limits_of_their_own() -> None:
     assert DAILY_LIMITS.keys() == set(Allowance)
 
 
-def test_a_mail_knows_its_kind(settings: Any) -> None:
+def test_a_mail_has_its_kind(settings: Any) -> None:
     from duely.accounts import previews as of_accounts
     from duely.notifications import previews as of_notifications
 

@@ -29,7 +29,7 @@ def titled(title: str) -> Mail:
     return note(context={"title": title, "due_at": DUE_AT})
 
 
-def test_a_mail_has_a_subject_a_text_and_a_page() -> None:
+def test_a_mail_has_a_subject_a_text_and_html() -> None:
     mail = note()
     assert mail.subject == "Due: Pay the rent"
     assert mail.text == (
@@ -53,7 +53,7 @@ def test_a_mail_has_a_subject_a_text_and_a_page() -> None:
         ("tlh", "Asia/Kathmandu", "Nov. 22, 2026, 5:15 a.m."),
     ],
 )
-def test_dates_are_local_and_written_as_the_reader_writes_them(locale: str, zone: str, shown: str) -> None:
+def test_dates_are_in_the_readers_zone_and_format(locale: str, zone: str, shown: str) -> None:
     mail = note(locale=locale, zone=zone)
     assert f"Due {shown}\n" in mail.text
     assert f"<p>Due {shown}</p>" in mail.html
@@ -73,11 +73,11 @@ def test_dates_are_local_and_written_as_the_reader_writes_them(locale: str, zone
         ("x" * 35, "en"),
     ],
 )
-def test_the_nearest_language_is_taken_and_english_for_an_unknown_one(locale: str, language: str) -> None:
+def test_the_nearest_language_is_used_or_english(locale: str, language: str) -> None:
     assert language_for(locale) == language
 
 
-def test_a_mail_in_german_leaves_no_german_behind() -> None:
+def test_a_german_mail_does_not_change_the_threads_language() -> None:
     note(locale="de", zone="Europe/Berlin")
     assert translation.get_language() == "en-us"
     assert timezone.get_current_timezone_name() == "UTC"
@@ -100,7 +100,7 @@ def test_mails_of_several_threads_do_not_mix_their_languages() -> None:
     assert not wrong
 
 
-def test_what_people_write_is_escaped_in_the_page_and_nowhere_else() -> None:
+def test_text_of_users_is_escaped_in_html_only() -> None:
     mail = titled("<img src=x onerror=\"alert(1)\"> & 'co'")
     assert mail.subject == "Due: <img src=x onerror=\"alert(1)\"> & 'co'"
     assert "<img src=x onerror=\"alert(1)\"> & 'co'\n" in mail.text
@@ -108,7 +108,7 @@ def test_what_people_write_is_escaped_in_the_page_and_nowhere_else() -> None:
     assert mail.html.count("&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &#x27;co&#x27;") == 2
 
 
-def test_a_title_with_marks_that_reorder_text_turns_nothing_round() -> None:
+def test_marks_that_reorder_text_are_removed() -> None:
     mail = titled("invoice\u202efdp.exe")
     for text in (mail.subject, mail.text, mail.html):
         assert "invoicefdp.exe" in text
@@ -119,11 +119,11 @@ def test_a_title_cannot_begin_a_new_line_of_the_subject() -> None:
     assert len(titled("a" * 500).subject) == 150
 
 
-def test_a_title_is_no_template() -> None:
+def test_a_title_is_not_rendered_as_a_template() -> None:
     assert titled("{{ public_url }}{% now 'Y' %}").subject == "Due: {{ public_url }}{% now 'Y' %}"
 
 
-def test_the_way_to_unsubscribe_stands_in_text_and_page_when_there_is_one() -> None:
+def test_a_link_to_unsubscribe_is_in_text_and_html() -> None:
     url = "https://tasks.example.org/u/?a=1&b=2"
     mail = note(unsubscribe_url=url)
     assert mail.text.endswith(f".\nUnsubscribe: {url}\n")
@@ -140,25 +140,25 @@ def test_links_come_from_the_public_address(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("message_id", ["", "a b", "a@b", "a\r\nb", "a..b", ".a", "a>", "é"])
-def test_a_message_id_that_does_not_fit_into_a_header_is_refused(message_id: str) -> None:
+def test_an_invalid_message_id_is_refused(message_id: str) -> None:
     with pytest.raises(ValueError, match="message id"):
         note(message_id=message_id)
 
 
 @pytest.mark.parametrize("url", ["", "/u/1", "javascript:1", "https://a/>,<b", "https://a/ b", "https://a/\r\nX: y"])
-def test_a_link_that_does_not_fit_into_a_header_is_refused(url: str) -> None:
+def test_an_invalid_link_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="unsubscribe"):
         note(unsubscribe_url=url)
 
 
-def test_the_admin_answers_in_english_whatever_the_browser_asks_for(client: Client) -> None:
+def test_the_admin_is_in_english_for_every_browser(client: Client) -> None:
     answer = client.get("/admin/login/", headers={"accept-language": "de"}, cookies={"django_language": "de"})  # type: ignore[call-arg]
     assert "Log in" in answer.content.decode()
     assert "Anmelden" not in answer.content.decode()
 
 
 @pytest.mark.django_db
-def test_the_api_answers_in_english_whatever_the_browser_asks_for(client: Client) -> None:
+def test_the_api_is_in_english_for_every_browser(client: Client) -> None:
     note(locale="de")
     answer = client.post(
         "/api/v1/auth/signup/",

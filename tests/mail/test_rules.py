@@ -9,7 +9,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
 @given(ANY_TEXT)
-def test_a_subject_is_one_short_line_of_visible_characters_whatever_people_write(text: str) -> None:
+def test_every_subject_is_one_short_visible_line(text: str) -> None:
     line = rules.one_line(text)
     assert len(line) <= rules.MAX_SUBJECT
     assert len(f"x{line}".splitlines()) == 1
@@ -34,7 +34,7 @@ def test_a_subject_is_one_short_line_of_visible_characters_whatever_people_write
         ("👩‍👩‍👧 party", "👩‍👩‍👧 party"),
     ],
 )
-def test_what_breaks_a_line_becomes_a_space_and_what_reorders_it_vanishes(text: str, line: str) -> None:
+def test_controls_become_spaces_and_reordering_marks_vanish(text: str, line: str) -> None:
     assert rules.one_line(text) == line
 
 
@@ -44,11 +44,11 @@ def test_a_long_subject_ends_in_an_ellipsis() -> None:
     assert rules.one_line("abcdef", 3) == "ab…"
 
 
-def test_text_keeps_its_lines_and_loses_the_gaps() -> None:
+def test_text_keeps_lines_and_loses_empty_ones() -> None:
     assert rules.paragraphs("\n\na  \r\n\n \n\n\tb\u202e\x07c\n\n") == "a\n\n\tb c\n"
 
 
-def test_a_servers_sentence_is_told_without_addresses() -> None:
+def test_a_servers_answer_is_shown_without_addresses() -> None:
     told = rules.without_addresses("5.1.1 <bob@example.org>: no\r\nsuch 'eve@example.org'")
     assert told == "5.1.1 <…>: no such '…'"
     assert len(rules.without_addresses("x" * 1000)) == rules.MAX_SUBJECT
@@ -79,7 +79,7 @@ def test_dots_do_not_count_at_gmail(address: str) -> None:
 
 
 @pytest.mark.parametrize("other", ["a.lice@example.org", "bob@example.org", "alice@example.com", "+alice@example.org"])
-def test_other_mailboxes_are_kept_apart(other: str) -> None:
+def test_other_mailboxes_are_counted_separately(other: str) -> None:
     assert rules.mailbox_of(other) != "alice@example.org"
 
 

@@ -146,9 +146,7 @@ def test_every_kind_of_mail_has_a_flood_and_an_owner() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_flood_leaves_every_kind_of_the_owners_mail(
-    kind: str, mailbox: SmtpServer, work: Work, settings: Any
-) -> None:
+def test_a_flood_does_not_stop_the_owners_mail(kind: str, mailbox: SmtpServer, work: Work, settings: Any) -> None:
     settings.REQUIRE_EMAIL_VERIFICATION = True
     alice = reader("alice")
     person("admin", role="admin")
@@ -169,7 +167,7 @@ def test_a_flood_leaves_every_kind_of_the_owners_mail(
 
 
 @pytest.mark.parametrize("kind", ["account_code", "account_link", "account_known"])
-def test_a_flood_leaves_the_way_in_for_a_new_owner(kind: str, mailbox: SmtpServer, work: Work, settings: Any) -> None:
+def test_a_flood_does_not_stop_a_new_owner(kind: str, mailbox: SmtpServer, work: Work, settings: Any) -> None:
     """Nobody has verified the address yet. The mailbox gets a bounded number of mails all the same."""
     settings.REQUIRE_EMAIL_VERIFICATION = True
     FLOODS[kind]()
@@ -210,7 +208,7 @@ def test_cheap_notices_do_not_delay_those_of_other_kinds(mailbox: SmtpServer, wo
     assert sorted(subjects) == ["Your account was deactivated", "Your role was changed"]
 
 
-def test_of_many_notices_over_the_limit_the_last_waits(mailbox: SmtpServer, work: Work) -> None:
+def test_the_last_notice_over_the_limit_waits(mailbox: SmtpServer, work: Work) -> None:
     alice = reader("alice")
     for step in range(MAX_NOTICES_OF_EVENT + 5):
         actions.set_password(user=alice, new_password=f"a-long-sentence-{step}", now=now())

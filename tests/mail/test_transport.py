@@ -31,9 +31,7 @@ def mail(to: str = "bob@example.org", subject: str = "Pay the rent ☕", unsubsc
     return Mail("reminder", to, subject, TEXT, HTML, "reminder.1", unsubscribe_url)
 
 
-def test_a_mail_arrives_as_text_and_page_with_the_headers_of_an_automatic_one(
-    settings: Settings, start_server: StartServer
-) -> None:
+def test_a_mail_arrives_with_both_parts_and_automatic_headers(settings: Settings, start_server: StartServer) -> None:
     settings.MAIL_DOMAIN = "tasks.example.org"
     settings.DEFAULT_FROM_EMAIL = "Düely <duely@tasks.example.org>"
     server = start_server()
@@ -58,7 +56,7 @@ def test_a_mail_arrives_as_text_and_page_with_the_headers_of_an_automatic_one(
     assert received.part("html").replace("\r\n", "\n") == HTML
 
 
-def test_a_mail_that_nobody_subscribed_to_has_no_way_to_unsubscribe(start_server: StartServer) -> None:
+def test_a_mail_without_subscription_has_no_unsubscribe_header(start_server: StartServer) -> None:
     server = start_server()
     send(mail())
     assert sorted(server.received[0].message.keys()) == sorted(HEADERS)
@@ -94,7 +92,7 @@ def test_no_title_adds_or_removes_a_header(one_server: SmtpServer, title: str) -
 
 
 @pytest.mark.parametrize("subject", ["a\nBcc: eve@example.org", "a\r\n\r\n<p>", "a\rb"])
-def test_a_subject_that_was_not_folded_is_never_sent(start_server: StartServer, subject: str) -> None:
+def test_a_subject_with_line_breaks_is_refused(start_server: StartServer, subject: str) -> None:
     server = start_server()
     with pytest.raises(ValueError, match="Header values"):
         send(mail(subject=subject))
@@ -117,7 +115,7 @@ def test_a_subject_that_was_not_folded_is_never_sent(start_server: StartServer, 
         "пётр eve@example.org",
     ],
 )
-def test_what_is_no_address_is_never_sent_to(start_server: StartServer, to: str) -> None:
+def test_nothing_is_sent_to_an_invalid_address(start_server: StartServer, to: str) -> None:
     server = start_server()
     with pytest.raises(PermanentFailure, match="not an e-mail address"):
         send(mail(to=to))
@@ -139,7 +137,7 @@ def test_a_mail_goes_encrypted_and_signed_in(start_server: StartServer, security
 
 
 @pytest.mark.usefixtures("trusted")
-def test_without_starttls_nothing_is_sent_and_no_password_told(start_server: StartServer) -> None:
+def test_without_starttls_neither_mail_nor_password_is_sent(start_server: StartServer) -> None:
     server = start_server(Security.STARTTLS, "mailer", "hunter2", accounts={"mailer": "hunter2"}, starttls=False)
     for use in (lambda: send(mail()), check):
         with pytest.raises(TemporaryFailure, match="offers no STARTTLS"):
@@ -149,7 +147,7 @@ def test_without_starttls_nothing_is_sent_and_no_password_told(start_server: Sta
 
 
 @pytest.mark.usefixtures("trusted")
-def test_starttls_that_is_offered_and_refused_sends_nothing(start_server: StartServer) -> None:
+def test_a_refused_starttls_sends_nothing(start_server: StartServer) -> None:
     server = start_server(Security.STARTTLS, faults={Step.STARTTLS: "454 4.7.0 Not now"})
     with pytest.raises(TemporaryFailure, match=r"454 4\.7\.0 Not now"):
         send(mail())
@@ -157,7 +155,7 @@ def test_starttls_that_is_offered_and_refused_sends_nothing(start_server: StartS
 
 
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
-def test_a_certificate_that_nobody_vouches_for_is_refused(start_server: StartServer, security: Security) -> None:
+def test_an_untrusted_certificate_is_refused(start_server: StartServer, security: Security) -> None:
     server = start_server(security, "mailer", "hunter2", accounts={"mailer": "hunter2"})
     for use in (lambda: send(mail()), check):
         with pytest.raises(TemporaryFailure, match=r"certificate is not valid: self.signed"):
@@ -179,7 +177,7 @@ def test_a_certificate_for_another_name_is_refused(
 
 
 @pytest.mark.usefixtures("trusted")
-def test_tls_with_a_server_that_speaks_plainly_fails(start_server: StartServer) -> None:
+def test_tls_to_a_server_without_tls_fails(start_server: StartServer) -> None:
     start_server(Security.TLS, tls=False)
     with pytest.raises(TemporaryFailure):
         send(mail())
@@ -188,7 +186,7 @@ def test_tls_with_a_server_that_speaks_plainly_fails(start_server: StartServer) 
 # Signing in
 
 
-def test_a_wrong_password_is_the_operators_to_mend_and_is_not_shown(start_server: StartServer) -> None:
+def test_a_wrong_password_is_a_temporary_failure_and_not_shown(start_server: StartServer) -> None:
     server = start_server(Security.NONE, "mailer", "hunter2", accounts={"mailer": "other"})
     for use in (lambda: send(mail()), check):
         with pytest.raises(TemporaryFailure) as failure:
@@ -198,14 +196,14 @@ def test_a_wrong_password_is_the_operators_to_mend_and_is_not_shown(start_server
 
 
 @pytest.mark.parametrize("challenge", ["334 !", "334 /w=="])
-def test_a_server_that_asks_nonsense_is_left(start_server: StartServer, challenge: str) -> None:
+def test_an_invalid_challenge_is_a_temporary_failure(start_server: StartServer, challenge: str) -> None:
     start_server(Security.NONE, "mailer", "hunter2", faults={Step.AUTH: challenge})
     with pytest.raises(TemporaryFailure) as failure:
         send(mail())
     assert "hunter2" not in str(failure.value)
 
 
-def test_a_server_that_wants_a_password_and_is_given_none_is_the_operators_to_mend(start_server: StartServer) -> None:
+def test_a_missing_password_is_a_temporary_failure(start_server: StartServer) -> None:
     start_server(accounts={"mailer": "hunter2"})
     with pytest.raises(TemporaryFailure, match="refused the sender: 530"):
         send(mail())
@@ -241,7 +239,7 @@ def test_a_server_that_wants_a_password_and_is_given_none_is_the_operators_to_me
         (Step.MESSAGE, "554 5.7.1 Rejected as spam", PermanentFailure),
     ],
 )
-def test_a_refusal_says_whether_another_try_is_of_use(
+def test_a_refusal_is_permanent_or_temporary(
     start_server: StartServer, step: Step, answer: str, kind: type[Exception]
 ) -> None:
     server = start_server(faults={step: answer})
@@ -255,7 +253,7 @@ def test_a_refusal_says_whether_another_try_is_of_use(
     assert len(server.received) == 1
 
 
-def test_a_refusal_repeats_no_address_and_no_second_line(start_server: StartServer) -> None:
+def test_the_text_of_a_refusal_has_no_address(start_server: StartServer) -> None:
     start_server(faults={Step.RCPT: "550-5.1.1 <bob@example.org>\r\n550 is not eve@example.org " + "x" * 400})
     with pytest.raises(PermanentFailure) as failure:
         send(mail())
@@ -265,7 +263,7 @@ def test_a_refusal_repeats_no_address_and_no_second_line(start_server: StartServ
     assert len(said.splitlines()) == 1
 
 
-def test_a_server_that_does_not_know_ehlo_is_spoken_to_as_of_old(start_server: StartServer) -> None:
+def test_a_server_without_ehlo_gets_helo(start_server: StartServer) -> None:
     server = start_server(faults={Step.EHLO: "502 5.5.1 What?"})
     send(mail())
     assert len(server.received) == 1
@@ -274,7 +272,7 @@ def test_a_server_that_does_not_know_ehlo_is_spoken_to_as_of_old(start_server: S
 # Addresses outside ASCII
 
 
-def test_a_name_outside_ascii_needs_a_server_that_knows_smtputf8(start_server: StartServer) -> None:
+def test_a_name_beyond_ascii_uses_smtputf8(start_server: StartServer) -> None:
     server = start_server(smtputf8=True)
     send(mail(to="пётр@пример.example", unsubscribe_url=UNSUBSCRIBE))
     [received] = server.received
@@ -285,14 +283,14 @@ def test_a_name_outside_ascii_needs_a_server_that_knows_smtputf8(start_server: S
     assert received.part("plain").replace("\r\n", "\n") == TEXT
 
 
-def test_a_name_outside_ascii_is_refused_for_good_where_the_server_does_not_know_it(start_server: StartServer) -> None:
+def test_without_smtputf8_a_name_beyond_ascii_is_refused(start_server: StartServer) -> None:
     server = start_server(smtputf8=False)
     with pytest.raises(PermanentFailure, match="SMTPUTF8"):
         send(mail(to="пётр@example.org"))
     assert "MAIL" not in server.commands
 
 
-def test_a_domain_outside_ascii_needs_nothing_special(start_server: StartServer) -> None:
+def test_a_domain_beyond_ascii_is_sent_in_ascii(start_server: StartServer) -> None:
     server = start_server(smtputf8=False)
     send(mail(to="bob@bücher.example"))
     assert server.received[0].recipients == ["bob@xn--bcher-kva.example"]
@@ -312,14 +310,14 @@ def test_a_server_that_is_down_and_comes_back(start_server: StartServer) -> None
     assert len(server.received) == 1
 
 
-def test_a_name_that_nobody_knows_is_a_temporary_failure(settings: Settings) -> None:
+def test_an_unknown_host_is_a_temporary_failure(settings: Settings) -> None:
     settings.MAIL_SERVER = Server("mail.invalid", 25, Security.NONE)
     with pytest.raises(TemporaryFailure, match="name was not found"):
         send(mail())
 
 
 @pytest.mark.parametrize("step", [Step.CONNECT, Step.EHLO, Step.MAIL, Step.RCPT, Step.DATA])
-def test_a_connection_that_drops_before_the_mail_is_a_temporary_failure(start_server: StartServer, step: Step) -> None:
+def test_a_connection_lost_before_the_mail_is_temporary(start_server: StartServer, step: Step) -> None:
     server = start_server(faults={step: Drop()})
     with pytest.raises(TemporaryFailure) as failure:
         send(mail())
@@ -327,7 +325,7 @@ def test_a_connection_that_drops_before_the_mail_is_a_temporary_failure(start_se
     assert not server.received
 
 
-def test_a_connection_that_drops_amid_a_long_mail_leaves_nothing_behind(start_server: StartServer) -> None:
+def test_a_connection_lost_within_a_mail_sends_nothing(start_server: StartServer) -> None:
     server = start_server(faults={Step.DATA: DropInText()})
     long = Mail("reminder", "bob@example.org", "Long", TEXT * 3_000, HTML, "reminder.1")
     with pytest.raises(TemporaryFailure) as failure:
@@ -348,7 +346,7 @@ def test_a_mail_without_an_answer_is_unconfirmed(start_server: StartServer, faul
 @pytest.mark.parametrize("fault", [Stall(30), Trickle(0.05)])
 @pytest.mark.parametrize("step", [Step.CONNECT, Step.EHLO, Step.STARTTLS, Step.AUTH, Step.MAIL, Step.RCPT, Step.DATA])
 @pytest.mark.usefixtures("short_limits", "trusted")
-def test_a_server_that_is_slow_at_one_step_is_left(start_server: StartServer, step: Step, fault: Fault) -> None:
+def test_a_step_has_a_deadline(start_server: StartServer, step: Step, fault: Fault) -> None:
     start_server(Security.STARTTLS, "mailer", "hunter2", accounts={"mailer": "hunter2"}, faults={step: fault})
     started = time.monotonic()
     with pytest.raises(TemporaryFailure, match="did not answer in time"):
@@ -356,9 +354,7 @@ def test_a_server_that_is_slow_at_one_step_is_left(start_server: StartServer, st
     assert time.monotonic() - started < 2
 
 
-def test_a_server_that_is_slow_at_every_step_is_left_when_all_time_is_up(
-    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_whole_session_has_a_deadline(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "TOTAL_SECONDS", 0.4)
     start_server(faults={step: Stall(0.15) for step in Step})
     started = time.monotonic()
@@ -368,7 +364,7 @@ def test_a_server_that_is_slow_at_every_step_is_left_when_all_time_is_up(
 
 
 @pytest.mark.usefixtures("short_limits")
-def test_a_server_that_never_shakes_hands_is_left(settings: Settings) -> None:
+def test_the_tls_handshake_has_a_deadline(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.MAIL_SERVER = Server("127.0.0.1", silent.getsockname()[1], Security.TLS)
         with pytest.raises(TemporaryFailure, match="did not answer in time"):
@@ -376,7 +372,7 @@ def test_a_server_that_never_shakes_hands_is_left(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("short_limits")
-def test_a_server_that_reads_nothing_is_left(settings: Settings) -> None:
+def test_sending_has_a_deadline(settings: Settings) -> None:
     def answer_and_stop_reading() -> None:
         connection, _ = listener.accept()
         with connection:
@@ -395,7 +391,7 @@ def test_a_server_that_reads_nothing_is_left(settings: Settings) -> None:
     assert type(failure.value) is TemporaryFailure
 
 
-def test_an_answer_without_end_is_left(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_have_a_size_limit(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_ANSWERS_BYTES", 10_000)
     start_server(faults={Step.EHLO: "250-x\r\n" * 5_000 + "250 x"})
     with pytest.raises(TemporaryFailure, match="closed the connection"):
@@ -404,7 +400,7 @@ def test_an_answer_without_end_is_left(start_server: StartServer, monkeypatch: p
 
 @pytest.mark.parametrize("fault", [Drop(), Stall(30), Trickle(0.05), "421 Closing", "500 What?"])
 @pytest.mark.usefixtures("short_limits")
-def test_a_mail_that_was_taken_is_sent_whatever_the_goodbye(start_server: StartServer, fault: Fault) -> None:
+def test_faults_after_an_accepted_mail_are_ignored(start_server: StartServer, fault: Fault) -> None:
     server = start_server(faults={Step.QUIT: fault})
     started = time.monotonic()
     send(mail())
@@ -412,7 +408,7 @@ def test_a_mail_that_was_taken_is_sent_whatever_the_goodbye(start_server: StartS
     assert len(server.received) == 1
 
 
-def test_a_connection_is_closed_in_order(start_server: StartServer) -> None:
+def test_a_connection_ends_with_quit(start_server: StartServer) -> None:
     server = start_server()
     send(mail())
     assert server.commands == ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]
@@ -433,9 +429,7 @@ def test_checking_signs_in_and_sends_nothing(start_server: StartServer) -> None:
 # On the console
 
 
-def test_without_a_server_the_text_is_printed_and_the_page_is_not(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_server_only_the_text_is_printed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     settings.MAIL_SERVER = None
     check()
     assert capsys.readouterr().out == ""
@@ -446,16 +440,14 @@ def test_without_a_server_the_text_is_printed_and_the_page_is_not(
     )
 
 
-def test_a_mail_that_a_server_would_never_take_is_not_printed_either(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_mail_is_not_printed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     settings.MAIL_SERVER = None
     with pytest.raises(PermanentFailure):
         send(mail(to="bob"))
     assert capsys.readouterr().out == ""
 
 
-def test_a_terminal_that_knows_ascii_alone_is_no_obstacle(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mail_is_printed_on_an_ascii_terminal(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MAIL_SERVER = None
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
@@ -463,7 +455,7 @@ def test_a_terminal_that_knows_ascii_alone_is_no_obstacle(settings: Settings, mo
     assert b"Pay the rent ?\n" in written.getvalue()
 
 
-def test_mails_of_several_threads_are_printed_one_after_the_other(
+def test_mails_of_several_threads_are_printed_separately(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.MAIL_SERVER = None

@@ -1,9 +1,9 @@
-"""Django's view of this module."""
+"""The Django app of this module."""
 
 from django.apps import AppConfig
 
 
 class MailConfig(AppConfig):
-    """Mails: how they look, and the one way to send them."""
+    """Rendering, limits and sending of mails."""
 
     name = "duely.mail"

@@ -1,4 +1,4 @@
-"""From a job to the mail server. Every mail takes this way, so this is where it is decided which mails may go where."""
+"""Sends the mail of a job. Every mail passes here, so that the rules of `rules.KINDS` apply to all (decision 0009)."""
 
 from enum import StrEnum
 
@@ -13,40 +13,40 @@ log = structlog.get_logger("duely.mail")
 
 
 class Delivery(StrEnum):
-    """What became of a mail that will not be tried again."""
+    """The final outcome of a mail."""
 
     SENT = "sent"
     REFUSED = "refused"
-    """The mail server will never take it."""
+    """The mail server has refused it permanently."""
     UNPROVEN = "unproven"
-    """Nobody has proven that the address is theirs."""
+    """The address is not verified."""
     LIMITED = "limited"
-    """As many mails were sent as one mailbox, or one requester, may be sent within a day."""
+    """The daily limit of the mailbox or of the requester is reached."""
 
 
 class OverLimit(Postponed):
-    """As many of these mails were sent as may be sent within a day. This one is tried again on the next."""
+    """The daily limit is reached. The mail is tried again on the next day."""
 
 
-def deliver(running: Running, mail: Mail, **about: str) -> Delivery:
-    """Send the mail of a job, if a mail of its kind may go to its address today. `about` goes into the log.
+def deliver(running: Running, mail: Mail, **log_fields: str) -> Delivery:
+    """Send the mail of a job if its kind, its address and the daily limits allow it.
 
-    Raises OverLimit when it is sent on the next day, Postponed when it may be tried again, LeaseLost when the job is
-    another worker's by now.
+    Raises OverLimit if it is sent on the next day, Postponed if it may be tried again, LeaseLost if another worker owns
+    the job.
     """
-    # A worker that was held up before this line, longer than its lease, has no say any more.
+    # A worker that was suspended for longer than its lease must not send a mail that another worker has sent.
     running.confirm()
-    told = log.bind(job=running.name, mail=mail.kind, **about)
+    mail_log = log.bind(job=running.name, mail=mail.kind, **log_fields)
     kind = kind_of(mail.kind)
-    # Asked only where it matters: it costs a query.
+    # Only kinds with a rule about verified addresses need this query.
     is_proven = (not kind.to_unproven or kind.spares_proven) and recipients.is_proven(mail.to)
     if not kind.to_unproven and not is_proven:
-        told.info("a mail was not sent: nobody has verified the address")
+        mail_log.info("a mail was not sent: nobody has verified the address")
         return Delivery.UNPROVEN
     counts = limits.counts_of(mail, is_proven=is_proven)
     full = limits.spend(mail.to, counts, running.now)
     if full is not None:
-        told.warning("a mail was not sent: the daily limit is reached", allowance=full.allowance.value)
+        mail_log.warning("a mail was not sent: the daily limit is reached", allowance=full.allowance.value)
         if full.waits:
             raise OverLimit("The daily limit is reached.", after=limits.next_day(running.now) - running.now)
         return Delivery.LIMITED
@@ -54,10 +54,10 @@ def deliver(running: Running, mail: Mail, **about: str) -> Delivery:
         transport.send(mail)
     except transport.PermanentFailure as failure:
         limits.give_back(counts, running.now)
-        told.warning("a mail was refused for good", reason=str(failure))
+        mail_log.warning("a mail was refused for good", reason=str(failure))
         return Delivery.REFUSED
     except transport.Unconfirmed as failure:
-        # It may have arrived, so it stays counted.
+        # The mail may have arrived, so it stays counted.
         raise Postponed(str(failure)) from failure
     except transport.TemporaryFailure as failure:
         limits.give_back(counts, running.now)

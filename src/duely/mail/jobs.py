@@ -1,4 +1,4 @@
-"""Upkeep of the counts of mails."""
+"""Clean-up of the counters of mails."""
 
 from datetime import timedelta
 
@@ -9,6 +9,6 @@ from duely.mail import limits
 
 @job("mail.purge", every=timedelta(hours=1), timeout_seconds=300)
 def purge(running: Running) -> None:
-    """Remove the counts of past days, a thousand at a time."""
+    """Delete the counters of past days, a thousand at a time."""
     while limits.purge(now=running.now):
         running.confirm()

@@ -1,4 +1,4 @@
-"""How many mails there may be within a day. The database counts, so that it is exact over all workers."""
+"""Daily limits of mails. The database counts, so that the limits are exact over all workers (decision 0043)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ KEEP = timedelta(days=7)
 
 
 class Count(NamedTuple):
-    """What mails are counted for within a day. `waits`: a mail over the limit is sent on the next day, not dropped."""
+    """A counter of mails within a day. `waits`: a mail over the limit is sent on the next day, not dropped."""
 
     key: str
     allowance: Allowance
@@ -26,28 +26,30 @@ class Count(NamedTuple):
 
 
 def next_day(now: datetime) -> datetime:
-    """When all limits begin anew."""
+    """When the counters restart at zero: midnight UTC."""
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time.min, UTC)
 
 
 def counts_of(mail: Mail, *, is_proven: bool) -> Sequence[Count]:
-    """What this mail is counted for when it is sent. Empty when it is not limited then.
+    """The counters of a mail that is about to be sent. Empty if it is not limited at that time.
 
-    Whoever can cause a mail uses up what it is counted for. So nothing that a stranger can cause is counted for
-    something that mails to a verified address need (decision 0043).
+    A mail is counted for the party that can cause it. So a stranger cannot use up a counter that mails to a verified
+    address need (decision 0043).
     """
     kind = kind_of(mail.kind)
     if kind.counted_when_asked or (kind.spares_proven and is_proven):
         return ()
     if kind.by_event and mail.account:
-        # With the address: after a change of address the notices to the new one use up none of those to the old one.
+        # The key contains the address: after a change of address, notices to the new one do not use up those to the
+        # old one.
         key = f"account:{mail.account}:{mail.event}:{mail.to.casefold()}"
         return (Count(key, kind.allowance, MAX_NOTICES_OF_EVENT, waits=True),)
-    return counts_of_mailbox(mail.to, kind.allowance, [mail.requester] if mail.requester else [])
+    requesters = [mail.requester] if mail.requester else []
+    return counts_of_mailbox(mail.to, kind.allowance, requesters)
 
 
 def counts_of_mailbox(address: str, allowance: Allowance, requesters: Sequence[str] = ()) -> Sequence[Count]:
-    """The share of each requester, and the mailbox last. Always in this order, so that no two wait for each other."""
+    """The counters of each requester, then of the mailbox. Always in this order, so that no deadlock is possible."""
     mailbox = mailbox_of(address)
     shares = [
         Count(f"requester:{requester}:{mailbox}", allowance, REQUESTER_SHARES[allowance]) for requester in requesters
@@ -56,40 +58,41 @@ def counts_of_mailbox(address: str, allowance: Allowance, requesters: Sequence[s
 
 
 def spend(address: str, counts: Sequence[Count], now: datetime) -> Count | None:
-    """Count a mail to this address in all of these, or in none when the limit of one is reached, which is returned.
+    """Add a mail to all counters. If one of them is at its limit, add it to none and return that counter.
 
-    The first mail of a day over the limit is put on record.
+    The first mail of a day over the limit is recorded in the change log.
     """
     with transaction.atomic():
         for number, count in enumerate(counts):
             _add_missing(count, now)
-            # One statement looks and counts: two workers cannot both take the last place.
+            # One statement checks and counts, so that two workers cannot both send the last allowed mail.
             if not _rows(count, now).filter(sent__lt=count.limit).update(sent=F("sent") + 1):
                 give_back(counts[:number], now)
+                # The counter of the mailbox, which is the last one and common to all requesters, counts refusals. So
+                # many requesters cause only one entry in the log.
                 _note_refusal(address, count, counts[-1], now)
                 return count
     return None
 
 
-def _note_refusal(address: str, full: Count, noted_in: Count, now: datetime) -> None:
-    """noted_in: shared by all requesters, so that many of them do not make many entries in the log."""
-    _add_missing(noted_in, now)
-    _rows(noted_in, now).update(refused=F("refused") + 1)
+def _note_refusal(address: str, full: Count, mailbox_count: Count, now: datetime) -> None:
+    _add_missing(mailbox_count, now)
+    _rows(mailbox_count, now).update(refused=F("refused") + 1)
     directory = recipients.directory()
-    if directory is not None and _rows(noted_in, now).filter(refused=1).exists():
+    if directory is not None and _rows(mailbox_count, now).filter(refused=1).exists():
         directory.note_limit(address, full.allowance, limit=full.limit, until=next_day(now), now=now)
 
 
 def give_back(counts: Sequence[Count], now: datetime) -> None:
-    """Take back a `spend` of the same instant: the mail did not leave."""
+    """Undo a `spend` with the same `now`, because the mail was not sent."""
     for count in counts:
         _rows(count, now).filter(sent__gt=0).update(sent=F("sent") - 1)
 
 
 def purge(*, now: datetime, limit: int = 1000) -> int:
-    """Remove the counts of past days; returns how many, at most `limit`."""
-    old = list(MailCount.objects.filter(day__lt=_day(now - KEEP)).values_list("pk", flat=True)[:limit])
-    return MailCount.objects.filter(pk__in=old).delete()[0] if old else 0
+    """Delete at most `limit` counters of past days. Returns their number."""
+    old_ids = list(MailCount.objects.filter(day__lt=_day(now - KEEP)).values_list("pk", flat=True)[:limit])
+    return MailCount.objects.filter(pk__in=old_ids).delete()[0] if old_ids else 0
 
 
 def _rows(count: Count, now: datetime) -> QuerySet[MailCount]:

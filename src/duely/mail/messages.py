@@ -1,4 +1,4 @@
-"""Mails as their readers see them: rendered in the reader's language and time zone."""
+"""Renders mails from templates, in the recipient's language and time zone."""
 
 import re
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ _LINK = re.compile(r"https?://[!-;=?-~]{1,900}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail to one person, ready to be sent.
+    """A rendered mail to one recipient.
 
-    The rest is for counting (see `limits.counts_of`). `kind`: the name of its template (see `rules.KINDS`).
-    `requester`: the address of the client that asked for it. `account`, `event`: the account that a notice is about and
-    what happened; only when `to` was the proven address of that account.
+    `kind`: the name of the template (see `rules.KINDS`). `requester`, `account` and `event` are only for the limits
+    (see `limits.counts_of`): the address of the client that requested the mail, and the account and event of a notice
+    to the proven address of that account.
     """
 
     kind: str
@@ -49,13 +49,13 @@ def compose(
     message_id: str,
     unsubscribe_url: str | None = None,
 ) -> Mail:
-    """A mail from the templates `mail/<template>.subject.txt`, `.txt` and `.html` of any module.
+    """Render a mail from the templates `mail/<template>.subject.txt`, `.txt` and `.html` of any module.
 
-    context: aware datetimes in it are shown in `zone`. The templates are also given `public_url`, `unsubscribe_url`
-    and, but for the subject's own, `subject`. Only the HTML is escaped; templates put what people wrote into `<bdi>`.
-    locale: language tag (RFC 5646); English when Django does not know it. zone: IANA time zone.
-    message_id: the part before the `@`; the same for every try, so that mail boxes can tell a repeat.
-    unsubscribe_url: absolute, in ASCII; answers GET with a page and POST with the deed (RFC 8058).
+    context: aware datetimes are shown in `zone`. The templates also get `public_url`, `unsubscribe_url` and, except for
+    the template of the subject, `subject`. Only the HTML is escaped. Templates put text of users into `<bdi>`.
+    locale: language tag (RFC 5646); English if Django does not know it. zone: IANA time zone.
+    message_id: the part before the `@`. The same for every attempt, so that mail programs can detect a repetition.
+    unsubscribe_url: absolute, in ASCII. GET shows a page, POST unsubscribes (RFC 8058).
     Raises ValueError for a message id or a link that does not fit into a header.
     """
     if not _MESSAGE_ID.fullmatch(message_id):
@@ -72,7 +72,7 @@ def compose(
 
 
 def language_for(locale: str) -> str:
-    """The language of Django's that comes nearest to `locale`: `pt-BR` for Brazil, `de` for `de-LI`; else English."""
+    """Django's nearest language to a locale: `pt-BR` for `pt-BR`, `de` for `de-LI`; English for an unknown one."""
     try:
         return translation.get_supported_language_variant(locale.lower())
     except LookupError:

@@ -1,4 +1,4 @@
-"""How many mails were sent within a day."""
+"""The counters of mails within a day."""
 
 from typing import ClassVar
 
@@ -8,11 +8,11 @@ from duely.mail.rules import Allowance
 
 
 class MailCount(models.Model):
-    """Mails of one allowance on one day (UTC) that are counted together.
+    """A counter of mails of one allowance on one day (UTC).
 
-    `mailbox` is the SHA-256 of `limits.Count.key`: a mailbox, what one requester has a mailbox sent, or one kind of
-    event of an account. So this table is not a list of addresses. `refused`: mails that were not sent because the limit
-    was reached; a mail that waits is counted each time that it is tried.
+    `mailbox` is the SHA-256 of `limits.Count.key`, so that this table is not a list of addresses. The key is a mailbox,
+    a requester with a mailbox, or an account with a kind of event. `refused`: mails that were not sent because of the
+    limit. A mail that waits for the next day is counted at each attempt.
     """
 
     id = models.BigAutoField(primary_key=True)

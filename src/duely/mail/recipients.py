@@ -1,4 +1,4 @@
-"""What this module must know of the people behind addresses. The module that knows them registers itself here."""
+"""Facts about the users behind addresses. The accounts module, which is higher, registers their source here."""
 
 from datetime import datetime
 from typing import Protocol
@@ -7,14 +7,14 @@ from duely.mail.rules import Allowance
 
 
 class Directory(Protocol):
-    """Answers for addresses."""
+    """The source of facts about addresses."""
 
     def is_proven(self, address: str) -> bool:
-        """Whether an active user has shown that they read the mail of this address."""
+        """Whether the address is the verified one of an active user."""
         ...
 
     def note_limit(self, address: str, allowance: Allowance, *, limit: int, until: datetime, now: datetime) -> None:
-        """Put on record, in the caller's transaction, that no more of these mails go to this address until then."""
+        """Record in the caller's transaction that the address gets no more mails of this allowance until `until`."""
         ...
 
 
@@ -22,16 +22,16 @@ _directories: list[Directory] = []
 
 
 def register(directory: Directory) -> None:
-    """Ask this directory from now on."""
+    """Use this directory from now on."""
     _directories[:] = [directory]
 
 
 def directory() -> Directory | None:
-    """The registered directory; None before there is one, and then no address counts as proven."""
+    """The registered directory, or None. Without one no address counts as proven."""
     return _directories[0] if _directories else None
 
 
 def is_proven(address: str) -> bool:
-    """Whether an active user has shown that they read the mail of this address. False while nobody can tell."""
-    known = directory()
-    return known is not None and known.is_proven(address)
+    """Whether the address is the verified one of an active user. False without a directory."""
+    registered = directory()
+    return registered is not None and registered.is_proven(address)

@@ -1,4 +1,4 @@
-"""What mails are made of, and which mails may go where: pure functions, and the address of a mail server."""
+"""Pure functions for the text of mails, the kinds of mails with their limits, and the type of a mail server."""
 
 import re
 from collections.abc import Mapping
@@ -8,15 +8,16 @@ from typing import Final
 
 MAX_SUBJECT = 150
 
-# Marks that reorder the text around them: a title could show "gpj.exe" as "exe.jpg", or turn a whole line round.
+# Unicode marks that reorder the text around them: a title could show "gpj.exe" as "exe.jpg".
 _REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-# Whole words: a pattern that looks for an `@` within would read a word without one again from each of its characters.
+# Matches whole words. A pattern with an `@` inside would scan a word without one from each of its characters:
+# quadratic time for a long answer of a server.
 _WORD = re.compile(r"[^\s<>\"']+")
 
 
 class Allowance(StrEnum):
-    """A daily limit of mails. Each is counted by itself: reminders never use up the limit of codes."""
+    """The daily limits of mails. They are counted separately, so that reminders never use up the limit of codes."""
 
     NOTICES = "notices"
     CODES = "codes"
@@ -42,13 +43,14 @@ MAX_NOTICES_OF_EVENT: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is allowed to mails of one kind, and how they are counted.
+    """The permissions and the limit of one kind of mail (decisions 0027 and 0043).
 
-    to_unproven: they may go to an address that nobody has proven to be theirs. Such mails must not hold text that a
-    user wrote. spares_proven: mails to proven addresses are neither counted nor dropped. by_event: mails to the proven
-    address of an account are counted for that account and kind of event alone; over the limit they are sent on the next
-    day, while others are dropped. counted_when_asked: whoever asks for one over the limit is refused, so it is not
-    counted when it is sent.
+    to_unproven: may be sent to an unverified address. Such mails must not contain text that a user wrote.
+    spares_proven: mails to verified addresses are neither counted nor dropped.
+    by_event: mails to the verified address of an account are counted for this account and kind of event alone. Over the
+    limit they are sent on the next day, while other mails are dropped.
+    counted_when_asked: the request for such a mail is counted and refused over the limit, so the mail itself is not
+    counted.
     """
 
     allowance: Allowance = Allowance.NOTICES
@@ -60,14 +62,14 @@ class Kind:
 
 UNREGISTERED: Final = Kind()
 KINDS: Final[Mapping[str, Kind]] = {
-    # Strangers who ask for codes must not use up those of the owner. The accounts module bounds how many one address
-    # is mailed (decision 0026); the limit here is for many addresses of one mailbox.
+    # Strangers must not use up the owner's codes. The accounts module limits codes for each address (decision 0026).
+    # The limit here is for many addresses of one mailbox.
     "account_code": Kind(Allowance.CODES, to_unproven=True, spares_proven=True),
-    # Refused by `accounts.steps.limit_links`, so that the requester knows. Counted whether or not a mail is sent in the
-    # end: else the limit would tell whether there is an account with the address.
+    # Refused by `accounts.steps.limit_links`, so that the requester gets an error. Counted even if no mail is sent,
+    # because otherwise the limit would reveal whether the address has an account.
     "account_link": Kind(Allowance.LINKS, to_unproven=True, counted_when_asked=True),
     "account_known": Kind(Allowance.LINKS, to_unproven=True, counted_when_asked=True),
-    # Anyone can make accounts with addresses of this mailbox and change them. What they cause is counted apart.
+    # Anyone can create accounts with addresses of this mailbox and change them. Their notices are counted separately.
     "account_change": Kind(Allowance.SECURITY, to_unproven=True, by_event=True),
     "reminder": Kind(),
     "digest": Kind(),
@@ -76,7 +78,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 def kind_of(name: str) -> Kind:
-    """What is allowed to mails of this kind: the least, unless it is registered in KINDS."""
+    """The rules of this kind of mail. For a name that is missing in KINDS, the strictest ones."""
     return KINDS.get(name, UNREGISTERED)
 
 
@@ -84,10 +86,9 @@ _GOOGLE = frozenset({"gmail.com", "googlemail.com"})
 
 
 def mailbox_of(address: str) -> str:
-    """The mailbox behind an address, for counting: without case, without what follows a `+`.
+    """The mailbox of an address, for counting: in lower case, without the part after a `+`, at Gmail without dots.
 
-    At Gmail dots in the name do not count either. Other servers may treat these as different mailboxes; they then
-    share one limit.
+    A server may treat such addresses as different mailboxes. Then they share one limit.
     """
     name, _, domain = address.strip().casefold().rpartition("@")
     name = name.partition("+")[0] or name
@@ -97,7 +98,7 @@ def mailbox_of(address: str) -> str:
 
 
 class Security(StrEnum):
-    """How the way to a mail server is encrypted."""
+    """The encryption of the connection to a mail server."""
 
     NONE = "none"
     STARTTLS = "starttls"
@@ -106,7 +107,7 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A mail server and how to sign in there."""
+    """A mail server and the credentials for it."""
 
     host: str
     port: int
@@ -116,23 +117,23 @@ class Server:
 
 
 def printable(text: str) -> str:
-    """`text` without what a reader cannot see: control characters become spaces, marks that reorder text vanish."""
+    """Replace control characters by spaces and remove marks that reorder text."""
     text = _CONTROLS.sub(" ", _REORDERING.sub("", text.replace("\r\n", "\n")))
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def one_line(text: str, limit: int = MAX_SUBJECT) -> str:
-    """`text` fit for a header: one line of at most `limit` characters."""
+    """Make a text fit for a header: one line of at most `limit` characters."""
     line = " ".join(printable(text).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def paragraphs(text: str) -> str:
-    """What a text template made, without the empty lines and the spaces that its tags left behind."""
+    """The output of a text template without the empty lines and spaces that its tags leave."""
     lines = "\n".join(line.rstrip() for line in printable(text).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
 
 
 def without_addresses(text: str, limit: int = MAX_SUBJECT) -> str:
-    """A server's sentence for logs and lists of jobs: one line, with every e-mail address left out."""
+    """A server's answer for logs and lists of jobs: one line, with each e-mail address replaced by `…`."""
     return one_line(_WORD.sub(lambda word: "…" if "@" in word[0] else word[0], text), limit)

@@ -1,4 +1,4 @@
-"""The one way out for mails. Background jobs alone come here: a mail server may be slow, or away for hours."""
+"""Sends mails by SMTP. Only jobs call it, because a mail server may be slow or away for hours (decision 0009)."""
 
 import io
 import re
@@ -23,38 +23,39 @@ from duely.mail.messages import Mail
 from duely.mail.rules import Security, Server, without_addresses
 
 STEP_SECONDS = 10.0
-# Less than a job's lease: a worker that was frozen meanwhile must not send what another one has sent by now.
+# Less than a job's lease: a worker that was suspended must not send a mail that another worker has sent since.
 TOTAL_SECONDS = 25.0
-FAREWELL_SECONDS = 1.0
+QUIT_SECONDS = 1.0
 MAX_ANSWERS_BYTES = 256 * 1024
 
 _CHUNK_BYTES = 16 * 1024
-# Codes that ask for signing in or for encryption (RFC 4954, RFC 3207): the operator's to mend.
-_OPERATORS = frozenset({530, 534, 535, 538})
+# Codes that ask for a sign-in or for encryption (RFC 4954, RFC 3207). Only the operator can fix that, so the mail is
+# tried again.
+_CONFIGURATION_CODES = frozenset({530, 534, 535, 538})
 _NAME_BEYOND_ASCII = re.compile(r"[^\s\x00-\x1f\x7f()<>\[\]:;@\\,\"]+")
 _FRAME = "-" * 72
 
 
 class MailFailure(Exception):
-    """A mail that was not sent, or not for certain. Its text is short, without secrets and addresses."""
+    """The mail was not sent, or it is unknown whether it was. The message has no secrets and no addresses."""
 
 
 class PermanentFailure(MailFailure):
-    """The server will never take this mail, or never for this recipient: sending it again is of no use."""
+    """The server refuses this mail or this recipient permanently."""
 
 
 class TemporaryFailure(MailFailure):
-    """The mail was not sent now; later it may be. So is every fault of settings: nothing is lost until it is mended."""
+    """The mail was not sent and should be tried again. Wrong settings count as temporary, so that no mail is lost."""
 
 
 class Unconfirmed(TemporaryFailure):
-    """The connection ended after the whole mail and before the server's answer: sending it again may double it."""
+    """The connection ended after the whole mail and before the server's answer. Another attempt may send it twice."""
 
 
 def send(mail: Mail) -> None:
-    """Hand `mail` to the server of EMAIL_URL, or print it when that is `console:`.
+    """Send a mail to the server of EMAIL_URL, or print it if that is `console:`.
 
-    Takes STEP_SECONDS at most for a step and TOTAL_SECONDS for all; looking up the server's name comes on top.
+    Takes at most STEP_SECONDS for a step and TOTAL_SECONDS in total, plus the lookup of the server's name.
     Raises PermanentFailure, TemporaryFailure or Unconfirmed.
     """
     server: Server | None = settings.MAIL_SERVER
@@ -67,7 +68,7 @@ def send(mail: Mail) -> None:
 
 
 def check() -> None:
-    """Connect and sign in to the server of EMAIL_URL, and send nothing. Raises TemporaryFailure."""
+    """Connect and sign in to the server of EMAIL_URL without sending a mail. Raises TemporaryFailure."""
     server: Server | None = settings.MAIL_SERVER
     if server is None:
         return
@@ -78,11 +79,11 @@ def check() -> None:
 
 
 class _Verbatim(UnstructuredHeader, BaseHeader):
-    """A header that is never folded: the standard library would encode a long link, and no reader would know it."""
+    """A header that is never folded. The standard library would encode a long link, which mail programs ignore."""
 
     @classmethod
     def parse(cls, value: str, kwds: dict[str, Any]) -> None:
-        """Take `value` as it is. What looks encoded would else be decoded, line breaks and all, and be sent so."""
+        """Use the value unchanged. The standard library would decode encoded words, even into line breaks."""
         super().parse(value, kwds)
         kwds["decoded"] = value
 
@@ -91,7 +92,7 @@ class _Verbatim(UnstructuredHeader, BaseHeader):
 
 
 class _Subject(_Verbatim):
-    """A subject that arrives as it was written: the standard library's way to fold loses and adds spaces."""
+    """A subject that arrives unchanged. Folding by the standard library loses and adds spaces."""
 
     def fold(self, *, policy: "Policy[Any]") -> str:
         text = str(self)
@@ -108,7 +109,7 @@ def _policy(*, utf8: bool) -> "EmailPolicy[EmailMessage]":
 
 
 def _message(mail: Mail) -> EmailMessage:
-    """`mail` in MIME. Made with the standard library alone: Django's own classes cannot write SMTPUTF8 addresses."""
+    """The mail in MIME, made by the standard library, because Django's classes cannot write SMTPUTF8 addresses."""
     recipient = _address(mail.to)
     message = EmailMessage(_policy(utf8=not recipient.username.isascii()))
     message["From"] = settings.DEFAULT_FROM_EMAIL
@@ -126,7 +127,7 @@ def _message(mail: Mail) -> EmailMessage:
 
 
 def _address(text: str) -> Address:
-    """The recipient, with the domain as DNS writes it. The name before it may go beyond ASCII (RFC 6531)."""
+    """The recipient with the domain in ASCII (IDNA). The local part may have other characters (RFC 6531)."""
     name, _, domain = text.rpartition("@")
     try:
         if not domain.startswith("["):
@@ -156,12 +157,12 @@ def _deliver(client: "_Client", message: EmailMessage) -> None:
     content = re.sub(rb"(?m)^\.", b"..", message.as_bytes())
     code, answer = client.mail(sender, ["SMTPUTF8", "BODY=8BITMIME"] if utf8 else [])
     if code != 250:
-        # All but the size of a mail is about our own address, and the operator's to mend.
+        # 552 is about the size of this mail. All other codes are about our own address, which the operator can fix.
         failure = PermanentFailure if code == 552 else TemporaryFailure
         raise failure(_sentence("The mail server refused the sender", code, answer))
     _expect({250, 251, 252}, "The mail server refused the recipient", *client.rcpt(recipient))
     _expect({354}, "The mail server refused the mail", *client.docmd("DATA"))
-    # No server acts on a mail before its end has come (RFC 5321, section 4.1.1.4): so far, a fault leaves nothing.
+    # A server ignores a mail without its end (RFC 5321, section 4.1.1.4). So a fault before this line sends nothing.
     client.send(content + b".\r\n")
     try:
         code, answer = client.getreply()
@@ -175,7 +176,7 @@ def _deliver(client: "_Client", message: EmailMessage) -> None:
 def _expect(good: set[int] | range, what: str, code: int, answer: bytes) -> None:
     if code in good:
         return
-    permanent = 500 <= code <= 599 and code not in _OPERATORS
+    permanent = 500 <= code <= 599 and code not in _CONFIGURATION_CODES
     raise (PermanentFailure if permanent else TemporaryFailure)(_sentence(what, code, answer))
 
 
@@ -186,7 +187,7 @@ def _sentence(what: str, code: int, answer: bytes | str) -> str:
 
 @contextmanager
 def _conversation(server: Server) -> Iterator["_Client"]:
-    """A client that has signed in. Every fault of the way there or of the network is a TemporaryFailure."""
+    """A context with a client that has signed in. Faults of the network and of the sign-in are TemporaryFailures."""
     client = None
     try:
         client = _Client(server)
@@ -196,10 +197,10 @@ def _conversation(server: Server) -> Iterator["_Client"]:
             client.greet()
         client.sign_in()
         yield client
-        client.farewell()
+        client.quit_quickly()
     except MailFailure:
         if client is not None:
-            client.farewell()
+            client.quit_quickly()
         raise
     # All of smtplib's errors are OSErrors.
     except OSError as error:
@@ -210,7 +211,7 @@ def _conversation(server: Server) -> Iterator["_Client"]:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, for the operator. Never the answer to signing in: some servers repeat what they were told."""
+    """A sentence for the operator. Without the answer to the sign-in, because some servers repeat the password."""
     if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
         return "The mail server did not answer in time."
     for kind, sentence in _REASONS:
@@ -236,20 +237,20 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 
 class _Client(smtplib.SMTP):
-    """The standard library's client, with a limit for each step and for the whole.
+    """The standard library's client with a deadline for each step and for the whole.
 
-    Its own limit begins anew with every byte: a server that sends one byte now and then would hold it for ever.
+    The timeout of the standard library restarts with every byte, so a slow server could hold the client forever.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._end = time.monotonic() + TOTAL_SECONDS
-        self._step_end = self._end
+        self._deadline = time.monotonic() + TOTAL_SECONDS
+        self._step_deadline = self._deadline
         self._answers_left = MAX_ANSWERS_BYTES
         super().__init__(server.host, server.port, local_hostname=settings.MAIL_DOMAIN)
 
     def greet(self) -> None:
-        """Say who we are and learn what the server offers; one that does not know EHLO offers nothing."""
+        """Send EHLO, or HELO to a server that does not know it."""
         code, answer = self.ehlo()
         if code // 100 == 5:
             code, answer = self.helo()
@@ -257,61 +258,65 @@ class _Client(smtplib.SMTP):
             raise smtplib.SMTPHeloError(code, answer)
 
     def upgrade(self) -> None:
-        """Go on encrypted, or not at all (RFC 3207). What the server said before does not count."""
+        """Start TLS or fail (RFC 3207). Forgets the server's earlier answers, which an attacker may have sent."""
         if not self.has_extn("starttls"):
             raise smtplib.SMTPNotSupportedError
         code, answer = self.docmd("STARTTLS")
         if code != 220:
             raise smtplib.SMTPResponseException(code, answer)
-        self.sock = self._encrypted(self._plug())
+        self.sock = self._encrypted(self._ready_socket())
         self.file = self.ehlo_resp = self.helo_resp = None
         self.esmtp_features = {}
         self.does_esmtp = False
 
     def sign_in(self) -> None:
-        """Sign in when EMAIL_URL names a user."""
+        """Sign in if EMAIL_URL has a user and a password."""
         if self._server.user is None or self._server.password is None:
             return
         try:
             self.login(self._server.user, self._server.password)
         except ValueError:
-            # A challenge that is no base64, or no ASCII.
+            # The server's challenge is not base64 or not ASCII.
             raise smtplib.SMTPException from None
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        plug = self._dial(host, port)
-        return self._encrypted(plug) if self._server.security is Security.TLS else plug
+        connected = self._connected(host, port)
+        return self._encrypted(connected) if self._server.security is Security.TLS else connected
 
-    def _dial(self, host: str, port: int) -> socket.socket:
-        """A connection to the first address of `host` that answers. Each is given a step: the first may be a hole."""
-        fault: OSError = socket.gaierror()
+    def _connected(self, host: str, port: int) -> socket.socket:
+        """A socket to the first address of the host that answers.
+
+        Each address gets the time of one step, because the first one may drop packets silently.
+        """
+        last_error: OSError = socket.gaierror()
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            plug = socket.socket(family, kind, protocol)
+            candidate = socket.socket(family, kind, protocol)
             try:
                 self._begin_step()
-                plug.settimeout(self._patience())
-                plug.connect(address)
+                candidate.settimeout(self._remaining_seconds())
+                candidate.connect(address)
             except OSError as error:
-                plug.close()
-                fault = error
+                candidate.close()
+                last_error = error
             else:
-                return plug
-        raise fault
+                return candidate
+        raise last_error
 
-    def _encrypted(self, plug: socket.socket) -> ssl.SSLSocket:
+    def _encrypted(self, plain: socket.socket) -> ssl.SSLSocket:
         self._begin_step()
         try:
-            plug.settimeout(self._patience())
-            return ssl.create_default_context().wrap_socket(plug, server_hostname=self._server.host)
+            plain.settimeout(self._remaining_seconds())
+            return ssl.create_default_context().wrap_socket(plain, server_hostname=self._server.host)
         except OSError:
-            plug.close()
+            plain.close()
             raise
 
     def send(self, s: "str | bytes | bytearray") -> None:  # type: ignore[override]  # typeshed knows other buffers too
         self._begin_step()
         data = s.encode(self.command_encoding) if isinstance(s, str) else bytes(s)
+        # In chunks, each with the remaining time: the timeout of one long `sendall` would not see the deadline.
         for start in range(0, len(data), _CHUNK_BYTES):
-            self._plug()
+            self._ready_socket()
             super().send(data[start : start + _CHUNK_BYTES])
 
     def getreply(self) -> tuple[int, bytes]:
@@ -321,38 +326,38 @@ class _Client(smtplib.SMTP):
         return super().getreply()
 
     def receive(self, buffer: memoryview) -> int:
-        """Read what has come of an answer, as long as the step and the whole allow."""
-        count = self._plug().recv_into(buffer)
+        """Read the next part of an answer, within the deadlines and MAX_ANSWERS_BYTES."""
+        count = self._ready_socket().recv_into(buffer)
         self._answers_left -= count
         if self._answers_left < 0:
             raise OSError("The answers are too long.")
         return count
 
-    def farewell(self) -> None:
-        """Say goodbye. What was sent is sent, whatever the server says to that, and we do not wait long for it."""
-        self._end = min(self._end, time.monotonic() + FAREWELL_SECONDS)
+    def quit_quickly(self) -> None:
+        """End the session within QUIT_SECONDS. The outcome of the mail is known, so faults are ignored."""
+        self._deadline = min(self._deadline, time.monotonic() + QUIT_SECONDS)
         with suppress(OSError):
             self.quit()
 
     def _begin_step(self) -> None:
-        self._step_end = time.monotonic() + STEP_SECONDS
+        self._step_deadline = time.monotonic() + STEP_SECONDS
 
-    def _patience(self) -> float:
-        left = min(self._step_end, self._end) - time.monotonic()
-        if left <= 0:
+    def _remaining_seconds(self) -> float:
+        seconds = min(self._step_deadline, self._deadline) - time.monotonic()
+        if seconds <= 0:
             raise TimeoutError
-        return left
+        return seconds
 
-    def _plug(self) -> socket.socket:
-        """The connection, ready to wait as long as there is time left."""
+    def _ready_socket(self) -> socket.socket:
+        """The socket, with the remaining time as its timeout."""
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected
-        self.sock.settimeout(self._patience())
+        self.sock.settimeout(self._remaining_seconds())
         return self.sock
 
 
 class _Answers(io.RawIOBase):
-    """The server's answers as a file, as smtplib wants them."""
+    """The server's answers as a file object, which smtplib reads."""
 
     def __init__(self, client: _Client) -> None:
         super().__init__()
