@@ -9,10 +9,10 @@ from smtp_server import SmtpServer
 
 def remind(at: datetime) -> None:
     """Queue the mails of due reminders, and drop those of members who are sent none."""
-    passed_over: set[UUID] = set()
-    while actions.queue_reminders(deliver=jobs.deliver, now=at, passed_over=passed_over):
+    skipped_owners: set[UUID] = set()
+    while actions.queue_reminders(deliver=jobs.deliver, now=at, skipped_owners=skipped_owners):
         pass
-    while actions.drop_reminders(owner_ids=passed_over, now=at):
+    while actions.drop_reminders(owner_ids=skipped_owners, now=at):
         pass
 
 

@@ -10,7 +10,7 @@ from cast import Api, adam, reader
 from duely.core.clock import now
 from duely.notifications import actions, jobs
 from duely.notifications.models import Digest, Notice
-from duely.notifications.queries import MOST_LISTED
+from duely.notifications.queries import MAX_LISTED_TASKS
 from duely.tasks.models import Task
 from notifications.helpers import subjects
 from smtp_server import SmtpServer
@@ -40,7 +40,7 @@ def wants(user: Any, hour: int = 7, **profile: Any) -> Api:
     return me
 
 
-def test_it_tells_what_is_due_what_is_late_and_what_was_done(mailbox: SmtpServer, work: Work) -> None:
+def test_a_digest_lists_due_overdue_and_completed_tasks(mailbox: SmtpServer, work: Work) -> None:
     user = reader("alice")
     me = wants(user, time_zone="Europe/Berlin")
     due = next_at(user)
@@ -78,16 +78,16 @@ def test_a_long_list_is_cut_and_says_so(mailbox: SmtpServer, work: Work) -> None
     me = wants(user)
     due = next_at(user)
     assert due is not None
-    for number in range(MOST_LISTED + 3):
+    for number in range(MAX_LISTED_TASKS + 3):
         me.post("tasks/", {"title": f"Task {number}", "due_date": due.date().isoformat()})
     tick(due, work)
     text = mailbox.received[0].part("plain")
-    assert f"Due today ({MOST_LISTED + 3})" in text
+    assert f"Due today ({MAX_LISTED_TASKS + 3})" in text
     assert "and 3 more" in text
-    assert text.count("- Task") == MOST_LISTED
+    assert text.count("- Task") == MAX_LISTED_TASKS
 
 
-def test_a_day_with_nothing_to_tell_is_not_a_mail(mailbox: SmtpServer, work: Work) -> None:
+def test_an_empty_digest_is_not_sent(mailbox: SmtpServer, work: Work) -> None:
     user = reader("alice")
     wants(user)
     due = next_at(user)
@@ -106,7 +106,7 @@ def someone_with_a_task(**profile: Any) -> tuple[Any, datetime]:
     return user, due
 
 
-def test_it_comes_once_a_day_however_often_the_clock_ticks(mailbox: SmtpServer, work: Work) -> None:
+def test_a_digest_is_sent_once_a_day(mailbox: SmtpServer, work: Work) -> None:
     user, due = someone_with_a_task()
     tick(due - timedelta(milliseconds=1), work)
     assert mailbox.received == []
@@ -118,7 +118,7 @@ def test_it_comes_once_a_day_however_often_the_clock_ticks(mailbox: SmtpServer, 
     assert next_at(user) == due + timedelta(days=2)
 
 
-def test_after_a_long_stop_only_the_present_day_is_told_of(mailbox: SmtpServer, work: Work) -> None:
+def test_after_a_long_stop_only_todays_digest_is_sent(mailbox: SmtpServer, work: Work) -> None:
     user, due = someone_with_a_task()
     tick(due + timedelta(days=3, hours=2), work)
     assert mailbox.received == []
@@ -127,14 +127,14 @@ def test_after_a_long_stop_only_the_present_day_is_told_of(mailbox: SmtpServer, 
     assert len(mailbox.received) == 1
 
 
-def test_one_that_could_not_be_sent_before_midnight_is_dropped(mailbox: SmtpServer, work: Work) -> None:
+def test_a_digest_not_sent_before_midnight_is_dropped(mailbox: SmtpServer, work: Work) -> None:
     _, due = someone_with_a_task()
     actions.queue_digests(deliver=jobs.deliver, now=due)
     work(due + timedelta(days=1))
     assert (mailbox.received, outcomes()) == ([], ["outdated"])
 
 
-def test_another_hour_or_zone_moves_it(mailbox: SmtpServer, work: Work) -> None:
+def test_another_hour_or_zone_moves_the_digest(mailbox: SmtpServer, work: Work) -> None:
     user, due = someone_with_a_task(time_zone="UTC")
     assert due.hour == 7
     me = Api(user)
@@ -146,7 +146,7 @@ def test_another_hour_or_zone_moves_it(mailbox: SmtpServer, work: Work) -> None:
     assert next_at(user).hour == 15  # type: ignore[union-attr]
 
 
-def test_without_an_hour_there_is_none(mailbox: SmtpServer, work: Work) -> None:
+def test_without_an_hour_there_is_no_digest(mailbox: SmtpServer, work: Work) -> None:
     user, due = someone_with_a_task()
     actions.queue_digests(deliver=jobs.deliver, now=due)
     Api(user).patch("profile/", {"digest_hour": None})
@@ -155,14 +155,14 @@ def test_without_an_hour_there_is_none(mailbox: SmtpServer, work: Work) -> None:
     assert (mailbox.received, outcomes()) == ([], ["unwanted"])
 
 
-def test_a_deactivated_user_gets_none(mailbox: SmtpServer, work: Work) -> None:
+def test_a_deactivated_user_gets_no_digest(mailbox: SmtpServer, work: Work) -> None:
     user, due = someone_with_a_task()
     Api(adam()).patch(f"users/{user.id}/", {"is_active": False})
     tick(due, work)
     assert (subjects(mailbox), outcomes()) == (["Your account was deactivated"], [])
 
 
-def test_one_who_is_let_in_again_gets_it_again(mailbox: SmtpServer, work: Work) -> None:
+def test_a_reactivated_user_gets_digests_again(mailbox: SmtpServer, work: Work) -> None:
     user, due = someone_with_a_task()
     admin = Api(adam())
     admin.patch(f"users/{user.id}/", {"is_active": False})
@@ -173,14 +173,14 @@ def test_one_who_is_let_in_again_gets_it_again(mailbox: SmtpServer, work: Work) 
     assert outcomes() == ["sent"]
 
 
-def test_a_row_without_an_hour_goes_away(work: Work) -> None:
+def test_a_digest_row_without_an_hour_is_deleted(work: Work) -> None:
     user = reader("alice")
     Digest.objects.create(user_id=user.id, next_at=now())
     tick(now(), work)
     assert (next_at(user), outcomes()) == (None, [])
 
 
-def test_hours_chosen_before_there_were_digests_are_planned() -> None:
+def test_the_migration_plans_digests_of_earlier_choices() -> None:
     from importlib import import_module
 
     from django.apps import apps

@@ -38,9 +38,9 @@ def due_reminders_of(user: Any, number: int, at: datetime) -> None:
 
 
 def rounds_until_queued(user: Any, at: datetime) -> int:
-    passed_over: set[UUID] = set()
+    skipped_owners: set[UUID] = set()
     for number in range(1, 1000):
-        assert actions.queue_reminders(deliver=jobs.deliver, now=at, passed_over=passed_over)
+        assert actions.queue_reminders(deliver=jobs.deliver, now=at, skipped_owners=skipped_owners)
         if Notice.objects.filter(recipient_id=user.id).exists():
             return number
     raise AssertionError("never")
@@ -68,7 +68,7 @@ def test_a_backlog_of_one_member_does_not_delay_others(columns: dict[str, Any]) 
     assert rounds == [2, 2]
 
 
-def test_each_member_has_a_share_that_waits_to_be_sent() -> None:
+def test_each_member_has_a_share_of_unsent_notices() -> None:
     at = now()
     busy = reader("busy")
     due_reminders_of(busy, 3 * actions.SHARE, at)
@@ -94,26 +94,26 @@ def test_the_scheduler_takes_a_batch_with_the_same_statements() -> None:
         due_reminders_of(busy, number, at)
         Notice.objects.all().delete()
         with CaptureQueriesContext(connection) as statements:
-            actions.queue_reminders(deliver=jobs.deliver, now=at, passed_over=set())
+            actions.queue_reminders(deliver=jobs.deliver, now=at, skipped_owners=set())
         costs.append(len(statements))
     assert costs[0] == costs[1]
     assert Reminder.objects.exclude(passed_at=None).count() <= 2 * actions.BATCH
 
 
-def test_reminders_of_an_unverified_member_are_dropped_on_record(mailbox: SmtpServer, work: Work) -> None:
+def test_dropped_reminders_of_an_unverified_member_are_recorded(mailbox: SmtpServer, work: Work) -> None:
     at = now()
     user = person("alice")
-    due_reminders_of(user, actions.DROPPED + 1, at)
+    due_reminders_of(user, actions.MAX_DROPPED + 1, at)
     remind(at)
     work(at)
     dropped = [changes for action, changes in log_of(user) if action == "user.reminders_dropped"]
-    assert [entry["reminders"][1] for entry in dropped] == [actions.DROPPED, 1]
+    assert [entry["reminders"][1] for entry in dropped] == [actions.MAX_DROPPED, 1]
     assert {entry["reason"][1] for entry in dropped} == {"unverified"}
     assert not mailbox.received
     assert not Reminder.objects.filter(passed_at=None).exists()
 
 
-def test_reminders_over_the_daily_limit_are_dropped_on_record(
+def test_dropped_reminders_over_the_limit_are_recorded(
     mailbox: SmtpServer, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DAILY_LIMITS", {**limits.DAILY_LIMITS, Allowance.NOTICES: 3})
@@ -138,7 +138,7 @@ def test_reminders_over_the_daily_limit_are_dropped_on_record(
 
 
 @pytest.mark.parametrize("columns", [{"is_active": False}, {"reminder_emails": False}])
-def test_reminders_that_nobody_wants_leave_no_entry(columns: dict[str, Any]) -> None:
+def test_unwanted_reminders_leave_no_entry(columns: dict[str, Any]) -> None:
     user = reader("alice")
     due_reminders_of(user, 3, now())
     User.objects.filter(pk=user.pk).update(**columns)
@@ -147,7 +147,7 @@ def test_reminders_that_nobody_wants_leave_no_entry(columns: dict[str, Any]) -> 
     assert "user.reminders_dropped" not in dict(log_of(user))
 
 
-def test_nothing_is_dropped_of_a_member_who_gets_mail() -> None:
+def test_reminders_of_a_reachable_member_are_not_dropped() -> None:
     user = reader("alice")
     due_reminders_of(user, 2, now())
     assert actions.drop_reminders(owner_ids=[user.id], now=now()) == 0
@@ -167,32 +167,32 @@ def test_reminders_of_several_members_are_dropped_together() -> None:
     assert Reminder.objects.filter(passed_at=None).count() == 2
 
 
-def test_many_members_without_mail_are_passed_over_in_turns(
+def test_many_unreachable_members_are_skipped_in_batches(
     monkeypatch: pytest.MonkeyPatch, mailbox: SmtpServer, work: Work
 ) -> None:
     from duely.jobs.queue import enqueue
 
-    monkeypatch.setattr(actions, "MOST_PASSED_OVER", 3)
+    monkeypatch.setattr(actions, "MAX_SKIPPED_OWNERS", 3)
     monkeypatch.setattr(actions, "BATCH", 2)
-    monkeypatch.setattr(jobs, "AT_ONCE", 2)
+    monkeypatch.setattr(jobs, "OWNERS_PER_BATCH", 2)
     at = now()
     for number in range(10):
         due_reminders_of(person(f"p{number}"), 3, at - timedelta(hours=1))
     other = reader("bob")
     due_reminders_of(other, 1, at)
-    most = 0
+    largest = 0
     queue = actions.queue_reminders
 
     def watched(**arguments: Any) -> int:
-        nonlocal most
-        dealt_with = queue(**arguments)
-        most = max(most, len(arguments["passed_over"]))
-        return dealt_with
+        nonlocal largest
+        handled = queue(**arguments)
+        largest = max(largest, len(arguments["skipped_owners"]))
+        return handled
 
     monkeypatch.setattr(actions, "queue_reminders", watched)
     enqueue(jobs.remind)
     work(at)
-    assert most <= 4
+    assert largest <= 4
     assert not Reminder.objects.filter(passed_at=None).exists()
     assert [mail.recipients for mail in mailbox.received] == [[other.email]]
 

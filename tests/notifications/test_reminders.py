@@ -37,7 +37,7 @@ def outcomes() -> list[str]:
     return sorted(Notice.objects.values_list("outcome", flat=True))
 
 
-def test_a_reminder_arrives_when_its_time_has_come_and_not_before(mailbox: SmtpServer, work: Work) -> None:
+def test_a_reminder_is_not_sent_before_its_time(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
     task_with(Api(reader("alice")), "-PT30M", due=due)
     early = due - SOON - timedelta(milliseconds=1)
@@ -54,7 +54,7 @@ def test_a_reminder_arrives_when_its_time_has_come_and_not_before(mailbox: SmtpS
     assert outcomes() == ["sent"]
 
 
-def test_what_was_missed_while_nothing_ran_is_caught_up_with(mailbox: SmtpServer, work: Work) -> None:
+def test_missed_reminders_are_sent_after_a_stop(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
     for number in range(3):
         task_with(Api(reader(f"p{number}")), "-PT30M", due=due)
@@ -64,7 +64,7 @@ def test_what_was_missed_while_nothing_ran_is_caught_up_with(mailbox: SmtpServer
     assert len(mailbox.received) == 3
 
 
-def test_the_clock_may_tick_as_often_as_it_likes(mailbox: SmtpServer, work: Work) -> None:
+def test_frequent_runs_send_a_reminder_once(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
     task_with(Api(reader("alice")), "-PT30M", due=due)
     for minute in range(5):
@@ -144,7 +144,7 @@ def test_a_reminder_that_is_no_longer_true_is_not_sent(
 
 
 @pytest.mark.parametrize("queued", [True, False])
-def test_a_member_who_wants_no_mail_gets_none(queued: bool, mailbox: SmtpServer, work: Work) -> None:
+def test_a_member_without_mail_gets_no_reminder(queued: bool, mailbox: SmtpServer, work: Work) -> None:
     me = Api(reader("alice"))
     due = now() + timedelta(hours=1)
     task_with(me, "-PT30M", due=due)
@@ -167,7 +167,7 @@ def test_a_deactivated_user_gets_no_mail(mailbox: SmtpServer, work: Work) -> Non
     assert (subjects(mailbox), outcomes()) == (["Your account was deactivated"], ["unwanted"])
 
 
-def test_the_mail_goes_to_the_owner_whoever_made_the_task(mailbox: SmtpServer, work: Work) -> None:
+def test_the_mail_goes_to_the_owner_of_the_task(mailbox: SmtpServer, work: Work) -> None:
     owner = reader("bob")
     due = now() + timedelta(hours=1)
     task_with(Api(adam()), "-PT30M", due=due, owner=str(owner.id))
@@ -176,7 +176,7 @@ def test_the_mail_goes_to_the_owner_whoever_made_the_task(mailbox: SmtpServer, w
     assert mailbox.received[0].recipients == ["bob@example.org"]
 
 
-def test_times_are_told_in_the_readers_zone_and_language(mailbox: SmtpServer, work: Work) -> None:
+def test_times_are_in_the_readers_zone_and_language(mailbox: SmtpServer, work: Work) -> None:
     me = Api(reader("alice", time_zone="Europe/Berlin", locale="de"))
     task_with(me, "-PT30M", due="2030-07-01T16:30:00Z")
     at = datetime(2030, 7, 1, 16, 0, tzinfo=UTC)
@@ -194,7 +194,7 @@ def test_a_reminder_of_a_whole_day_names_the_day(mailbox: SmtpServer, work: Work
     assert "July 2, 2030" in mailbox.received[0].part("plain")
 
 
-def test_a_server_that_is_away_only_delays(mailbox: SmtpServer, work: Work) -> None:
+def test_an_outage_of_the_server_only_delays(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
     task_with(Api(reader("alice")), "-PT30M", due=due)
     remind(due)
@@ -211,7 +211,7 @@ def test_a_server_that_is_away_only_delays(mailbox: SmtpServer, work: Work) -> N
     assert (notice.outcome, notice.attempts) == ("sent", 2)
 
 
-def test_an_answer_for_now_is_tried_again_and_one_for_good_is_not(mailbox: SmtpServer, work: Work) -> None:
+def test_only_temporary_failures_are_retried(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
     task_with(Api(reader("alice")), "-PT30M", due=due)
     remind(due)
@@ -225,7 +225,7 @@ def test_an_answer_for_now_is_tried_again_and_one_for_good_is_not(mailbox: SmtpS
     assert (mailbox.received, outcomes()) == ([], ["refused"])
 
 
-def test_only_a_mail_whose_answer_was_lost_comes_twice_and_says_so(mailbox: SmtpServer, work: Work) -> None:
+def test_only_an_unconfirmed_mail_can_arrive_twice(mailbox: SmtpServer, work: Work) -> None:
     due = now() + timedelta(hours=1)
     task_with(Api(reader("alice")), "-PT30M", due=due)
     remind(due)
@@ -239,7 +239,7 @@ def test_only_a_mail_whose_answer_was_lost_comes_twice_and_says_so(mailbox: Smtp
     assert outcomes() == ["sent"]
 
 
-def test_a_job_that_comes_twice_sends_once(mailbox: SmtpServer, work: Work) -> None:
+def test_a_duplicate_job_sends_once(mailbox: SmtpServer, work: Work) -> None:
     from duely.jobs.queue import enqueue
 
     due = now() + timedelta(hours=1)
@@ -262,7 +262,7 @@ def test_the_number_of_statements_does_not_grow_with_the_reminders() -> None:
     assert counts[0] == counts[1]
 
 
-def test_old_notices_are_forgotten() -> None:
+def test_old_notices_are_purged() -> None:
     from duely.core.ids import new_id
 
     at = now()

@@ -27,21 +27,21 @@ def test_a_digest_comes_once_for_each_day(hour: int, zone: str, start: datetime)
     assert steps == {timedelta(days=1)} or zone in CROSSED
 
 
-def test_an_hour_that_the_clocks_skip_is_the_one_after() -> None:
+def test_a_skipped_hour_is_the_moment_after_the_gap() -> None:
     # Berlin, 2026-03-29: 02:00 does not exist.
     due = digest_at(date(2026, 3, 29), 2, "Europe/Berlin")
     assert due == datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
     assert due.astimezone(ZoneInfo("Europe/Berlin")).hour == 3
 
 
-def test_an_hour_that_comes_twice_counts_the_first_time() -> None:
+def test_of_an_hour_that_occurs_twice_the_first_counts() -> None:
     # Berlin, 2026-10-25: 02:00 comes at 00:00 and at 01:00 UTC.
     first = next_digest(2, "Europe/Berlin", datetime(2026, 10, 24, 12, 0, tzinfo=UTC))
     assert first == datetime(2026, 10, 25, 0, 0, tzinfo=UTC)
     assert next_digest(2, "Europe/Berlin", first) == datetime(2026, 10, 26, 1, 0, tzinfo=UTC)
 
 
-def test_a_digest_due_this_very_instant_is_not_the_next_one() -> None:
+def test_a_digest_due_now_is_not_the_next_one() -> None:
     noon = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
     assert next_digest(12, "UTC", noon) == noon + timedelta(days=1)
     assert next_digest(12, "UTC", noon - timedelta(milliseconds=1)) == noon

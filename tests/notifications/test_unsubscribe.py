@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 ONE_CLICK = {"data": "List-Unsubscribe=One-Click", "content_type": "application/x-www-form-urlencoded"}
 
 
-def test_a_mail_program_can_do_it_by_itself(
+def test_a_mail_program_can_unsubscribe_with_one_click(
     mailbox: SmtpServer, work: Callable[[datetime], None], settings: Any
 ) -> None:
     user = reader("alice")
@@ -42,7 +42,7 @@ def test_a_mail_program_can_do_it_by_itself(
     assert log_of(user)[-1] == ("user.profile_updated", {"reminder_emails": [True, False]})
 
 
-def test_looking_at_the_page_ends_nothing() -> None:
+def test_get_does_not_unsubscribe() -> None:
     user = reader("alice")
     for method in ("get", "head"):
         answer = getattr(Client(), method)(links.path(Kind.REMINDER, user.pk))
@@ -65,7 +65,7 @@ def test_the_digest_ends_and_reminders_stay() -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_link_that_is_not_ours_leads_nowhere(method: str) -> None:
+def test_an_unknown_link_is_404(method: str) -> None:
     user = reader("alice")
     good = links.path(Kind.REMINDER, user.pk)
     signature = good.rstrip("/").rpartition(":")[2]
@@ -89,7 +89,7 @@ def test_the_link_works_after_the_key_has_changed(settings: Any) -> None:
     assert Client().post(link, **ONE_CLICK).status_code == 200
 
 
-def test_the_link_of_a_deactivated_user_leads_nowhere() -> None:
+def test_the_link_of_a_deactivated_user_is_404() -> None:
     user = reader("alice")
     link = links.path(Kind.REMINDER, user.pk)
     User.objects.filter(pk=user.pk).update(is_active=False)

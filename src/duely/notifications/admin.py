@@ -1,4 +1,4 @@
-"""Notices in the admin: to look at."""
+"""Notices in Django's admin, read-only."""
 
 from django.contrib import admin
 
@@ -8,7 +8,7 @@ from duely.notifications.models import Notice
 
 @admin.register(Notice)
 class NoticeAdmin(ReadOnlyAdmin):
-    """Who was told what, and how it went."""
+    """Notices with their outcomes."""
 
     list_display = ("due_at", "kind", "recipient_id", "attempts", "attempted_at", "outcome", "ended_at")
     list_filter = ("kind", "outcome")

@@ -1,4 +1,4 @@
-"""Django's view of this module."""
+"""The Django app of this module."""
 
 from django.apps import AppConfig
 
@@ -9,7 +9,7 @@ class NotificationsConfig(AppConfig):
     name = "duely.notifications"
 
     def ready(self) -> None:
-        """Follow the changes of profiles that move digests."""
+        """Subscribe to changes of profiles, which can move the time of a digest."""
         from duely.activity.actions import follow
         from duely.notifications import reactions
 

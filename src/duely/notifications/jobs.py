@@ -1,4 +1,4 @@
-"""Reminders and digests in the background."""
+"""Background jobs for reminders and digests."""
 
 import time
 from datetime import timedelta
@@ -13,13 +13,13 @@ from duely.notifications import actions, mails
 from duely.notifications.rules import Outcome
 
 RUN_SECONDS = 10.0
-AT_ONCE = 100
-"""Members whose reminders are dropped together."""
+OWNERS_PER_BATCH = 100
+"""Users whose reminders are dropped in one transaction."""
 
 
 @job("notifications.deliver", attempts=40)
 def deliver(running: Running, *, notice_id: str) -> None:
-    """Send one mail. It is looked at afresh each time: what is not true any more is not sent."""
+    """Send the mail of one notice. Each attempt reads the data again, so that an outdated notice is not sent."""
     notice = actions.begin(running, UUID(notice_id))
     if notice is None:
         return
@@ -32,48 +32,47 @@ def deliver(running: Running, *, notice_id: str) -> None:
 
 @job("notifications.remind", every=timedelta(seconds=10))
 def remind(running: Running) -> None:
-    """Queue the mails of reminders whose time has come, and drop those of members who are sent none.
+    """Queue the mails of due reminders, and drop the reminders of users who get none.
 
-    Ends after RUN_SECONDS at the latest, so that a large backlog does not outlast the time of a job; the next run
-    goes on.
+    Ends after RUN_SECONDS, so that a large backlog does not exceed the timeout of a job. The next run continues.
     """
-    end = time.monotonic() + RUN_SECONDS
-    passed_over: set[UUID] = set()
+    deadline = time.monotonic() + RUN_SECONDS
+    skipped_owners: set[UUID] = set()
     has_more = True
     while has_more:
-        while actions.queue_reminders(deliver=deliver, now=running.now, passed_over=passed_over):
+        while actions.queue_reminders(deliver=deliver, now=running.now, skipped_owners=skipped_owners):
             running.confirm()
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 return
-            if len(passed_over) >= actions.MOST_PASSED_OVER:
+            if len(skipped_owners) >= actions.MAX_SKIPPED_OWNERS:
                 break
-        has_more = _drop(running, passed_over, end)
+        has_more = _drop_reminders(running, skipped_owners, deadline)
 
 
-def _drop(running: Running, passed_over: set[UUID], end: float) -> bool:
-    """Drop the reminders of those who are sent none. Returns whether there may be more to queue after that."""
-    dropped, owners = 0, sorted(passed_over)
-    for start in range(0, len(owners), AT_ONCE):
-        owner_ids = owners[start : start + AT_ONCE]
-        while many := actions.drop_reminders(owner_ids=owner_ids, now=running.now):
-            dropped += many
+def _drop_reminders(running: Running, skipped_owners: set[UUID], deadline: float) -> bool:
+    """Drop the reminders of users who get none, and clear the set. Returns whether more may be queued after that."""
+    total, owners = 0, sorted(skipped_owners)
+    for start in range(0, len(owners), OWNERS_PER_BATCH):
+        owner_ids = owners[start : start + OWNERS_PER_BATCH]
+        while dropped := actions.drop_reminders(owner_ids=owner_ids, now=running.now):
+            total += dropped
             running.confirm()
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 return False
-    is_full = len(passed_over) >= actions.MOST_PASSED_OVER
-    # Those whose reminders are dropped need not be passed over any more; those with a full share are met again.
-    passed_over.clear()
-    return bool(is_full and dropped)
+    is_full = len(skipped_owners) >= actions.MAX_SKIPPED_OWNERS
+    # Owners whose reminders were dropped have none left to skip. Owners with a full share are skipped again.
+    skipped_owners.clear()
+    return bool(is_full and total)
 
 
 @job("notifications.digest", every=timedelta(seconds=60))
 def digest(running: Running) -> None:
-    """Queue the digests whose hour has come."""
+    """Queue the mails of due digests."""
     while actions.queue_digests(deliver=deliver, now=running.now):
         running.confirm()
 
 
 @job("notifications.purge", every=timedelta(hours=1), timeout_seconds=300)
 def purge(running: Running) -> None:
-    """Forget old notices in short transactions."""
+    """Delete old notices in short transactions."""
     in_steps(lambda limit: actions.purge_notices(now=running.now, limit=limit), running.confirm)

@@ -1,4 +1,4 @@
-"""Links that end mails of one kind, for whoever holds the mail: no sign-in, no expiry."""
+"""Links to unsubscribe from mails of one kind. They need no sign-in and do not expire."""
 
 from uuid import UUID
 
@@ -11,12 +11,12 @@ _SALT = "duely.notifications.unsubscribe"
 
 
 def path(kind: Kind, user_id: UUID) -> str:
-    """The path of the link that ends this user's mails of this kind."""
+    """The path of the link to unsubscribe a user from mails of this kind."""
     return reverse("unsubscribe", args=[_signer().sign(f"{kind.value}.{user_id}")])
 
 
 def read(token: str) -> tuple[Kind, UUID] | None:
-    """What a link stands for; None for one that is not ours."""
+    """The kind and the user of a link, or None if its signature is not ours."""
     try:
         kind, _, user_id = _signer().unsign(token).partition(".")
     except BadSignature:

@@ -1,4 +1,4 @@
-"""The mails of this module: from a notice to what its reader sees."""
+"""Composes the mails of notices."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,7 +16,7 @@ from duely.notifications.rules import Kind, Outcome, day_of
 
 
 def mail_of(notice: Notice, now: datetime) -> Mail | Outcome:
-    """The mail of this notice as things stand now, or the reason why there is none any more."""
+    """The mail of a notice with the current data, or the outcome that ends the notice without a mail."""
     user = recipient(notice.recipient_id)
     if user is None:
         return Outcome.UNWANTED
@@ -37,14 +37,15 @@ def _digest(notice: Notice, user: User, now: datetime) -> Mail | Outcome:
         return Outcome.UNWANTED
     if day_of(notice.due_at, user.time_zone) != day_of(now, user.time_zone):
         return Outcome.OUTDATED
-    told = agenda(user.id, user.time_zone, notice.due_at)
-    if told.is_empty:
+    tasks_of_day = agenda(user.id, user.time_zone, notice.due_at)
+    if tasks_of_day.is_empty:
         return Outcome.EMPTY
-    return composed(Kind.DIGEST, user, {"agenda": told, "day": day_of(notice.due_at, user.time_zone)}, notice.id)
+    context = {"agenda": tasks_of_day, "day": day_of(notice.due_at, user.time_zone)}
+    return composed(Kind.DIGEST, user, context, notice.id)
 
 
 def composed(kind: Kind, user: User, context: Mapping[str, Any], notice_id: UUID) -> Mail:
-    """The mail of this kind with this content, in the language and zone of its reader."""
+    """A mail of this kind in the recipient's language and time zone."""
     return compose(
         kind.value,
         to=user.email,

@@ -1,4 +1,4 @@
-"""What was or will be told to whom, and when the next digests are due."""
+"""Notices, and the times of the next digests."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -10,10 +10,10 @@ from duely.notifications.rules import Kind, Outcome
 
 
 class Notice(models.Model):
-    """One mail to one person about one thing at one instant: there can be no second one.
+    """One mail to a user about one subject at one time. A constraint prevents a second one (decision 0009).
 
-    `subject_id` is the task of a reminder, the user of a digest; `due_at` the instant that it was meant for.
-    `attempted_at` is written before each attempt to send it, `ended_at` with the `outcome` after the last.
+    `subject_id`: the task of a reminder, the user of a digest. `due_at`: the planned time. `attempted_at` is written
+    before each attempt to send the mail, `ended_at` and `outcome` after the last one.
     """
 
     id: "models.UUIDField[UUID, UUID]" = models.UUIDField(primary_key=True)
@@ -56,7 +56,7 @@ class Notice(models.Model):
 
 
 class Digest(models.Model):
-    """When someone's next digest is due. There is a row for everyone who has chosen an hour."""
+    """The time of a user's next digest. Each user who has chosen an hour has a row."""
 
     user_id: "models.UUIDField[UUID, UUID]" = models.UUIDField(primary_key=True)
     next_at: "models.DateTimeField[datetime, datetime]" = models.DateTimeField(db_index=True)

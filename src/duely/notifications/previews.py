@@ -1,4 +1,4 @@
-"""The mails of this module with made-up contents, to look at."""
+"""The mails of this module with sample contents, for previews."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -16,7 +16,7 @@ _ID = UUID(int=0)
 
 
 def previews() -> Iterator[tuple[str, Mail]]:
-    """(name, mail) of each kind, for readers in two languages and zones."""
+    """The name and the mail of each kind, in two languages and time zones."""
     rent = Task(title="Pay the rent", due_on=date(2026, 12, 1), due_at=datetime(2026, 12, 1, 22, 59, tzinfo=UTC))
     call = Task(
         title="Call Grace & Alan <today>",

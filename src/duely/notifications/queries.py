@@ -1,4 +1,4 @@
-"""Reads for notices: what is due, and what goes into a mail."""
+"""Reads for notices: due digests, recipients, and the contents of mails."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from duely.notifications.rules import Unreachable, day_bounds, day_of
 from duely.tasks.models import LIVE, Reminder, Task
 from duely.tasks.rules import CLOSED, OPEN, Status
 
-MOST_LISTED = 20
-"""How many tasks a digest names under one heading; it says how many more there are."""
+MAX_LISTED_TASKS = 20
+"""Tasks that a digest lists under one heading. It gives the number of the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The tasks under one heading of a digest: the first few, and how many there are in all."""
+    """The tasks under one heading of a digest: the first MAX_LISTED_TASKS, and the number of all."""
 
     tasks: list[Task]
     total: int
 
     @property
     def more(self) -> int:
-        """How many are not named."""
+        """The number of tasks that are not listed."""
         return self.total - len(self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """What a digest tells."""
+    """The contents of a digest."""
 
     due_today: Section
     overdue: Section
@@ -42,18 +42,18 @@ class Agenda:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to tell."""
+        """Whether there are no tasks in any section."""
         return not (self.due_today.total or self.overdue.total or self.done_yesterday.total)
 
 
 def due_digests(now: datetime, limit: int) -> list[Digest]:
-    """Digests whose hour has come, locked until the caller's transaction ends."""
+    """Due digests, locked until the caller's transaction ends."""
     rows = Digest.objects.filter(next_at__lte=now).order_by("next_at", "user_id")
     return list(rows.select_for_update(skip_locked=True)[:limit])
 
 
 class DigestChoice(NamedTuple):
-    """When someone wants their digest."""
+    """A user's choice of the hour of their digest."""
 
     hour: int
     zone: str
@@ -61,29 +61,29 @@ class DigestChoice(NamedTuple):
 
 
 def digest_choices(user_ids: list[UUID]) -> dict[UUID, DigestChoice]:
-    """Of those among these users who have chosen an hour: that, their time zone, and whether they are active."""
+    """The choices of those users who have chosen an hour."""
     rows = User.objects.filter(pk__in=user_ids).values_list("pk", "digest_hour", "time_zone", "is_active")
     return {pk: DigestChoice(hour, zone, is_active) for pk, hour, zone, is_active in rows if hour is not None}
 
 
 def recipient(user_id: UUID) -> User | None:
-    """An active user."""
+    """The user, if active."""
     return User.objects.filter(pk=user_id, is_active=True).first()
 
 
 def recipients(user_ids: Collection[UUID]) -> list[User]:
-    """The active ones of these users."""
+    """The active users among the given ones."""
     return list(User.objects.filter(pk__in=user_ids, is_active=True).order_by("pk"))
 
 
 def unreachable(user_ids: Collection[UUID], now: datetime) -> dict[UUID, Unreachable]:
-    """Those of these users who are sent no reminders now, and why."""
+    """The users who get no reminders at present, with the reason."""
     users = User.objects.in_bulk(list(user_ids))
-    reasons = {user_id: _why_unreachable(users.get(user_id), now) for user_id in user_ids}
+    reasons = {user_id: _reason_against_mail(users.get(user_id), now) for user_id in user_ids}
     return {user_id: reason for user_id, reason in reasons.items() if reason is not None}
 
 
-def _why_unreachable(user: User | None, now: datetime) -> Unreachable | None:
+def _reason_against_mail(user: User | None, now: datetime) -> Unreachable | None:
     if user is None or not user.is_active:
         return Unreachable.INACTIVE
     if not user.reminder_emails:
@@ -93,36 +93,45 @@ def _why_unreachable(user: User | None, now: datetime) -> Unreachable | None:
 
 
 def open_notices(user_ids: Collection[UUID]) -> dict[UUID, int]:
-    """How many notices wait to be sent to each of these users; those without any are left out."""
+    """The number of unsent notices of each user. Users without any are left out."""
     rows = Notice.objects.filter(recipient_id__in=user_ids, ended_at__isnull=True).order_by("recipient_id")
-    return dict(rows.values_list("recipient_id").annotate(many=Count("pk")))
+    return dict(rows.values_list("recipient_id").annotate(number=Count("pk")))
 
 
 def task_to_remind_of(notice: Notice) -> Task | None:
-    """The task of a reminder, if it still is as it was when the reminder became due: open, and due to be told then."""
-    still = Reminder.objects.filter(task_id=notice.subject_id, remind_at=notice.due_at)
-    recipient = notice.recipient_id
-    tasks = Task.objects.filter(LIVE, owner_id=recipient)  # allow: own_visibility because the system writes to them
+    """The task of a reminder, or None if it is closed or deleted, or has no reminder at that time any more."""
+    recipient_id = notice.recipient_id
+    tasks = Task.objects.filter(LIVE, owner_id=recipient_id)  # allow: own_visibility because the system writes to them
     task = tasks.filter(pk=notice.subject_id).first()
-    return task if task is not None and task.status not in CLOSED and still.exists() else None
+    if task is None or task.status in CLOSED:
+        return None
+    reminders = Reminder.objects.filter(task_id=notice.subject_id, remind_at=notice.due_at)
+    return task if reminders.exists() else None
 
 
 def agenda(user_id: UUID, zone: str, instant: datetime) -> Agenda:
-    """What someone's day looks like, the day being that of `instant` in their zone."""
-    today, yesterday = (day_of(instant, zone) - timedelta(days=days) for days in (0, 1))
-    start, end = day_bounds(today, zone)
-    mine = Task.objects.filter(LIVE, owner_id=user_id)  # allow: own_visibility because the system writes to them
-    still_open = mine.filter(status__in=[status.value for status in OPEN])
-    done = mine.filter(status=Status.COMPLETED.value, completed_at__gte=day_bounds(yesterday, zone)[0])
+    """The agenda of a user for the day of `instant` in their time zone."""
+    today = day_of(instant, zone)
+    start_of_yesterday, _ = day_bounds(today - timedelta(days=1), zone)
+    start_of_today, end_of_today = day_bounds(today, zone)
+    tasks = Task.objects.filter(LIVE, owner_id=user_id)  # allow: own_visibility because the system writes to them
+    due_today = tasks.filter(
+        status__in=[status.value for status in OPEN], due_at__gte=start_of_today, due_at__lt=end_of_today
+    )
+    overdue = tasks.filter(status=Status.OVERDUE.value)
+    done_yesterday = tasks.filter(
+        status=Status.COMPLETED.value, completed_at__gte=start_of_yesterday, completed_at__lt=start_of_today
+    )
     return Agenda(
-        due_today=_section(still_open.filter(due_at__gte=start, due_at__lt=end).order_by("due_at", "id")),
-        overdue=_section(mine.filter(status=Status.OVERDUE.value).order_by("due_at", "id")),
-        done_yesterday=_section(done.filter(completed_at__lt=start).order_by(F("completed_at").desc(), "id")),
+        due_today=_section(due_today.order_by("due_at", "id")),
+        overdue=_section(overdue.order_by("due_at", "id")),
+        done_yesterday=_section(done_yesterday.order_by(F("completed_at").desc(), "id")),
     )
 
 
 def _section(tasks: QuerySet[Task]) -> Section:
-    first = list(tasks[: MOST_LISTED + 1])
-    if len(first) <= MOST_LISTED:
-        return Section(first, len(first))
-    return Section(first[:MOST_LISTED], tasks.count())
+    # One task more than is listed, so that only a long section needs a count.
+    first_tasks = list(tasks[: MAX_LISTED_TASKS + 1])
+    if len(first_tasks) <= MAX_LISTED_TASKS:
+        return Section(first_tasks, len(first_tasks))
+    return Section(first_tasks[:MAX_LISTED_TASKS], tasks.count())

@@ -1,4 +1,4 @@
-"""What happens to digests when a profile changes."""
+"""Plans the next digest again when a profile changes."""
 
 from duely.accounts.models import User
 from duely.activity.actions import Entry
@@ -7,7 +7,7 @@ from duely.notifications.actions import plan_digest
 
 
 def on_profile_updated(entry: Entry) -> None:
-    """A digest comes at the hour that its reader chose, in their time zone."""
+    """Set the time of the next digest after a change of its hour or of the time zone."""
     user = entry.target
     if not isinstance(user, User):
         return

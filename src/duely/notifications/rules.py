@@ -1,4 +1,4 @@
-"""What people are told by e-mail, and when. No database, no clock."""
+"""Pure functions and enums for notices: kinds, outcomes, and the times of digests."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -6,16 +6,16 @@ from zoneinfo import ZoneInfo
 
 
 class Kind(StrEnum):
-    """What a notice is about."""
+    """The kind of a notice."""
 
     REMINDER = "reminder"
     DIGEST = "digest"
 
 
 class Outcome(StrEnum):
-    """How a notice ended. Only `sent` ones reached a mail server.
+    """The outcome of a notice. Only a `sent` one was accepted by a mail server.
 
-    `unproven`: nobody has verified the address. `limited`: the mailbox has reached its daily limit.
+    `unproven`: the address is not verified. `limited`: the mailbox has reached its daily limit.
     """
 
     SENT = "sent"
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 
 class Unreachable(StrEnum):
-    """Why someone is sent no reminders at present."""
+    """The reason why a user gets no reminders at present."""
 
     INACTIVE = "inactive"
     UNWANTED = "unwanted"
@@ -37,9 +37,10 @@ class Unreachable(StrEnum):
 
 
 def next_digest(hour: int, zone: str, after: datetime) -> datetime:
-    """The first instant after `after` at which it is `hour` o'clock in `zone`: once a day, whatever the clocks do.
+    """The first instant after `after` at which it is `hour` o'clock in `zone`: once a day, also at clock changes.
 
-    An hour that daylight saving skips counts as the moment after the gap; of one that comes twice the first counts.
+    An hour that daylight saving time skips counts as the first moment after the gap. Of an hour that occurs twice, the
+    first one counts.
     """
     local = after.astimezone(ZoneInfo(zone)).date()
     days = (digest_at(local + timedelta(days=offset), hour, zone) for offset in (-1, 0, 1, 2))
@@ -52,12 +53,13 @@ def digest_at(day: date, hour: int, zone: str) -> datetime:
 
 
 def day_of(instant: datetime, zone: str) -> date:
-    """The day that it is in `zone` at this instant."""
+    """The calendar day of an instant in `zone`."""
     return instant.astimezone(ZoneInfo(zone)).date()
 
 
 def day_bounds(day: date, zone: str) -> tuple[datetime, datetime]:
-    """The first instants of this day and of the next in `zone`."""
-    here = ZoneInfo(zone)
-    start, end = (datetime.combine(day + timedelta(days=more), time.min, here).astimezone(UTC) for more in (0, 1))
+    """The first instants of a day and of the next day in `zone`."""
+    midnight = time(tzinfo=ZoneInfo(zone))
+    start = datetime.combine(day, midnight).astimezone(UTC)
+    end = datetime.combine(day + timedelta(days=1), midnight).astimezone(UTC)
     return start, end

@@ -1,4 +1,4 @@
-"""The page behind the link in a mail that ends such mails (RFC 8058)."""
+"""The page of the link to unsubscribe (RFC 8058)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from duely.notifications import links, queries
 from duely.notifications.rules import Kind
 
 PAGE = "notifications/unsubscribe.html"
-ENDING: Mapping[Kind, Mapping[str, Any]] = {
+UNSUBSCRIBED: Mapping[Kind, Mapping[str, Any]] = {
     Kind.REMINDER: {"reminder_emails": False},
     Kind.DIGEST: {"digest_hour": None},
 }
@@ -24,15 +24,20 @@ ENDING: Mapping[Kind, Mapping[str, Any]] = {
 @csrf_exempt  # the link itself is the proof, and mail programs send no cookies
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
-    """GET asks, POST does it. Programs that look at every link in a mail send GET only. 404 for an unknown link."""
-    meant = links.read(token)
-    user = queries.recipient(meant[1]) if meant else None
-    if meant is None or user is None:
+    """GET asks for confirmation, POST unsubscribes. 404 for an unknown link.
+
+    GET changes nothing, because mail scanners open every link in a mail.
+    """
+    link = links.read(token)
+    if link is None:
         return render(request, PAGE, status=404)
-    kind = meant[0]
+    kind, user_id = link
+    user = queries.recipient(user_id)
+    if user is None:
+        return render(request, PAGE, status=404)
     if request.method == "POST":
         origin = request.origin  # type: ignore[attr-defined]  # set by the guard
         actor = Actor(user.id, user.username, user.role, None, user.time_zone, origin)
-        update_profile(actor=actor, values=ENDING[kind], now=now())
+        update_profile(actor=actor, values=UNSUBSCRIBED[kind], now=now())
     page = {"kind": kind.value, "done": request.method == "POST", "email": user.email}
     return render(request, PAGE, page)
