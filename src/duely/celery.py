@@ -10,7 +10,7 @@ django.setup()
 
 from celery import signals  # noqa: E402 - settings come first
 
-from duely.cli.exits import told_plainly  # noqa: E402
+from duely.cli.exits import failures_as_sentences  # noqa: E402
 from duely.cli.keys import refuse_other_key_if_reachable  # noqa: E402
 from duely.cli.pooler import refuse_pooler_if_reached  # noqa: E402
 from duely.jobs.celery import app  # noqa: E402
@@ -25,6 +25,6 @@ def check_database(**_: Any) -> None:
 
     The same sentences and exit codes as of `duely worker`.
     """
-    with told_plainly():
+    with failures_as_sentences():
         refuse_pooler_if_reached()
         refuse_other_key_if_reachable()

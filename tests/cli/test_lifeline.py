@@ -9,8 +9,8 @@ pytestmark = pytest.mark.process
 
 PROGRAM = """
 import os, signal, threading, time
-from duely.cli.exits import Exit, Failure, told_plainly
-from duely.cli.lifeline import apart
+from duely.cli.exits import Exit, Failure, failures_as_sentences
+from duely.cli.lifeline import run_in_child
 
 def thread():
     threading.Thread(target=time.sleep, args=[0.01]).start()
@@ -36,7 +36,7 @@ def run(program: str) -> "subprocess.CompletedProcess[str]":
 def test_what_ran_apart_gives_its_answer_and_leaves_nothing_behind() -> None:
     done = run(
         """
-child = apart(thread)
+child = run_in_child(thread)
 assert child != os.getpid()
 assert len(os.listdir("/proc/self/task")) == 1
 try:
@@ -49,26 +49,26 @@ except ProcessLookupError:
 
 
 def test_what_fails_apart_says_why_and_ends_its_parent_in_the_same_way() -> None:
-    done = run("apart(refused)\nprint('never')")
+    done = run("run_in_child(refused)\nprint('never')")
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "duely: the disk is full.\n")
 
 
 def test_a_fault_apart_has_its_traceback() -> None:
-    done = run("apart(broken)\nprint('never')")
+    done = run("run_in_child(broken)\nprint('never')")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.rstrip().endswith("LookupError: nobody expected this")
 
 
 def test_what_is_killed_apart_is_told_of() -> None:
-    done = run("with told_plainly():\n    apart(killed)\n    print('never')")
+    done = run("with failures_as_sentences():\n    run_in_child(killed)\n    print('never')")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "duely: killed was ended by signal 9.\n")
 
 
 FORKS = """
 import os, signal, sys, time
-from duely.cli.lifeline import begin_forks_anew
+from duely.cli.lifeline import reset_signals_in_forks
 
-begin_forks_anew()
+reset_signals_in_forks()
 signal.signal(signal.SIGTERM, lambda *_: print("in vain", flush=True))
 for _ in range(30):
     if (child := os.fork()) == 0:

@@ -43,7 +43,7 @@ def test_other_sockets_are_left_alone() -> None:
 
 PROGRAM = """
 import sys, threading, time
-from duely.cli.stopping import stop_in_order
+from duely.cli.stopping import drain_then_stop
 from duely.http import drain
 from duely.http.drain import Stage
 ended = threading.Event()
@@ -52,7 +52,7 @@ def stop():
     stops.append(drain.stage())
     print(f"stopped in stage {drain.stage():d}", flush=True)
     ended.set()
-stop_in_order(stop, port=1, most_seconds=float(sys.argv[1]))
+drain_then_stop(stop, port=1, max_seconds=float(sys.argv[1]))
 print("ready", flush=True)
 threading.Thread(target=lambda: sys.stdin.readline() and drain.enter(Stage.FINISHING), daemon=True).start()
 ended.wait()
@@ -61,9 +61,9 @@ print("stops", len(stops), flush=True)
 """
 
 
-def start(most_seconds: float) -> "subprocess.Popen[str]":
+def start(max_seconds: float) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(most_seconds)],
+        [sys.executable, "-c", PROGRAM, str(max_seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""Django's view of this module."""
+"""The Django app of this module."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""The address that Duely listens on: is it free, does it answer."""
+"""Checks whether an address is free, and whether it accepts connections."""
 
 import errno
 import socket
@@ -9,7 +9,7 @@ WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with,
 
 
 def refuse_taken(host: str, port: int) -> None:
-    """Raise Failure with a sentence when the web processes could not listen there."""
+    """Raise Failure if the web processes could not listen on the address."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError:
@@ -17,14 +17,14 @@ def refuse_taken(host: str, port: int) -> None:
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            # Fails when another socket listens there. This one does not: it would take connections that nobody accepts.
+            # `bind` fails if another socket listens there. No `listen`, which would take connections without serving.
             probe.bind(address)
         except OSError as error:
             raise Failure(_sentence(error.errno, host, port), Exit.WRONG_USE) from None
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Whether the address accepts connections."""
     try:
         with socket.create_connection((WILDCARDS.get(host, host), port), timeout=0.5):
             return True

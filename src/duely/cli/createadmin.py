@@ -1,4 +1,4 @@
-"""`duely createadmin`, and the first administrator that `duely serve` makes."""
+"""`duely createadmin`, and the first administrator that `duely serve` creates."""
 
 import getpass
 import secrets
@@ -16,9 +16,9 @@ DEFAULT_USERNAME = "admin"
 
 
 def createadmin(*, username: str | None, email: str | None, generate: bool, if_none: bool = False) -> None:
-    """Make an administrator and say so; the password comes from ADMIN_PASSWORD, a prompt, or is made up.
+    """Create an administrator. The password comes from ADMIN_PASSWORD or a prompt, or it is generated and printed.
 
-    if_none: do nothing when there is one. Of several nodes that do so at once, one makes it.
+    if_none: do nothing if there is one. If several nodes call this at the same time, only one creates it.
     """
     setup()
     if not if_none:
@@ -47,7 +47,7 @@ def _make(username: str | None, email: str | None, *, generate: bool) -> None:
 
 
 def create_from_settings() -> NewAdmin:
-    """Make the first administrator from ADMIN_*; a password is made up when none is set."""
+    """Create the first administrator from ADMIN_*. Without ADMIN_PASSWORD the password is generated."""
     from django.conf import settings
 
     username = settings.ADMIN_USERNAME or DEFAULT_USERNAME
@@ -63,7 +63,7 @@ def made_up_password() -> str:
 
 
 def default_email(username: str) -> str:
-    """An address that nobody owns, for an administrator who gave none (RFC 2606 section 2)."""
+    """An address that cannot exist, for an administrator without one (RFC 2606, section 2)."""
     return f"{username}@localhost.invalid"
 
 
@@ -85,7 +85,7 @@ def _ask(question: str, default: str) -> str:
 
 
 def _ask_password() -> str | None:
-    """None when nobody is there to ask, or when the answer is empty: then one is made up."""
+    """The password from a prompt; None without a terminal or for an empty answer."""
     if not sys.stdin.isatty():
         return None
     first = getpass.getpass("Password (empty: make one up): ")

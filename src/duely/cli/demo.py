@@ -1,7 +1,6 @@
-"""`duely demo`: a year of believable data in an empty instance.
+"""`duely demo`: fills an empty instance with a year of realistic data.
 
-Everything is done through the same actions that the API calls, in the order in which it would have happened,
-so the change log tells the whole story.
+Calls the same actions as the API, in chronological order, so that the change log is complete.
 """
 
 import random
@@ -47,7 +46,7 @@ TAGS = ["quick", "phone", "online", "waiting", "with-help", "evening", "weekend"
 
 @dataclass(order=True)
 class Step:
-    """One thing that someone did at some moment."""
+    """One action of a person at a time."""
 
     at: datetime
     order: int
@@ -55,7 +54,7 @@ class Step:
 
 
 def demo(*, tasks: int) -> None:
-    """Fill an empty instance with people and this many tasks. Raises Failure when there are tasks already."""
+    """Fill an empty instance with users and `tasks` tasks. Raises Failure if there are tasks already."""
     setup()
     from django.db import transaction
 
@@ -76,7 +75,7 @@ def demo(*, tasks: int) -> None:
 
 
 def _steps(tasks: int, password: str, now: datetime) -> list[Step]:
-    chance = random.Random(SEED)  # noqa: S311 - believable, not secret
+    chance = random.Random(SEED)  # noqa: S311 - sample data, not secrets
     steps: list[Step] = []
 
     def plan(at: datetime, do: Callable[[datetime], object]) -> None:
@@ -97,15 +96,15 @@ def _steps(tasks: int, password: str, now: datetime) -> list[Step]:
 def _plan_task(
     plan: Callable[..., None], person: "Person", chance: random.Random, start: datetime, now: datetime
 ) -> None:
-    """One task's life: made, perhaps begun, perhaps moved, finished or given up, now and then deleted."""
+    """Plan the steps of one task: created, perhaps started, then completed, cancelled, deleted or left open."""
     from duely.core.ids import new_id
     from duely.tasks.rules import Priority, Status
 
-    made = start + timedelta(minutes=2) + (now - start - timedelta(minutes=2)) * chance.random()
+    created_at = start + timedelta(minutes=2) + (now - start - timedelta(minutes=2)) * chance.random()
     category = chance.choice(list(CATEGORIES))
     title = chance.choice(CATEGORIES[category][1])
     title = title.format(**{name: chance.choice(words) for name, words in WORDS.items()})
-    due = _due(chance, made)
+    due = _due(chance, created_at)
     task_id = new_id()
     fields: dict[str, Any] = {
         "id": task_id,
@@ -115,23 +114,23 @@ def _plan_task(
         "tags": chance.sample(TAGS, chance.choice([0, 0, 1, 1, 2])),
         "reminders": ["-PT30M"] if isinstance(due, datetime) and chance.random() < 0.3 else [],
     }
-    plan(made, lambda at: person.add_task(at, category, fields))
-    ended = made + timedelta(hours=1 + chance.expovariate(1 / 120))
+    plan(created_at, lambda at: person.add_task(at, category, fields))
+    ended_at = created_at + timedelta(hours=1 + chance.expovariate(1 / 120))
     if chance.random() < 0.35:
-        begun = made + (ended - made) * chance.random()
-        plan(begun, lambda at: person.edit_task(at, task_id, {"status": Status.IN_PROGRESS}))
-    fate = chance.random()
-    if fate < 0.86:
-        plan(ended, lambda at: person.edit_task(at, task_id, {"status": Status.COMPLETED}))
-    elif fate < 0.91:
-        plan(ended, lambda at: person.edit_task(at, task_id, {"status": Status.CANCELLED}))
-    elif fate < 0.94:
-        plan(ended, lambda at: person.delete_task(at, task_id))
+        started_at = created_at + (ended_at - created_at) * chance.random()
+        plan(started_at, lambda at: person.edit_task(at, task_id, {"status": Status.IN_PROGRESS}))
+    outcome = chance.random()
+    if outcome < 0.86:
+        plan(ended_at, lambda at: person.edit_task(at, task_id, {"status": Status.COMPLETED}))
+    elif outcome < 0.91:
+        plan(ended_at, lambda at: person.edit_task(at, task_id, {"status": Status.CANCELLED}))
+    elif outcome < 0.94:
+        plan(ended_at, lambda at: person.delete_task(at, task_id))
 
 
-def _due(chance: random.Random, made: datetime) -> date | datetime | None:
+def _due(chance: random.Random, created_at: datetime) -> date | datetime | None:
     kind = chance.random()
-    day = made + timedelta(days=1 + int(chance.expovariate(1 / 6)))
+    day = created_at + timedelta(days=1 + int(chance.expovariate(1 / 6)))
     if kind < 0.25:
         return None
     if kind < 0.65:
@@ -140,7 +139,7 @@ def _due(chance: random.Random, made: datetime) -> date | datetime | None:
 
 
 class Person:
-    """Someone in the demo, and what they do."""
+    """A user of the demo, with a method for each action."""
 
     def __init__(self, name: str, zone: str, password: str) -> None:
         self.name, self.zone, self.password = name, zone, password
@@ -149,13 +148,13 @@ class Person:
 
     @property
     def signed_up(self) -> "Actor":
-        """This person as the actor of what they do."""
+        """The actor of this person's actions."""
         if self.actor is None:
             raise ValueError(f"{self.name} has not signed up yet")
         return self.actor
 
     def sign_up(self, at: datetime) -> None:
-        """Make the account."""
+        """Create the account."""
         from duely.accounts.actions import create_user, update_profile
         from duely.accounts.rules import Role
         from duely.core.actor import Actor, Origin
@@ -173,14 +172,14 @@ class Person:
         update_profile(actor=self.actor, values=profile, now=at)
 
     def add_category(self, at: datetime, name: str, color: str) -> None:
-        """Make a category."""
+        """Create a category."""
         from duely.tasks.actions import create_category
 
         fields = {"name": name, "color": color, "position": len(self.categories)}
         self.categories[name] = create_category(actor=self.signed_up, fields=fields, now=at).id
 
     def add_task(self, at: datetime, category: str, fields: dict[str, Any]) -> None:
-        """Make a task."""
+        """Create a task."""
         from duely.tasks.actions import create_task
 
         create_task(actor=self.signed_up, fields={**fields, "category": self.categories[category]}, now=at)

@@ -1,4 +1,4 @@
-"""`duely doctor`: look at what Duely stands on and say what to do."""
+"""`duely doctor`: checks settings, services, the database and the queue, and advises what to do."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ LOW_DISK_BYTES = 500 * 1024 * 1024
 FULL_DISK_BYTES = 50 * 1024 * 1024
 CLOCK_TOLERANCE_SECONDS = 5
 LONG_WAIT = timedelta(minutes=2)
-# No clock that is right shows a time before this program was written.
+# A correct clock cannot show a time before this program was written.
 EARLIEST = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check saw, and what to do about it."""
+    """The result of one check: what it saw, and what to do."""
 
     subject: str
     verdict: Verdict
@@ -42,7 +42,7 @@ class Finding:
 
 
 def doctor() -> None:
-    """Print every finding; raises Failure when one is wrong. Changes nothing."""
+    """Print all findings. Changes nothing. Raises Failure if one is wrong."""
     findings = list(examine())
     _print(findings)
     wrong = sum(finding.verdict is Verdict.WRONG for finding in findings)
@@ -51,7 +51,7 @@ def doctor() -> None:
 
 
 def examine() -> Iterator[Finding]:
-    """All findings, in the order in which it makes sense to mend them."""
+    """All findings, in the order in which to fix them."""
     import django
     from django.conf import settings
     from django.db import Error
@@ -112,9 +112,9 @@ def _writable(directory: Path) -> Finding:
 def _disk() -> Finding:
     from django.conf import settings
 
-    place = next(path for path in (settings.DATA_DIR, *settings.DATA_DIR.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    seen = f"{free // (1024 * 1024):,} MB free at {place}"
+    directory = next(path for path in (settings.DATA_DIR, *settings.DATA_DIR.parents) if path.exists())
+    free = shutil.disk_usage(directory).free
+    seen = f"{free // (1024 * 1024):,} MB free at {directory}"
     if free < FULL_DISK_BYTES:
         return Finding("Disk", Verdict.WRONG, seen, "Make room: writes are about to fail.")
     if free < LOW_DISK_BYTES:
@@ -211,7 +211,7 @@ def _pooler() -> Iterator[Finding]:
 
 
 def _session_settings() -> Iterator[Finding]:
-    """Those that do not hold: a pooler, or a proxy of the provider, may have dropped them."""
+    """Session settings that are not in force. A pooler, or a proxy of the provider, may drop them."""
     from django.db import connection
 
     for name, value in connection.settings_dict["OPTIONS"]["session_settings"].items():
@@ -278,7 +278,7 @@ def _migrations() -> Finding:
 
 
 def _key() -> Finding:
-    """Whether the database belongs to this secret key. Changes nothing, as a start would."""
+    """Whether the database belongs to this secret key. Unlike a start, this stores nothing."""
     from duely.core.keys import fingerprints
     from duely.guard.queries import installed_key
 
@@ -306,18 +306,18 @@ def _admin() -> Finding:
 
 
 def _jobs() -> Iterator[Finding]:
-    """Whether anyone works, and whether anything has been given up."""
+    """Whether jobs are run in time, and whether there are dead jobs."""
     from duely.jobs.queries import counts, oldest_wait
     from duely.jobs.rules import State
 
-    waited = oldest_wait()
-    if waited is not None and waited > LONG_WAIT:
-        minutes = int(waited.total_seconds() // 60)
+    longest_wait = oldest_wait()
+    if longest_wait is not None and longest_wait > LONG_WAIT:
+        minutes = int(longest_wait.total_seconds() // 60)
         advice = "Start a worker: duely serve, duely worker, or Celery's."
         yield Finding("Jobs", Verdict.WRONG, f"the oldest has waited for {minutes} min", advice)
     else:
         yield Finding("Jobs", Verdict.OK, "none waits for long")
-    dead = sum(many for (_, state), many in counts().items() if state is State.DEAD)
+    dead = sum(number for (_, state), number in counts().items() if state is State.DEAD)
     if dead:
         advice = "Look: duely jobs list --state dead. Try again: duely jobs retry --all"
         yield Finding("Jobs", Verdict.WARNING, f"{dead} failed for the last time", advice)

@@ -1,4 +1,4 @@
-"""How commands end: exit codes, and expected failures told in one sentence."""
+"""Exit codes, and expected failures as one sentence instead of a traceback."""
 
 import errno
 import os
@@ -30,26 +30,26 @@ class Failure(Exception):
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
-    """End the process with a sentence instead of a traceback for what an operator can put right."""
+def failures_as_sentences() -> Iterator[None]:
+    """A context in which errors that an operator can fix end the process with a sentence, not with a traceback."""
     try:
         yield
     except Failure as failure:
         _end(str(failure), failure.code)
     except Exception as error:
-        told = _expected(error)
-        if told is None:
+        expected = _sentence_and_code(error)
+        if expected is None:
             raise
-        _end(*told)
+        _end(*expected)
 
 
-def _expected(error: Exception) -> tuple[str, Exit] | None:
+def _sentence_and_code(error: Exception) -> tuple[str, Exit] | None:
     from django.core.exceptions import ImproperlyConfigured
 
     if isinstance(error, ImproperlyConfigured):
         return str(error), Exit.WRONG_USE
     if isinstance(error, BrokenPipeError):
-        # The reader of our output has left; writing to it again at exit would fail once more.
+        # The reader of our output has closed the pipe. Python would write to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return "", Exit.FAILED
     if isinstance(error, OSError) and error.errno in REFUSED_BY_THE_SYSTEM:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def show(*, state: str | None, name: str | None, limit: int) -> None:
-    """Print how many jobs there are by state and name, then the newest ones, one a line.
+    """Print the number of jobs by state and name, then the newest jobs, one in each line.
 
-    `state` and `name` limit both lists. Without such a job, one sentence says so.
+    `state` and `name` filter both lists. Without a matching job one sentence says so.
     """
     setup()
     from duely.core.clock import rfc3339
@@ -32,25 +32,25 @@ def show(*, state: str | None, name: str | None, limit: int) -> None:
 
 
 def retry(*, ids: Sequence[str], name: str | None, everything: bool) -> None:
-    """Queue dead jobs again and print how many."""
+    """Queue dead jobs again and print their number."""
     setup()
     from duely.jobs.queue import revive
 
     if sum((bool(ids), name is not None, everything)) != 1:
         raise Failure("Name either ids, or --name, or --all.", Exit.WRONG_USE)
-    many = revive(job_ids=[_id(text) for text in ids] if ids else None, name=name)
-    print(f"{many} queued again.")
+    count = revive(job_ids=[_id(text) for text in ids] if ids else None, name=name)
+    print(f"{count} queued again.")
 
 
 def purge(*, dead: bool) -> None:
-    """Remove what ended long ago and print how many."""
+    """Delete jobs that ended long ago and print their number. dead: delete all dead jobs too."""
     setup()
     from duely.jobs import queue
 
-    many = queue.purge_dead() if dead else 0
-    while some := queue.purge():
-        many += some
-    print(f"{many} removed.")
+    total = queue.purge_dead() if dead else 0
+    while purged := queue.purge():
+        total += purged
+    print(f"{total} removed.")
 
 
 def _state(text: str | None) -> "State | None":

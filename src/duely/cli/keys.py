@@ -1,12 +1,12 @@
-"""One secret key for all processes of a database."""
+"""Checks that all processes of a database have the same secret key."""
 
 from duely.cli.exits import Exit, Failure
 
 
 def refuse_other_key() -> None:
-    """Raise Failure while the database belongs to a key that this process does not have.
+    """Raise Failure if the database belongs to a key that this process does not have.
 
-    The first process makes its key the database's. Before the first migration there is nothing to compare.
+    The first process stores the fingerprint of its key. Before the first migration nothing is compared.
     """
     from django.db import connection
 
@@ -29,7 +29,7 @@ def refuse_other_key() -> None:
 
 
 def refuse_other_key_if_reachable() -> None:
-    """As `refuse_other_key`; without a database a web process starts too, and `/readyz` compares the keys later."""
+    """Call `refuse_other_key`, but ignore an unreachable database: then `/readyz` compares the keys later."""
     import structlog
     from django.db import InterfaceError, OperationalError, connection
 
@@ -43,7 +43,7 @@ def refuse_other_key_if_reachable() -> None:
 
 
 def adopt_key() -> list[str]:
-    """Make the key of this process the database's; returns lines that say so."""
+    """Store the fingerprint of this process's key. Returns lines to print."""
     from duely.core.clock import now
     from duely.core.keys import fingerprints
     from duely.guard import actions

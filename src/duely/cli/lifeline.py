@@ -1,4 +1,4 @@
-"""Child processes: how they are made, end with their parent, and are called."""
+"""Child processes: their signal handlers, their end with the parent, and their names (decision 0020)."""
 
 import ctypes
 import multiprocessing
@@ -11,12 +11,12 @@ from functools import cache
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from duely.cli.exits import Failure, told_plainly
+from duely.cli.exits import Failure, failures_as_sentences
 
 T = TypeVar("T")
 
-# A fork has, and shares, what its parent has loaded. The parent must have no other thread, and nothing open that is
-# not to be shared. macOS has threads of its own in many a process: there a child is a new interpreter.
+# A fork shares the memory of its parent, which must have no other thread and no connection. On macOS system libraries
+# start threads, so a child is a new interpreter there.
 PROCESSES = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -24,20 +24,20 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 @cache
-def begin_forks_anew() -> None:
-    """From now on each fork of this process, and each of theirs, begins with the usual handlers for signals.
+def reset_signals_in_forks() -> None:
+    """Give each later fork of this process, and its own forks, the default signal handlers.
 
-    Those of its parent do nothing in it: what it is told would be lost, or be told to the parent, by its pipe. Signals
-    wait meanwhile.
+    The parent's handlers write to the parent's pipe, so that a signal for the child would be lost or reach the parent.
+    Signals are blocked during the fork, and delivered afterwards.
     """
     os.register_at_fork(
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED),
         after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED),
-        after_in_child=_forget_handlers,
+        after_in_child=_reset_signals,
     )
 
 
-def _forget_handlers() -> None:
+def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -45,36 +45,35 @@ def _forget_handlers() -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGTERM when `parent` dies, killed or not; ends at once when it is dead already.
-
-    On Linux; elsewhere it does nothing, as `show_as`.
-    """
+    """Have the kernel send SIGTERM when `parent` ends, even by SIGKILL. Does nothing except on Linux."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # The parent may have ended before the call above.
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def show_as(name: str) -> None:
-    """Let `top` and `ps -e` show this process by a name of at most 15 characters; its arguments stay as they are."""
+    """Set the name of this process in `top` and `ps -e`, at most 15 characters. Does nothing except on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
 
 
-def apart(run: Callable[[], T]) -> T:
-    """What `run` returns, run in a child that is gone afterwards with its threads and connections.
+def run_in_child(run: Callable[[], T]) -> T:
+    """Run a function in a child process and return its result.
 
-    When it fails, the child says why, and this process ends with the same exit code.
+    The child's threads and connections end with it, so that this process can still fork (decision 0020). If the
+    function fails, the child prints the reason, and this process ends with the same exit code.
     """
-    ours, theirs = PROCESSES.Pipe(duplex=False)
-    child = PROCESSES.Process(target=_answer, args=(run, theirs, os.getpid()), daemon=True)
+    receiving, sending = PROCESSES.Pipe(duplex=False)
+    child = PROCESSES.Process(target=_send_result, args=(run, sending, os.getpid()), daemon=True)
     child.start()
-    theirs.close()
-    with ours, suppress(EOFError):
-        answer: T = ours.recv()
+    sending.close()
+    with receiving, suppress(EOFError):
+        result: T = receiving.recv()
         child.join()
-        return answer
+        return result
     child.join()
     code = child.exitcode or 0
     if code < 0:
@@ -82,8 +81,8 @@ def apart(run: Callable[[], T]) -> T:
     raise SystemExit(code)
 
 
-def _answer(run: Callable[[], T], answer: Connection, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
+def _send_result(run: Callable[[], T], sending: Connection, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends, and this process with it
     end_with_parent(parent)
-    with told_plainly():
-        answer.send(run())
+    with failures_as_sentences():
+        sending.send(run())

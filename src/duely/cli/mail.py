@@ -1,4 +1,4 @@
-"""`duely mail`: look at what is sent."""
+"""`duely mail`: previews of the mails that Duely sends."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from duely.cli.exits import Failure
 
 
 def preview(directory: Path) -> None:
-    """Write every kind of mail with made-up contents, as .html and .txt, and print where."""
+    """Write every kind of mail with sample contents as .html and .txt, and print the paths."""
     import django
 
     django.setup()

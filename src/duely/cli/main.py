@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from duely import __version__
-from duely.cli.exits import told_plainly
+from duely.cli.exits import failures_as_sentences
 from duely.cli.lifeline import show_as
 
 app = typer.Typer(
@@ -26,12 +26,12 @@ def main() -> None:
     """Run the command line; expected failures end with a sentence and an exit code, not with a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
     show_as(" ".join(["duely", *sys.argv[1:2]]))
-    with told_plainly():
+    with failures_as_sentences():
         app()
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_set: bool) -> None:
+    if is_set:
         print(f"duely {__version__}")
         raise typer.Exit
 
@@ -84,7 +84,7 @@ def scheduler() -> None:
 
 
 class Part(StrEnum):
-    """The processes that can be asked after."""
+    """The processes that `duely health` can check."""
 
     WEB = "web"
     WORKER = "worker"

@@ -1,4 +1,4 @@
-"""`duely migrate`: bring the database up to date, once, however many nodes start together."""
+"""`duely migrate`: applies migrations. If several nodes start together, one applies them and the others wait."""
 
 import fcntl
 import os
@@ -15,18 +15,18 @@ from duely.cli.keys import adopt_key, refuse_other_key
 
 log = structlog.get_logger("duely.migrate")
 
-# Any constant will do, as long as every node uses the same one.
+# Any constant that is the same on all nodes.
 ADVISORY_LOCK = 0x6475656C79
-# A migration may take longer than a request may; waiting for its turn as well.
+# A migration, and the wait for the lock, may take longer than a request may.
 UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 LOCK_TIMEOUT = "10s"
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 def migrate(*, adopt: bool = False) -> list[str]:
-    """Apply what is missing; returns lines that say what was done.
+    """Apply missing migrations. Returns lines to print.
 
-    adopt: make the secret key of this process the database's. Without that another key is refused.
+    adopt: store the secret key of this process as the database's key. Otherwise another key is refused.
     """
     setup()
     with only_one_at_a_time():
@@ -39,16 +39,16 @@ def migrate(*, adopt: bool = False) -> list[str]:
 
 
 def setup() -> None:
-    """Load Django for a command: one plain connection, and the directory of an SQLite file.
+    """Load Django for a command, with one plain connection. Creates the directory of an SQLite file.
 
-    What we create is for this user alone.
+    Files that the command creates can be read by this user only.
     """
     import django
     from django.conf import settings
 
     os.umask(0o077)
     database = settings.DATABASES["default"]
-    # A pool would only hide why the server cannot be reached.
+    # A pool would hide the reason why the server cannot be reached.
     database["OPTIONS"].pop("pool", None)
     django.setup()
     if database["ENGINE"].endswith("sqlite"):
@@ -56,7 +56,7 @@ def setup() -> None:
 
 
 def apply() -> list[str]:
-    """Apply what is missing; the caller holds the lock."""
+    """Apply missing migrations. The caller holds the lock of `only_one_at_a_time`."""
     from django.core.management import call_command
 
     from duely.api.health import pending_migrations
@@ -70,13 +70,13 @@ def apply() -> list[str]:
 
 @contextmanager
 def only_one_at_a_time() -> Iterator[None]:
-    """Hold the installation's migration lock; waits for another process that holds it."""
+    """A context that holds the migration lock of the installation. Waits for another holder."""
     from django.db import connection
 
     if connection.vendor == "postgresql":
         from duely.cli.pooler import refuse_pooler
 
-        refuse_pooler()  # the lock would not be kept either
+        refuse_pooler()  # a pooler would lose the lock too
         with _advisory_lock():
             yield
     else:
@@ -94,10 +94,10 @@ def _advisory_lock() -> Iterator[None]:
             cursor.execute(f"SET {name} = 0")
         if not _locked(cursor):
             log.info("another process is migrating, waiting for it")
-            # Asked again and again: one statement that waits would itself be waited for by an index that is built
-            # while the database is in use, and neither would ever end.
+            # Polled. CREATE INDEX CONCURRENTLY waits for all running statements, so a statement that waits for the lock
+            # would wait for the index, and the index for it.
             while not _locked(cursor):
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     try:
         yield

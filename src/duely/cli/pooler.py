@@ -1,8 +1,7 @@
-"""Poolers between Duely and PostgreSQL: one that does not keep sessions is refused at the start.
+"""Detects poolers between Duely and PostgreSQL. One that does not keep sessions is refused (decision 0033).
 
-Duely prepares statements, sets timeouts for its sessions, listens for jobs and takes advisory locks. All of that
-belongs to a session of the server. A pooler that hands each transaction to another session (PgBouncer's
-`pool_mode = transaction`) loses it, at any moment.
+Prepared statements, timeouts, LISTEN and advisory locks belong to a session of the server. A pooler that runs each
+transaction in another session (PgBouncer's `pool_mode = transaction`) can lose them at any moment.
 """
 
 from contextlib import ExitStack, suppress
@@ -21,7 +20,7 @@ REFUSED = (
 
 
 def refuse_pooler() -> None:
-    """Raise Failure when DATABASE_URL leads to a pooler that does not keep sessions."""
+    """Raise Failure if DATABASE_URL leads to a pooler that does not keep sessions."""
     from django.db import connection
 
     if connection.vendor == "postgresql" and pooler() is False:
@@ -29,7 +28,7 @@ def refuse_pooler() -> None:
 
 
 def refuse_pooler_if_reached() -> None:
-    """The same for `duely web`, which starts also while the database is away."""
+    """Call `refuse_pooler`, but ignore an unreachable database: `duely web` starts without one."""
     from django.db import Error
 
     with suppress(Error):
@@ -37,7 +36,7 @@ def refuse_pooler_if_reached() -> None:
 
 
 def pooler() -> bool | None:
-    """Whether a pooler stands between, and keeps sessions. None without one. Raises OperationalError."""
+    """Whether the pooler keeps sessions; None without a pooler. Raises OperationalError."""
     from django.db import connection
 
     parameters = connection.server_parameters()  # type: ignore[attr-defined]
@@ -46,7 +45,7 @@ def pooler() -> bool | None:
 
 
 def _keeps_sessions(parameters: dict[str, Any]) -> bool | None:
-    """A session that is kept has the same process of the server all the time, and no other session has that one."""
+    """Compare the server processes of two connections: a kept session always has the same one, and has it alone."""
     import psycopg
 
     from duely.database.postgresql.deadlines import Connection
@@ -55,7 +54,7 @@ def _keeps_sessions(parameters: dict[str, Any]) -> bool | None:
         one, other = (stack.enter_context(Connection.connect(**parameters, autocommit=True)) for _ in range(2))
         process = _process(one)
         if one.info.backend_pid == process:
-            return None  # the number that it got while connecting is a process's: a pooler makes one up
+            return None  # a direct connection; a pooler sends a made-up process id while connecting
         for _ in range(ROUNDS):
             try:
                 with other.transaction():

@@ -1,4 +1,4 @@
-"""What a person sees: the start screen, and a password that is shown once."""
+"""The start screen of `duely serve`, and the password of the first administrator, which is shown once."""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ log = structlog.get_logger("duely.serve")
 
 @dataclass(frozen=True, slots=True)
 class NewAdmin:
-    """An administrator made just now. `password` is None when the operator chose it."""
+    """An administrator that was just created. `password` is None if the operator chose it."""
 
     username: str
     password: str | None
@@ -19,7 +19,7 @@ class NewAdmin:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is worth knowing about an instance that has just come up. `notes`: settings to think about once more."""
+    """The facts of the start screen. `notes`: warnings about settings."""
 
     url: str
     database: str
@@ -32,7 +32,7 @@ class Start:
 
 
 def show_start(start: Start) -> None:
-    """A few lines on a terminal; on a pipe one log record, and the password apart from it."""
+    """Print a panel on a terminal. On a pipe write a log record, and print the password to stderr instead."""
     if sys.stdout.isatty():
         _print_panel(start)
         return

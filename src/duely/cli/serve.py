@@ -1,4 +1,4 @@
-"""`duely serve`: everything on one machine, in one command."""
+"""`duely serve`: runs all processes on one machine."""
 
 import gc
 import os
@@ -7,7 +7,7 @@ import sys
 from duely.cli.address import answers, refuse_taken
 from duely.cli.exits import Failure
 from duely.cli.keys import refuse_other_key
-from duely.cli.lifeline import apart
+from duely.cli.lifeline import run_in_child
 from duely.cli.migrate import apply, only_one_at_a_time, setup
 from duely.cli.screen import NewAdmin, Start, show_start
 from duely.cli.supervisor import ChildCannotStart, Command, Supervisor
@@ -19,19 +19,19 @@ def serve() -> None:
     import django
     from django.conf import settings
 
-    os.umask(0o077)  # of the children as well: what they create is for this user alone
-    gc.disable()  # while everything is loaded, the search for garbage takes a tenth of the time and finds next to none
+    os.umask(0o077)  # for the children too: only this user may read the files that they create
+    gc.disable()  # garbage collection takes a tenth of the time of the imports and frees almost nothing
     django.setup()
     refuse_taken(settings.HOST, settings.PORT)
     load_for_children()
     advice = notes()
-    admin = apart(prepare)
+    admin = run_in_child(prepare)
     start = Start(url=settings.PUBLIC_URL, database=describe_database(), admin=admin, notes=advice)
     supervisor = Supervisor(
         commands=commands(),
         on_ready=lambda: show_start(start),
         wait_seconds=settings.DRAIN_SECONDS,
-        # A little more than the web processes take at most, so that a server that stops in order is never killed.
+        # Longer than the web processes may take, so that none is killed while it stops.
         drain_seconds=settings.DRAIN_SECONDS + FINISH_SECONDS + 2,
     )
     try:
@@ -41,7 +41,7 @@ def serve() -> None:
 
 
 def load_for_children() -> None:
-    """Import what they run, once for all of them."""
+    """Import the code of all children before the fork, so that they share it (decision 0020)."""
     import granian.server  # noqa: F401 - for the children
     from django.conf import settings
     from django.db.migrations.loader import MigrationLoader
@@ -58,12 +58,12 @@ def load_for_children() -> None:
 
 
 def prepare() -> NewAdmin | None:
-    """Bring the database up to date; returns the first administrator if there was none."""
+    """Migrate the database. Returns the first administrator if one was created."""
     from django.db import connection
 
     setup()
     with only_one_at_a_time():
-        refuse_other_key()  # before anything changes
+        refuse_other_key()  # before the migrations change anything
         apply()
         refuse_other_key()
         admin = make_first_admin()
@@ -72,7 +72,7 @@ def prepare() -> NewAdmin | None:
 
 
 def commands() -> list[Command]:
-    """The processes of an installation on one machine; with Celery its jobs run elsewhere."""
+    """The child processes. With Celery there is no worker among them."""
     from django.conf import settings
 
     web = Command("web", serve_web, ready=lambda: answers(settings.HOST, settings.PORT))
@@ -88,19 +88,19 @@ def run_jobs() -> None:
 
 
 def notes() -> list[str]:
-    """What `duely doctor` would say about the settings."""
+    """The warnings about settings, as `duely doctor` prints them."""
     from django.core.checks import run_checks
 
     return [f"{advice.msg}. {advice.hint}" for advice in run_checks() if not advice.is_silenced()]
 
 
 def duely_command() -> list[str]:
-    """This same program, found without PATH and without the working directory on Python's own path."""
+    """The command line of this program. Needs no PATH, and imports nothing from the working directory."""
     return [sys.executable, "-P", "-m", "duely"]
 
 
 def make_first_admin() -> NewAdmin | None:
-    """The administrator of a new installation; None when there is one already."""
+    """Create the administrator of a new installation; None if there is one."""
     from duely.accounts.queries import has_admin
     from duely.cli.createadmin import create_from_settings
 
@@ -108,7 +108,7 @@ def make_first_admin() -> NewAdmin | None:
 
 
 def describe_database() -> str:
-    """The database for people: a file, or server and name; never the password."""
+    """The database for operators: a file, or a server and a name, without the password."""
     from django.conf import settings
 
     database = settings.DATABASES["default"]
@@ -116,5 +116,5 @@ def describe_database() -> str:
         return str(database["NAME"])
     hosts, ports = (database["HOST"] or "localhost").split(","), database["PORT"].split(",")
     pairs = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
-    places = ", ".join(f"{host}:{port}" if port else host for host, port in pairs)
-    return f"PostgreSQL {database['NAME']} on {places}"
+    servers = ", ".join(f"{host}:{port}" if port else host for host, port in pairs)
+    return f"PostgreSQL {database['NAME']} on {servers}"

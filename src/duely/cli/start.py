@@ -1,4 +1,4 @@
-"""Where the program begins. `duely health` is answered without loading the command line."""
+"""The entry point. `duely health` runs without the command line, because loading it takes too long for a check."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""How a web process stops: once, in order, and without losing a connection that a client has just made."""
+"""Stops a web process without losing connections that clients have just made (decision 0032)."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ from duely.http import drain
 from duely.http.drain import Stage
 from duely.http.sockets import open_sockets
 
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 ACCEPT_SECONDS = 0.2
-"""How long connections that were made before are still accepted, once no new ones can be made."""
+"""How long waiting connections are still accepted after new ones are refused."""
 
 _SO_ATTACH_FILTER = 26
-# A classic BPF program over the TCP header: drop what opens a connection (SYN without ACK), pass everything else.
+# A classic BPF program over the TCP header that drops packets that open a connection (SYN without ACK).
 _FLAGS, _SYN_ACK, _SYN = 13, 0x12, 0x02
 _NO_NEW_CONNECTIONS = b"".join(
     struct.pack("HBBI", *instruction)
@@ -33,59 +33,58 @@ _NO_NEW_CONNECTIONS = b"".join(
 )
 
 
-def stop_in_order(stop: Callable[[], object], *, port: int, most_seconds: float) -> None:
-    """In a web process: at SIGTERM or SIGINT wait for the drain, refuse new connections, then call `stop` once.
+def drain_then_stop(stop: Callable[[], object], *, port: int, max_seconds: float) -> None:
+    """At SIGTERM or SIGINT wait for the end of the drain, refuse new connections, and call `stop` once.
 
-    Signals are read from a pipe, in a thread. Python's own handlers run in the main thread alone, which may miss a
-    signal that comes just before it begins to wait. granian's handler, called several times, never returns.
+    A thread reads the signals from a pipe. Python's own handlers run in the main thread, which may miss a signal that
+    arrives just before it begins to wait. granian's own handler hangs if it is called several times (decision 0032).
 
-    port: where this process listens. most_seconds: how long to wait when nobody says that the drain is over.
+    port: the port of this process. max_seconds: the longest wait, if the main process does not end the drain.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _noted)
-    # Handlers run in the main thread, which misses a signal that comes just before it waits (decision 0032).
+        signal.signal(number, _do_nothing)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    Thread(target=_stop_when_told, args=(reading, stop, port, most_seconds), name="duely-stop", daemon=True).start()
+    Thread(target=_stop_on_signal, args=(reading, stop, port, max_seconds), name="duely-stop", daemon=True).start()
 
 
-def _noted(number: int, frame: object) -> None:
-    """A handler must exist for the pipe to be written."""
+def _do_nothing(number: int, frame: object) -> None:
+    """A handler for the signals, without which Python does not write to the pipe."""
 
 
-def _stop_when_told(reading: int, stop: Callable[[], object], port: int, most_seconds: float) -> None:
+def _stop_on_signal(reading: int, stop: Callable[[], object], port: int, max_seconds: float) -> None:
     parent = os.getppid()
     while not {signal.SIGTERM, signal.SIGINT}.intersection(os.read(reading, 64)):
         pass
     if drain.stage() == Stage.SERVING:
-        # A service manager may signal all processes at once: then this one is told before its parent has begun.
+        # A service manager may signal all processes at once, so that this one is signalled before its parent.
         drain.enter(Stage.DRAINING)
-    end = time.monotonic() + most_seconds
-    while drain.stage() != Stage.FINISHING and time.monotonic() < end and os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
+    deadline = time.monotonic() + max_seconds
+    while drain.stage() != Stage.FINISHING and time.monotonic() < deadline and os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
     if refuse_new_connections(port):
         time.sleep(ACCEPT_SECONDS)
     stop()
 
 
 def refuse_new_connections(port: int) -> bool:
-    """Let nobody connect to `port` of this process any more; connections that are made already stay.
+    """Drop new connections to `port` of this process. Existing connections stay. Returns whether it worked.
 
     A socket that stops listening resets the connections that wait to be accepted, with the requests that clients have
-    sent by then. With this nobody waits any more when it stops. A client that connects meanwhile tries again after a
-    second (RFC 6298), and reaches the next process that listens, or is refused. Does nothing but on Linux.
+    sent. With this filter none is waiting when it stops. A client whose SYN was dropped tries again after a second
+    (RFC 6298), and reaches the next process that listens, or is refused. Does nothing except on Linux.
     """
     if sys.platform != "linux":
         return False
     import ctypes
 
     program = ctypes.create_string_buffer(_NO_NEW_CONNECTIONS)
-    filter_of = struct.pack("HL", len(_NO_NEW_CONNECTIONS) // 8, ctypes.addressof(program))
-    refused = False
+    filter_program = struct.pack("HL", len(_NO_NEW_CONNECTIONS) // 8, ctypes.addressof(program))
+    is_filtered = False
     for opened in open_sockets(port):
         if opened.is_listening:
-            with suppress(OSError):  # closed by now
-                opened.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_of)
-                refused = True
-    return refused
+            with suppress(OSError):  # the socket was closed since
+                opened.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_program)
+                is_filtered = True
+    return is_filtered

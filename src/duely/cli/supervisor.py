@@ -1,4 +1,4 @@
-"""Keeps child processes running: restarts one that dies, ends them all in order."""
+"""Runs child processes, restarts those that die, and stops all of them (decision 0020)."""
 
 import os
 import select
@@ -12,29 +12,29 @@ from multiprocessing.process import BaseProcess
 
 import structlog
 
-from duely.cli.exits import told_plainly
-from duely.cli.lifeline import HANDLED, PROCESSES, begin_forks_anew, end_with_parent, show_as
+from duely.cli.exits import failures_as_sentences
+from duely.cli.lifeline import HANDLED, PROCESSES, end_with_parent, reset_signals_in_forks, show_as
 
 log = structlog.get_logger("duely.supervisor")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FIRST_DELAY_SECONDS = 0.1
-# A child that has worked comes back soon; one that does not even start may be waiting for something slow.
+# By whether the child was ready. One that could not start may depend on something slow.
 LONGEST_DELAY_SECONDS = {True: 1.0, False: 5.0}
 HEALTHY_SECONDS = 10.0
 FAILED_STARTS_ALLOWED = 5
 READY_POLL_SECONDS = 0.05
 ORPHANS_GRACE_SECONDS = 3.0
-# On Linux the kernel has asked them to end already (see lifeline); asked twice, a granian worker can hang in its
-# signal handler with the interpreter's lock in its hands. Signal 0 only asks whether anyone is there.
-TO_ORPHANS = 0 if sys.platform == "linux" else signal.SIGTERM
+# On Linux the kernel has sent SIGTERM to orphans already (see lifeline). A second one can hang a granian worker in its
+# signal handler, which holds the interpreter lock (decision 0032). Signal 0 only checks whether a process exists.
+ORPHAN_SIGNAL = 0 if sys.platform == "linux" else signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What one child runs, and goes on running. `ready` tells whether it works by now; it is asked until it says yes.
+    """The function that a child process runs.
 
-    run: a function of a module. It may raise Failure.
+    run: a function of a module; may raise Failure. ready: polled until it returns True for the first time.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Command:
 
 @dataclass(slots=True)
 class Child:
-    """One command's process through its restarts."""
+    """The current process of a command, and the history of its restarts."""
 
     command: Command
     process: BaseProcess | None = None
@@ -55,7 +55,7 @@ class Child:
 
 
 class ChildCannotStart(Exception):
-    """A child died before it was ready, several times in a row."""
+    """A child died before it was ready, FAILED_STARTS_ALLOWED times in a row."""
 
     def __init__(self, name: str, code: int) -> None:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
@@ -66,10 +66,10 @@ class ChildCannotStart(Exception):
 class Supervisor:
     """Runs `commands` until SIGTERM or SIGINT; SIGHUP is ignored.
 
-    on_ready: called once, when every child is ready for the first time.
-    drain_seconds: how long children may take to finish after SIGTERM, before they are killed.
-    wait_seconds: how long they may wait before they begin to. A second SIGTERM or SIGINT in that time is passed on, so
-    that they begin at once; later it kills them.
+    on_ready: called once, when all children are ready for the first time.
+    drain_seconds: how long children may take to end after SIGTERM. Then they are killed.
+    wait_seconds: how long children may serve on after SIGTERM. A second SIGTERM or SIGINT in that time is passed on, so
+    that they end sooner. Later it kills them.
     """
 
     commands: Sequence[Command]
@@ -82,31 +82,30 @@ class Supervisor:
     _wakeup: int = -1
 
     def run(self) -> None:
-        """Return after a requested stop. Raises ChildCannotStart when a child never gets ready."""
-        begin_forks_anew()
+        """Run until a stop signal. Raises ChildCannotStart if a child never becomes ready."""
+        reset_signals_in_forks()
         with self._signals():
             self._children = [Child(command) for command in self.commands]
             try:
                 while not self._stop_requested(self._wait(self._pause())):
-                    self._look_after_all()
+                    self._check_children()
             finally:
                 self._drain()
 
-    # Signals arrive as bytes on a pipe: no handler runs code of ours at an unsuitable moment.
-
     @contextmanager
     def _signals(self) -> Iterator[None]:
+        """Receive signals as bytes on a pipe, so that no handler runs in the middle of other code."""
         self._wakeup, write = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(write, False)
-        before = {number: signal.signal(number, _noted) for number in HANDLED}
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        fd_before = signal.set_wakeup_fd(write)
+        previous_handlers = {number: signal.signal(number, _do_nothing) for number in HANDLED}
+        previous_handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        previous_fd = signal.set_wakeup_fd(write)
         try:
             yield
         finally:
-            signal.set_wakeup_fd(fd_before)
-            for number, handler in before.items():
+            signal.set_wakeup_fd(previous_fd)
+            for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
             os.close(self._wakeup)
             os.close(write)
@@ -123,20 +122,21 @@ class Supervisor:
 
     def _pause(self) -> float | None:
         now = time.monotonic()
-        moments = [child.due_at for child in self._children if child.process is None]
+        deadlines = [child.due_at for child in self._children if child.process is None]
         if any(child.process is not None and child.ready_at is None for child in self._children):
-            moments.append(now + READY_POLL_SECONDS)
-        moments.extend(self._orphans.values())
-        return max(0.0, min(moments) - now) if moments else None
+            deadlines.append(now + READY_POLL_SECONDS)
+        deadlines.extend(self._orphans.values())
+        return max(0.0, min(deadlines) - now) if deadlines else None
 
-    def _look_after_all(self) -> None:
+    def _check_children(self) -> None:
         for child in self._children:
             if child.process is None:
                 self._start_when_due(child)
-            elif (code := child.process.exitcode) is not None:
-                self._bury(child, _pid(child.process), code)
+            elif child.process.exitcode is not None:
+                self._plan_restart(child, _pid(child.process), child.process.exitcode)
             elif child.ready_at is None and child.command.ready():
-                self._note_ready(child)
+                child.ready_at = time.monotonic()
+                child.failed_starts = 0
         self._kill_late_orphans()
         if not self._announced and all(child.ready_at is not None for child in self._children):
             self._announced = True
@@ -145,16 +145,12 @@ class Supervisor:
     def _start_when_due(self, child: Child) -> None:
         if time.monotonic() < child.due_at:
             return
-        process = PROCESSES.Process(target=_begin, args=(child.command.name, child.command.run, os.getpid()))
+        process = PROCESSES.Process(target=_run_child, args=(child.command.name, child.command.run, os.getpid()))
         process.start()
-        _lead_a_group(_pid(process))
+        _make_group_leader(_pid(process))
         child.process, child.ready_at = process, None
 
-    def _note_ready(self, child: Child) -> None:
-        child.ready_at = time.monotonic()
-        child.failed_starts = 0
-
-    def _bury(self, child: Child, group: int, code: int) -> None:
+    def _plan_restart(self, child: Child, group: int, code: int) -> None:
         now = time.monotonic()
         was_ready = child.ready_at is not None
         if child.ready_at is not None and now - child.ready_at >= HEALTHY_SECONDS:
@@ -169,10 +165,9 @@ class Supervisor:
             if child.failed_starts >= FAILED_STARTS_ALLOWED:
                 raise ChildCannotStart(child.command.name, code)
 
-    # A child killed with SIGKILL leaves its own children behind.
-
     def _end_orphans_of(self, group: int) -> None:
-        if _signal_group(group, TO_ORPHANS):
+        """End the children of a child that was killed with SIGKILL, which could not end them itself."""
+        if _signal_group(group, ORPHAN_SIGNAL):
             self._orphans[group] = time.monotonic() + ORPHANS_GRACE_SECONDS
 
     def _kill_late_orphans(self) -> None:
@@ -182,20 +177,20 @@ class Supervisor:
             del self._orphans[group]
 
     def _drain(self) -> None:
-        waits_until = time.monotonic() + self.wait_seconds
+        serving_until = time.monotonic() + self.wait_seconds
         deadline = time.monotonic() + self.drain_seconds
         running = [child.process for child in self._children if child.process is not None]
         log.info("stopping, running requests finish first")
         for process in running:
             process.terminate()
         while any(process.exitcode is None for process in running):
-            left = deadline - time.monotonic()
-            is_told_again = left > 0 and self._stop_requested(self._wait(left))
-            if is_told_again and time.monotonic() < waits_until:
-                waits_until = 0.0
+            seconds_left = deadline - time.monotonic()
+            is_second_signal = seconds_left > 0 and self._stop_requested(self._wait(seconds_left))
+            if is_second_signal and time.monotonic() < serving_until:
+                serving_until = 0.0
                 for process in running:
                     process.terminate()
-            elif is_told_again or left <= 0:
+            elif is_second_signal or seconds_left <= 0:
                 log.warning("children did not finish in time and are killed")
                 break
         for group in [*map(_pid, running), *self._orphans]:
@@ -204,35 +199,36 @@ class Supervisor:
             process.join()
 
 
-def _noted(number: int, frame: object) -> None:
-    """A handler must exist for the wakeup pipe to be written; it has nothing to do."""
+def _do_nothing(number: int, frame: object) -> None:
+    """A handler for the signals, without which Python does not write to the wakeup pipe."""
 
 
-def _begin(name: str, run: Callable[[], None], supervisor: int) -> None:
-    """The life of a child."""
-    _lead_a_group(os.getpid())
+def _run_child(name: str, run: Callable[[], None], supervisor: int) -> None:
+    """Set up a child process and run its function."""
+    _make_group_leader(os.getpid())
     end_with_parent(supervisor)
     show_as(f"duely {name}")
-    with told_plainly():
+    with failures_as_sentences():
         run()
 
 
-def _lead_a_group(pid: int) -> None:
-    """A group of its own: Ctrl-C reaches the supervisor alone, and what a killed child leaves can be ended.
+def _make_group_leader(pid: int) -> None:
+    """Make a child the leader of its own process group.
 
-    Both the child and the supervisor see to it, because neither can wait for the other.
+    Then Ctrl-C reaches only the supervisor, and the children of a killed child can be ended. Both the child and the
+    supervisor call this, because neither waits for the other.
     """
-    with suppress(ProcessLookupError, PermissionError):  # it has ended; it is a new interpreter by now
+    with suppress(ProcessLookupError, PermissionError):  # the process has ended, or it has called exec
         os.setpgid(pid, pid)
 
 
 def _pid(process: BaseProcess) -> int:
-    assert process.pid is not None  # noqa: S101 - only those that were started are kept
+    assert process.pid is not None  # noqa: S101 - every stored process was started
     return process.pid
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Whether anything in the group was left to signal."""
+    """Send a signal to a process group. Returns whether the group has any process."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:

@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 
 from duely.cli.address import refuse_taken
-from duely.cli.cores import keep_to_one, lay_out
+from duely.cli.cores import create_core_locks, pin_to_free_core
 from duely.cli.keys import refuse_other_key_if_reachable
-from duely.cli.lifeline import apart, begin_forks_anew, end_with_parent
+from duely.cli.lifeline import end_with_parent, reset_signals_in_forks, run_in_child
 from duely.cli.pooler import refuse_pooler_if_reached
-from duely.cli.stopping import stop_in_order
+from duely.cli.stopping import drain_then_stop
 from duely.http import drain
 from duely.http.drain import Stage
 
@@ -28,32 +28,34 @@ log = structlog.get_logger("duely.web")
 
 # One open connection, idle ones included, takes one place in a worker.
 CONNECTIONS_PER_WORKER = 1024
-# Also ends idle connections, so it is longer than a proxy keeps them: nginx would send a request into a closing one.
+# Also closes idle connections. Longer than a proxy keeps them, or nginx would send a request into a closing connection.
 HEADER_TIMEOUT_MILLISECONDS = 65_000
 # How long requests may take after the drain.
 FINISH_SECONDS = 25
-# A service manager may signal every process of a service, and `duely serve` passes the signal on: that is one signal.
+# Signals within this time count as one: a service manager may signal every process of a service, and `duely serve`
+# passes its own signal on.
 SAME_SIGNAL_SECONDS = 0.5
-# Of a request line with its headers; more gets 431 before it is in memory, as do more than a hundred of them.
+# The limit of a request line with its headers. Larger heads, or more than a hundred headers, get 431 before they are
+# in memory.
 MAX_HEAD_BYTES = 16 * 1024
 
 
 def web() -> None:
-    """Serve until SIGTERM or SIGINT; running requests finish first. Raises Failure when the port is not free."""
+    """Serve until SIGTERM or SIGINT; running requests finish first. Raises Failure if the port is taken."""
     import django
     from django.conf import settings
 
     refuse_taken(settings.HOST, settings.PORT)
     django.setup()
-    for sentence in apart(look_at_database):
+    for sentence in run_in_child(check_database):
         log.warning(sentence)
     serve_web()
 
 
-def look_at_database() -> list[str]:
-    """Refuse a pooler that loses statements, and a database that belongs to another secret key.
+def check_database() -> list[str]:
+    """Refuse a pooler that does not keep sessions, and a database of another secret key. Raises Failure.
 
-    Returns what an operator has yet to do before people can sign in.
+    Returns what the operator must do before users can sign in.
     """
     from django.db import DatabaseError, InterfaceError
 
@@ -62,7 +64,7 @@ def look_at_database() -> list[str]:
 
     refuse_pooler_if_reached()
     refuse_other_key_if_reachable()
-    with suppress(DatabaseError, InterfaceError):  # /readyz tells
+    with suppress(DatabaseError, InterfaceError):  # /readyz reports it
         if pending_migrations():
             return ["the database is not up to date; run: duely migrate"]
         if not has_admin():
@@ -71,7 +73,7 @@ def look_at_database() -> list[str]:
 
 
 def serve_web() -> None:
-    """As `web`, on a port that is known to be free."""
+    """Serve like `web`, without its checks."""
     from django.conf import settings
     from django.utils.module_loading import import_string
     from granian.constants import HTTPModes, Interfaces
@@ -80,19 +82,19 @@ def serve_web() -> None:
     from granian.server import Server
 
     class DrainingServer(Server):  # type: ignore[valid-type, misc]
-        """One that drains before it stops: see `duely.http.drain`."""
+        """A server that drains before it stops (decision 0032). See `duely.http.drain`."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self.main_loop_interrupt = _WakingEvent()
-            self._told_at: float | None = None
+            self._signalled_at: float | None = None
             self._is_urgent = Event()
 
         def signal_handler_interrupt(self, *arguments: Any, **options: Any) -> None:
             now = time.monotonic()
-            if self._told_at is None:
-                self._told_at = now
-            elif now - self._told_at > SAME_SIGNAL_SECONDS:
+            if self._signalled_at is None:
+                self._signalled_at = now
+            elif now - self._signalled_at > SAME_SIGNAL_SECONDS:
                 self._is_urgent.set()
             super().signal_handler_interrupt(*arguments, **options)
 
@@ -104,25 +106,27 @@ def serve_web() -> None:
                 worker.terminate()
             deadline = time.monotonic() + FINISH_SECONDS
             for worker in self.wrks:
-                # Its sentinel: a process that has ended can look alive while another thread collects its exit code.
+                # Waits for the sentinel, because `is_alive` can be true for an ended process while another thread
+                # collects its exit code.
                 if not wait([worker.inner.sentinel], max(deadline - time.monotonic(), 0)):
                     log.warning("requests were not finished in time, their process is killed", pid=worker.inner.pid)
                     worker.kill()
                 worker.join()
             self.wrks.clear()
 
-    # Most of the threads wait for clients; two work (duely.database.slots).
+    # granian warns about more threads than cores. Most of them wait for clients; `settings.WEB_AT_ONCE` of them work
+    # (decision 0013).
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.getMessage())
-    # Imported before the fork: workers share its memory, and one that replaces a dead one serves at once.
+    # Imported before the fork: workers share the memory, and the replacement of a dead worker serves at once.
     gc.disable()  # as in serve
     import_string(settings.WSGI_APPLICATION)
     # See duely.cli.serve (decision 0020).
     gc.freeze()
     gc.enable()
-    # A worker would be killed in the midst of requests for a SIGTERM that came before it had handlers of its own.
-    begin_forks_anew()
+    # Blocks signals during the fork. A SIGTERM before the worker has its own handlers would kill it.
+    reset_signals_in_forks()
     if sys.platform == "linux":
-        # Python 3.14 has another default, with which each of granian's workers would import everything for itself.
+        # With the default of Python 3.14 each worker would import everything again.
         multiprocessing.set_start_method("fork", force=True)
     server = DrainingServer(
         settings.WSGI_APPLICATION,
@@ -141,14 +145,14 @@ def serve_web() -> None:
         log_access=False,
         respawn_failed_workers=True,
     )
-    cores = lay_out(settings.WEB_CONCURRENCY)
+    core_locks = create_core_locks(settings.WEB_CONCURRENCY)
     memory = multiprocessing.RawArray("b", 1)
     drain.share(memory)
-    server.serve(target_loader=partial(load_application, cores=cores, memory=memory), wrap_loader=True)
+    server.serve(target_loader=partial(load_application, core_locks=core_locks, memory=memory), wrap_loader=True)
 
 
 class _WakingEvent(Event):
-    """An Event whose wait looks up every second: a signal that comes just before it begins would not end it."""
+    """An Event whose wait wakes up every second, because a signal just before the wait would not end it."""
 
     def wait(self, timeout: float | None = None) -> bool:
         while timeout is None:
@@ -157,8 +161,8 @@ class _WakingEvent(Event):
         return super().wait(timeout)
 
 
-def load_application(target: str, cores: int | None, memory: Any) -> Callable[..., Any]:
-    """Runs in each worker: tie it to granian's main process and to a core, then import the application."""
+def load_application(target: str, core_locks: int | None, memory: Any) -> Callable[..., Any]:
+    """Prepare a worker process and return its application. granian calls this in each worker."""
     from django.conf import settings
     from django.utils.module_loading import import_string
     from granian import _signals
@@ -166,14 +170,14 @@ def load_application(target: str, cores: int | None, memory: Any) -> Callable[..
 
     def stop_signal() -> Any:
         stop = WorkerSignal()
-        stop_in_order(stop.set, port=settings.PORT, most_seconds=settings.DRAIN_SECONDS)
+        drain_then_stop(stop.set, port=settings.PORT, max_seconds=settings.DRAIN_SECONDS)
         return stop
 
-    # In place of granian's own handlers. A test fails when a version of granian does not ask for them here.
+    # Replaces granian's own handlers. A test fails if a version of granian does not call this function.
     _signals.set_sync_signals = stop_signal
     drain.share(memory)
     end_with_parent(os.getppid())
-    if cores is not None:
-        keep_to_one(cores)
+    if core_locks is not None:
+        pin_to_free_core(core_locks)
     application: Callable[..., Any] = import_string(target)
     return application
