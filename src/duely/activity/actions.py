@@ -1,4 +1,4 @@
-"""Writing the change log, and with it every row that changes."""
+"""Writes the change log, together with the rows that change (decision 0003)."""
 
 import itertools
 from collections import Counter
@@ -24,13 +24,13 @@ from duely.database import compiled
 from duely.database.statements import RowChanged, Statement, driver_values, run_all, this_connection
 
 SYSTEM_LOG = UUID(int=0)
-"""The owner of entries that belong to nobody: a failed sign-in under a name that does not exist."""
+"""The owner of entries without a user, such as a failed sign-in with an unknown name."""
 
 Changes = Mapping[str, Sequence[Any]]
 
 
 class Target(Protocol):
-    """What a change can be of. `owner_id` says in whose log it stands, `label` what people call it."""
+    """The object of a change. `change_owner_id`: the owner of the log. `change_label`: the object's name for people."""
 
     @property
     def change_type(self) -> str: ...
@@ -44,7 +44,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Nobody:
-    """The target of a change that is of no row, such as a sign-in that failed."""
+    """The target of a change without a row, such as a failed sign-in."""
 
     change_type: str
     change_id: UUID | None = None
@@ -53,7 +53,7 @@ class Nobody:
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One change to record, perhaps among several."""
+    """One change to record."""
 
     action: str
     target: Target
@@ -65,10 +65,10 @@ _followers: dict[str, list[Follower]] = {}
 
 
 def follow(action: str, follower: Follower) -> None:
-    """Call `follower` inside the transaction of each change of this action, just before it is written.
+    """Call `follower` for each change of this action, in its transaction, just before the change is written.
 
-    For what a higher module derives from a lower one's rows. It must be quick and write through actions. It comes
-    before the counter is locked, so that everyone takes their locks in one order: rows first, the counter last.
+    For data that a higher module derives from rows of a lower one. A follower must be fast and write through actions.
+    It runs before the counter is locked, so that all transactions lock rows first and the counter last (no deadlocks).
     """
     if follower not in _followers.setdefault(action, []):
         _followers[action].append(follower)
@@ -85,16 +85,16 @@ def record(
     also: Sequence[Statement] = (),
     alone: bool = False,
 ) -> int:
-    """Write one entry of the change log, and with it `write`, the row's own statement, and what follows from it.
+    """Write one entry of the change log together with `write`, the statement of the changed row, and `also`.
 
-    actor: None for the system. changes: {field: [old, new]} as the API shows them. also: statements for rows of other
-    tables that hang on the row; none of them sees what another one writes. With a conditional `write` there are none,
-    and RowChanged is raised when it finds its row changed. alone: nothing else belongs to the
-    transaction, so the caller has opened none; on PostgreSQL the one statement is a transaction by itself.
-    Else it runs in the caller's transaction; the owner's counter stays locked until it ends, which is
-    what makes `seq` free of gaps and rise in commit order. Returns that `seq`; 0 for an entry that was left out, as
-    `duely.activity.anonymous` says.
-    On PostgreSQL all these writes are one statement, so one round trip. Raises QuotaExceeded (403).
+    actor: None for the system. changes: {field: [old, new]} as the API shows them.
+    also: statements for dependent rows of other tables. They do not see each other's writes. A conditional `write` has
+    none; if its row has changed since it was read, RowChanged is raised.
+    alone: there is no other write, so the caller opens no transaction. On PostgreSQL the one statement is its own
+    transaction. Otherwise the caller's transaction is used.
+
+    Returns the entry's `seq`, or 0 for an entry that was left out (see `duely.activity.anonymous`). The owner's counter
+    stays locked until the transaction ends, so `seq` has no gaps and rises in commit order. Raises QuotaExceeded (403).
     """
     entry = Entry(action, target, changes or {})
     database = this_connection()
@@ -109,25 +109,25 @@ def record(
         if admitted is None:
             return 0
         entry = admitted
-    _tell(entry)
+    _call_followers(entry)
     row = _row(_shared(actor, at), entry)
     writes = (write, *also) if write else tuple(also)
     if database.vendor == "postgresql":
-        values = itertools.chain.from_iterable([each.params for each in writes])
+        values = itertools.chain.from_iterable([statement.params for statement in writes])
         # One round trip instead of three or four for each write (decision 0019).
         sql = _one_statement(
-            tuple([each.sql for each in writes]), bool(write and write.is_conditional), COUNTED.get(action)
+            tuple([statement.sql for statement in writes]), bool(write and write.is_conditional), COUNTED.get(action)
         )
         try:
-            numbered = compiled.fetch_rows(database, sql, (*values, row[OWNER], *row))
+            seqs = compiled.fetch_rows(database, sql, (*values, row[OWNER], *row))
         except IntegrityError as fault:
             raise _quota_or(fault) from fault
-        if not numbered:
+        if not seqs:
             raise RowChanged
-        return int(numbered[0][0])
-    for each in writes:
-        sql = f"{each.sql} RETURNING 1" if each.is_conditional else each.sql
-        if not compiled.fetch_rows(database, sql, each.params) and each.is_conditional:
+        return int(seqs[0][0])
+    for statement in writes:
+        sql = f"{statement.sql} RETURNING 1" if statement.is_conditional else statement.sql
+        if not compiled.fetch_rows(database, sql, statement.params) and statement.is_conditional:
             raise RowChanged
     try:
         [(_, seq)] = compiled.fetch_rows(
@@ -142,11 +142,11 @@ def record(
 def record_many(
     actor: Actor | None, entries: Sequence[Entry], *, at: datetime, writes: Sequence[Statement] = ()
 ) -> None:
-    """Write several entries after `writes`: into each owner's log in their order.
+    """Run `writes`, then write several entries. The entries of one owner keep their order.
 
-    Runs in the caller's transaction. Counters are locked in the order of their owners, also from one batch to the
-    next: two who record for the same owners wait for each other, never both at once. Each batch costs two statements.
-    Writes that are alike but for their values, and side by side, cost one. Raises QuotaExceeded (403).
+    Runs in the caller's transaction. Counters are locked in the order of their owners, so that two transactions for the
+    same owners cannot deadlock. Each batch takes two statements. Neighbouring writes that differ only in their values
+    take one. Raises QuotaExceeded (403).
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record_many() needs a transaction")
@@ -154,7 +154,7 @@ def record_many(
         admitted = [_admitted(entry, at) if _is_anonymous(entry) else entry for entry in entries]
         entries = [entry for entry in admitted if entry is not None]
     for entry in entries:
-        _tell(entry)
+        _call_followers(entry)
     shared = _shared(actor, at)
     by_owner = sorted(entries, key=lambda entry: entry.target.change_owner_id)
     run_all(writes)
@@ -168,35 +168,36 @@ def record_many(
 
 
 def _numbers(cursor: CursorWrapper, owners: Sequence[Any], actions: Sequence[str]) -> Iterator[int]:
-    """The next numbers in the logs of these owners, one for each time that an owner is named with an action."""
-    counted = Counter(owners)
+    """Raise the counters of the owners. Yields the next number in the log of each item of `owners`, in order.
+
+    actions: the action of each item. Those in COUNTED also change the numbers of stored tasks and categories.
+    """
+    entries_of = Counter(owners)
     if COUNTED.keys().isdisjoint(actions):
-        marks = ", ".join(["(%s, %s)"] * len(counted))
-        cursor.execute(_counting(f"VALUES {marks}"), [value for pair in counted.items() for value in pair])
+        placeholders = ", ".join(["(%s, %s)"] * len(entries_of))
+        cursor.execute(_counting(f"VALUES {placeholders}"), [value for pair in entries_of.items() for value in pair])
     else:
         stored: Counter[tuple[Any, str]] = Counter()
         for owner, action in zip(owners, actions, strict=True):
             if action in COUNTED:
                 stored[owner, COUNTED[action].kind] += COUNTED[action].by
-        marks = ", ".join([f"(%s, %s{', %s' * len(LIMITS)})"] * len(counted))
-        params = [
-            value
-            for owner, number in counted.items()
-            for value in (owner, number, *(stored[owner, kind] for kind in LIMITS))
-        ]
+        placeholders = ", ".join([f"(%s, %s{', %s' * len(LIMITS)})"] * len(entries_of))
+        params: list[Any] = []
+        for owner, number in entries_of.items():
+            params += [owner, number, *(stored[owner, kind] for kind in LIMITS)]
         try:
-            cursor.execute(_counting_all(marks), params)
+            cursor.execute(_counting_all(placeholders), params)
         except IntegrityError as fault:
             raise _quota_or(fault) from fault
-    free = {owner: itertools.count(last - counted[owner] + 1) for owner, last in cursor.fetchall()}
-    return (next(free[owner]) for owner in owners)
+    next_numbers = {owner: itertools.count(last - entries_of[owner] + 1) for owner, last in cursor.fetchall()}
+    return (next(next_numbers[owner]) for owner in owners)
 
 
 def count_background(owner_id: UUID, by: int) -> None:
-    """Note that so many more jobs change things of this owner, each with one entry in the log at its end.
+    """Add `by` to the number of running jobs that change the owner's data, each with one entry in the log at its end.
 
-    As long as there are some, lists of theirs have no entity tag: what they show changes without a number in the log.
-    Runs in the caller's transaction.
+    While the number is above 0, the owner's lists have no entity tag, because they change without a new `seq`
+    (decision 0035). Runs in the caller's transaction.
     """
     key = driver_values([(OwnerCounter._meta.pk, owner_id)], this_connection())
     with connection.cursor() as cursor:
@@ -208,14 +209,14 @@ def count_background(owner_id: UUID, by: int) -> None:
 
 
 BATCH = 500
-"""Entries in one statement. With 14 values each that is far below the 32,766 that SQLite takes."""
+"""Entries in one statement. With 14 values each they stay far below SQLite's limit of 32,766 values."""
 
 
 def _counting(owners: str, stored: Stored | None = None) -> str:
-    """The statement that raises counters. owners: SQL that gives each owner once, with by how much.
+    """The statement that raises counters. owners: SQL that returns each owner once, with its number of entries.
 
-    stored: what is stored with it; its number takes the place of `{more}` in `owners`. The limit is set with what is
-    added, so that a constraint refuses what is too many.
+    stored: the change in stored tasks or categories; its number replaces `{more}` in `owners`. The limit is stored
+    together with an addition, and a constraint enforces it (decision 0036).
     """
     column = value = change = ""
     if stored is not None:
@@ -230,22 +231,22 @@ def _counting(owners: str, stored: Stored | None = None) -> str:
     )
 
 
-def _counting_all(marks: str) -> str:
-    """As `_counting`, with every kind of stored things. marks: those of the values of each owner."""
+def _counting_all(placeholders: str) -> str:
+    """The statement that raises counters and the numbers of all kinds of stored objects."""
     changes = "".join(
         f", {kind} = activity_counter.{kind} + excluded.{kind}"
         f", {kind}_limit = CASE WHEN excluded.{kind} > 0 THEN {limit} ELSE activity_counter.{kind}_limit END"
         for kind, limit in LIMITS.items()
     )
     return (
-        f"INSERT INTO activity_counter (owner_id, seq, {', '.join(LIMITS)}) VALUES {marks}"  # noqa: S608
+        f"INSERT INTO activity_counter (owner_id, seq, {', '.join(LIMITS)}) VALUES {placeholders}"  # noqa: S608
         f" ON CONFLICT (owner_id) DO UPDATE SET seq = activity_counter.seq + excluded.seq{changes}"
         " RETURNING owner_id, seq"
     )
 
 
 def _quota_or(fault: IntegrityError) -> Exception:
-    """The refusal, when a counter has reached its limit; else the fault itself."""
+    """QuotaExceeded if the error is from a constraint of a quota; otherwise the error itself."""
     for kind, limit in LIMITS.items():
         if f"activity_counter_{kind}" in str(fault):
             return QuotaExceeded(kind, limit)
@@ -253,7 +254,7 @@ def _quota_or(fault: IntegrityError) -> Exception:
 
 
 def _is_anonymous(entry: Entry) -> bool:
-    """Whether it is of no row and stands in nobody's log: what people without an account have tried."""
+    """Whether the entry is about a caller without an account, in the system's log."""
     target = entry.target
     return isinstance(target, Nobody) and target.change_owner_id == SYSTEM_LOG and target.change_type in _ANONYMOUS
 
@@ -262,27 +263,27 @@ _ANONYMOUS = frozenset({"user", "address"})
 
 
 def _admitted(entry: Entry, at: datetime) -> Entry | None:
-    """The entry, the one that says that some were left out, or nothing."""
+    """The entry within the hourly limit; for the first one beyond it an entry that says so; for others None."""
     excess = anonymous.excess(entry.action, at)
     if excess == 1:
         return Entry("security.entries_left_out", Nobody("log"), {"limit": [None, anonymous.window.most]})
     return None if excess else entry
 
 
-def _tell(entry: Entry) -> None:
+def _call_followers(entry: Entry) -> None:
     for follower in _followers.get(entry.action, ()):
         follower(entry)
 
 
 OWN = ("id", "owner_id", "action", "target_type", "target_id", "target_label", "changes")
 SHARED = ("at", "actor_id", "actor_name", "user_agent", "request_id", "ip")
-"""Columns of the log: those of one entry, and those that all entries of one actor at one time have in common."""
+"""Columns of the log: those of each entry, and those that are the same for all entries of one call."""
 OWNER = OWN.index("owner_id")
 
 
 @lru_cache(maxsize=1)
 def _columns() -> list[Any]:
-    """Every column of the log, `seq` last."""
+    """All columns of the log, `seq` last."""
     return [Change._meta.get_field(name) for name in (*OWN, *SHARED, "seq")]
 
 
@@ -292,10 +293,10 @@ def _names() -> str:
 
 @lru_cache(maxsize=256)
 def _one_statement(writes: tuple[str, ...], is_conditional: bool, stored: Stored | None) -> str:
-    """The row's own statement and its followers, the counter and the log row as one statement (PostgreSQL).
+    """The writes, the counter and the log row as one statement, for PostgreSQL (decision 0019).
 
-    The counter looks at what was written, so as to be locked last: what nobody looks at PostgreSQL executes at the end.
-    is_conditional: nothing is counted and logged unless the first one has written.
+    The counter reads from the writes, so that PostgreSQL locks it last; it executes writes that nothing reads at the
+    end. is_conditional: count and log only if the first statement has changed a row.
     """
     written = "".join(f"written{number} AS ({sql} RETURNING 1), " for number, sql in enumerate(writes))
     values = ", ".join(f"%s::{column.db_type(connection)}" for column in _columns()[:-1])
@@ -318,7 +319,7 @@ def _insert_sql(rows: int) -> str:
 
 
 def _shared(actor: Actor | None, at: datetime) -> list[Any]:
-    """The values of SHARED, as the database driver takes them."""
+    """The values of SHARED, prepared for the database driver."""
     if actor is None:
         values: tuple[Any, ...] = (at, None, "", "", "", None)
     else:
@@ -328,7 +329,7 @@ def _shared(actor: Actor | None, at: datetime) -> list[Any]:
 
 
 def _row(shared: Sequence[Any], entry: Entry) -> list[Any]:
-    """The values of a log row but `seq`, as the database driver takes them."""
+    """The values of a log row without `seq`, prepared for the database driver."""
     target = entry.target
     values = (
         new_id(),
@@ -349,5 +350,5 @@ def _own_columns() -> list[Any]:
 
 @lru_cache(maxsize=1)
 def _shared_columns() -> list[Any]:
-    # The address goes as text, in its usual form already: the field would read it, and the driver write it, each time.
+    # The address is canonical text already. Its field would parse it and the driver would format it for each entry.
     return [None if column.name == "ip" else column for column in _columns()[len(OWN) : -1]]

@@ -1,4 +1,4 @@
-"""The change log in the admin: to read, never to write."""
+"""The change log in Django's admin, read-only."""
 
 from django.contrib import admin
 
@@ -8,7 +8,7 @@ from duely.api.admin import ReadOnlyAdmin
 
 @admin.register(Change)
 class ChangeAdmin(ReadOnlyAdmin):
-    """Who changed what, when and from where."""
+    """The entries of the change log."""
 
     list_display = ("at", "action", "target_type", "target_label", "actor_name", "ip")
     list_filter = ("action", "target_type")

@@ -1,7 +1,7 @@
-"""A bound for what people who have not signed in write into the log, which nobody can ever delete.
+"""Limits the entries that callers without an account cause in the system's log, which cannot be deleted.
 
-Each process admits so many entries of an hour into the log that is nobody's, and none after that. The first one that is
-too many leaves an entry that says so; each is told to the process's own log. The requests are answered as ever.
+Each process records at most ANONYMOUS_ENTRIES of them per hour. Beyond that, one entry says that entries were left out,
+and each of them is a line in the log of the process. The requests are answered as usual.
 """
 
 import threading
@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 
 class Window:
-    """Counts the entries of the present hour."""
+    """Counts the entries of the current hour."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -25,15 +25,15 @@ class Window:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew."""
-        self._began: datetime | None = None
+        """Restart at zero."""
+        self._began_at: datetime | None = None
         self._number = 0
 
     def number(self, at: datetime) -> int:
-        """Count one more entry at this time; returns how many there are in its hour."""
+        """Count an entry. Returns the number of entries in its hour."""
         with self._mutex:
-            if self._began is None or not timedelta() <= at - self._began < HOUR:
-                self._began, self._number = at, 0
+            if self._began_at is None or not timedelta() <= at - self._began_at < HOUR:
+                self._began_at, self._number = at, 0
             self._number += 1
             return self._number
 
@@ -42,7 +42,7 @@ window = Window(ANONYMOUS_ENTRIES)
 
 
 def excess(action: str, at: datetime) -> int:
-    """Count an entry; returns by how many it is too many for this hour, 0 when it is not."""
+    """Count an entry. Returns the number of entries beyond this hour's limit, 0 while there are none."""
     number = max(window.number(at) - window.most, 0)
     if number:
         log.warning("an entry of nobody's log was left out", action=action, left_out=number)

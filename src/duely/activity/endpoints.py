@@ -1,4 +1,4 @@
-"""The change log over HTTP."""
+"""The API's operation on the change log."""
 
 from typing import Annotated
 

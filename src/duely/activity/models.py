@@ -9,29 +9,29 @@ from duely.core import quotas
 
 
 class JSONTextField(models.JSONField):
-    """JSON that is stored, and may be passed on, as text: no query looks into it."""
+    """JSON that is stored as text on PostgreSQL too, because no query reads its contents."""
 
     def db_type(self, connection: Any) -> str | None:
-        """The column's type."""
+        """The type of the column."""
         # Parsing a page of a hundred long changes as jsonb took 1.5 s (decision 0018).
         return "text" if connection.vendor == "postgresql" else super().db_type(connection)
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        """As compact as it goes."""
+        """The value as compact JSON."""
         return None if value is None else msgspec.json.encode(value).decode()
 
     def deconstruct(self) -> Any:
-        """For migrations any JSON: that of the table changes the column itself."""
+        """Appear as a JSONField in migrations. The type of the column was changed by a migration of its own."""
         name, _, positional, named = super().deconstruct()
         return name, "django.db.models.JSONField", positional, named
 
 
 class Counter(models.Model):
-    """The number of the last change in one owner's log.
+    """The number of the last entry in an owner's log.
 
-    background: how many jobs change things of the owner at the moment, with one entry in the log at their end.
-    tasks, categories: how many the owner has stored. The limits are those of the last one that was added: a quota that
-    was lowered since keeps nobody from changing or deleting what is there.
+    background: the number of running jobs that change the owner's data, each with one entry in the log at its end.
+    tasks, categories: the numbers of stored objects. Their limits are those at the last addition, so that after a
+    lowered quota the owner can still change and delete objects (decision 0036).
     """
 
     owner_id = models.UUIDField(primary_key=True)
@@ -58,9 +58,9 @@ class Counter(models.Model):
 
 
 class Change(models.Model):
-    """One change of one thing. Rows are only ever added: triggers refuse UPDATE and DELETE.
+    """One change of one object. Triggers refuse UPDATE and DELETE.
 
-    Owner, actor and target are ids without foreign keys: the log outlives what it tells of.
+    Owner, actor and target are ids without foreign keys, because entries are kept after their objects are deleted.
     """
 
     id = models.UUIDField(primary_key=True)

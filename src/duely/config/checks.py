@@ -1,7 +1,7 @@
-"""Settings that Duely refuses to start with, and settings it advises against, each with what to do instead.
+"""Refuses dangerous settings, and warns about doubtful ones, each with advice.
 
-The refusals run while the settings load. The advice is made of Django system checks: `duely serve` and `duely doctor`
-show it.
+The refusals run while the settings are loaded. The warnings are Django system checks, which `duely serve` and
+`duely doctor` print.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bo
 
 MINIMUM_KEY_LENGTH = 32
 MINIMUM_KEY_CHARACTERS = 8
-# Words of keys that stand in templates, tutorials and other projects' examples.
+# Words in keys of templates, tutorials and examples of other projects.
 KNOWN_KEY = re.compile(
     r"django-?insecure|change[-_ ]?(me|this)|replace[-_ ]?(me|this)|(your|my|top|super)[-_ ]?secret|secret[-_ ]?key"
     r"|password|example|default|insecure|not[-_ ]?secret|development|12345678",
@@ -48,7 +48,7 @@ def _is_weak(key: str) -> bool:
 
 
 def refuse_weak_keys(key: str | None, fallbacks: Sequence[str], *, debug: bool) -> None:
-    """Raise SettingError when a key is short, uniform or known from somewhere; anything goes with DEBUG."""
+    """Raise SettingError if a key is short, uniform or publicly known. With DEBUG every key is allowed."""
     if debug:
         return
     for name, value in [("SECRET_KEY", key), *(("SECRET_KEY_FALLBACKS", item) for item in fallbacks)]:
@@ -64,7 +64,7 @@ def refuse_weak_keys(key: str | None, fallbacks: Sequence[str], *, debug: bool) 
 
 
 def refuse_weak_key_file(key: str, path: Path, *, debug: bool) -> None:
-    """Raise SettingError when the key that is kept in a file is weak. Somebody wrote it: Duely makes good ones."""
+    """Raise SettingError if the key in the file is weak. Duely did not generate it, so somebody has replaced it."""
     if not debug and _is_weak(key):
         raise SettingError(
             "DATA_DIR",
@@ -74,7 +74,7 @@ def refuse_weak_key_file(key: str, path: Path, *, debug: bool) -> None:
 
 
 def refuse_wide_proxies(networks: Sequence[Network]) -> None:
-    """Raise SettingError for a range so wide that strangers are in it: they could claim any address as their own."""
+    """Raise SettingError for a range that is wide enough to contain clients, who could then claim any address."""
     for network in networks:
         if network.prefixlen < WIDEST[network.version] and not network.is_private:
             raise SettingError(
@@ -86,16 +86,17 @@ def refuse_wide_proxies(networks: Sequence[Network]) -> None:
 
 
 def refuse_public_debug(*, debug: bool, host: str, public_host: str) -> None:
-    """Raise SettingError when the debug pages, which show settings and data, could be seen by others."""
+    """Raise SettingError if others can reach the debug pages, which show settings and data."""
     if debug and not (is_loopback(host) and is_loopback(public_host)):
-        reached = public_host if is_loopback(host) else host
+        public_address = public_host if is_loopback(host) else host
         raise SettingError(
-            "DEBUG", f"shows private data to everyone who can reach {reached}. Remove DEBUG, or HOST and PUBLIC_URL."
+            "DEBUG",
+            f"shows private data to everyone who can reach {public_address}. Remove DEBUG, or HOST and PUBLIC_URL.",
         )
 
 
 def refuse_open_hosts(allowed: Sequence[str], *, debug: bool) -> None:
-    """Raise SettingError when any Host header would be believed."""
+    """Raise SettingError if any Host header would be accepted."""
     if "*" in allowed and not debug:
         raise SettingError(
             "ALLOWED_HOSTS", "may not be *; list the names people use, for example tasks.example.org,localhost."
@@ -103,7 +104,7 @@ def refuse_open_hosts(allowed: Sequence[str], *, debug: bool) -> None:
 
 
 def refuse_unknown_address(*, host: str, public_url: str | None, allowed: Sequence[str]) -> None:
-    """Raise SettingError when Duely listens on every address and nothing says by which name people reach it."""
+    """Raise SettingError if Duely listens on all addresses and no setting gives its public name."""
     if host.strip("[]") in WILDCARDS and public_url is None and not allowed:
         raise SettingError(
             "PUBLIC_URL",
@@ -113,13 +114,13 @@ def refuse_unknown_address(*, host: str, public_url: str | None, allowed: Sequen
 
 
 def register_advice() -> None:
-    """Make the checks below known to Django; called once the settings are read."""
+    """Register the checks below with Django. Called after the settings are read."""
     for check in (check_names, check_public_url, check_debug, check_mail_server, check_limits):
         register(check, Tags.compatibility)
 
 
 def check_names(**options: Any) -> list[CheckMessage]:
-    """Names in `.env` that no setting has."""
+    """Warn about names in `.env` that are not settings."""
     from django.conf import settings
 
     names = ", ".join(settings.MISSPELT_SETTINGS)
@@ -129,7 +130,7 @@ def check_names(**options: Any) -> list[CheckMessage]:
 
 
 def check_public_url(**options: Any) -> list[CheckMessage]:
-    """PUBLIC_URL must be answered to, and should be encrypted."""
+    """Check that PUBLIC_URL is in ALLOWED_HOSTS, and warn if it is not encrypted."""
     from django.conf import settings
 
     url = urlsplit(settings.PUBLIC_URL)
@@ -144,14 +145,14 @@ def check_public_url(**options: Any) -> list[CheckMessage]:
 
 
 def check_debug(**options: Any) -> list[CheckMessage]:
-    """DEBUG is for development."""
+    """Warn about DEBUG, which is for development."""
     from django.conf import settings
 
     return [Advice("DEBUG is on", "Remove DEBUG when others use this.", id="duely.W003")] if settings.DEBUG else []
 
 
 def check_mail_server(**options: Any) -> list[CheckMessage]:
-    """A password for the mail server should not travel in the open. On a private network it may: so advice, no more."""
+    """Warn if mails are printed, or if the mail server's password is sent unencrypted, as some private networks do."""
     from django.conf import settings
 
     server = settings.MAIL_SERVER
@@ -165,7 +166,7 @@ def check_mail_server(**options: Any) -> list[CheckMessage]:
 
 
 def check_limits(**options: Any) -> list[CheckMessage]:
-    """A limit that is switched off is worth a line."""
+    """Warn about rate limits that are off."""
     from django.conf import settings
 
     off = ", ".join(scope for scope, rate in settings.RATE_LIMITS.items() if rate is None)

@@ -1,4 +1,4 @@
-"""DATABASE_URL in, Django's DATABASES entry out."""
+"""Translates DATABASE_URL to an entry of Django's DATABASES."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,11 @@ ALLOWED = (
     "several PostgreSQL servers are host1:5432,host2:5432"
 )
 
-# What an operator may add to a PostgreSQL address; anything else would silently weaken what is set below.
+# Options that a PostgreSQL address may have. Others could override the settings below without notice.
 POSTGRES_OPTIONS = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation", "channel_binding", "target_session_attrs"}
 )
-# Duely writes: another value would have it connect to a server that only answers reads.
+# Duely writes, so it must not connect to a read-only server.
 WRITING_SERVERS = frozenset({"any", "read-write", "primary"})
 DEFAULT_PORT = "5432"
 SQLITE_TIMEOUT_SECONDS = 5
@@ -26,17 +26,17 @@ SESSION_SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "10s",
-    # PostgreSQL's own 4 is of disks that turn. With it, one owner's list is looked for among everyone's newest tasks.
-    # With 4 PostgreSQL reads an owner's list from everyone's tasks, newest first (decision 0022).
+    # With the default of 4, which is for spinning disks, PostgreSQL searches the newest tasks of all owners for the
+    # list of one owner (decision 0022).
     "random_page_cost": "1.1",
 }
 
 
 def from_url(url: str, *, threads: int) -> dict[str, Any]:
-    """The settings of the one database that `url` names.
+    """The entry of DATABASES for a URL.
 
-    threads: how many threads of one process ask for a connection at once; the PostgreSQL pool grows to that many.
-    Raises SettingError for an address that cannot be understood; the text never holds the password.
+    threads: threads of a process that need a connection at the same time; the size of the PostgreSQL pool.
+    Raises SettingError for an invalid URL. The message never contains the password.
     """
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
@@ -54,7 +54,7 @@ def _sqlite(url: str) -> dict[str, Any]:
     return {
         "ENGINE": "duely.database.sqlite",
         "NAME": str(Path(path).absolute()),
-        # Opening costs more than a query: a thread keeps its connection.
+        # A thread keeps its connection, because opening one costs more than a query.
         "CONN_MAX_AGE": None,
         "OPTIONS": {
             "timeout": SQLITE_TIMEOUT_SECONDS,
@@ -106,8 +106,8 @@ def _postgres(url: str, *, threads: int) -> dict[str, Any]:
                 "max_size": max(threads, 2),
                 "timeout": CONNECT_TIMEOUT_SECONDS,
                 "max_idle": 60,
-                # The pool's own patience doubles up to minutes: after an outage of 30 s it was 24 s late to notice the
-                # server's return. Giving up early makes each request try anew.
+                # By default the pool doubles its waits up to minutes: after an outage of 30 s it noticed the server's
+                # return 24 s late. With 1 s each request starts a new attempt.
                 "reconnect_timeout": 1,
             },
         },
@@ -115,14 +115,14 @@ def _postgres(url: str, *, threads: int) -> dict[str, Any]:
 
 
 def _servers(text: str) -> tuple[str, str]:
-    """The hosts and ports of `host1:5432,host2,[::1]:5433`, each with commas between them, as libpq takes them."""
+    """The hosts and the ports of `host1:5432,host2,[::1]:5433`, each as a list with commas for libpq."""
     hosts, ports = [], []
     for server in text.split(","):
-        found = _SERVER.fullmatch(server)
-        if found is None or int(found["port"] or DEFAULT_PORT) > LARGEST_PORT:
+        match = _SERVER.fullmatch(server)
+        if match is None or int(match["port"] or DEFAULT_PORT) > LARGEST_PORT:
             raise SettingError(NAME, f"{ALLOWED}; a server must be host or host:port.")
-        hosts.append(unquote(found["address"] or found["host"]))
-        ports.append(found["port"] or "")
+        hosts.append(unquote(match["address"] or match["host"]))
+        ports.append(match["port"] or "")
     if len(hosts) == 1:
         return hosts[0], ports[0]
     if not all(hosts):

@@ -1,4 +1,4 @@
-"""EMAIL_URL and DEFAULT_FROM_EMAIL in, what mails are sent with out."""
+"""Translates EMAIL_URL and DEFAULT_FROM_EMAIL to the mail server and the sender."""
 
 import ipaddress
 import re
@@ -11,7 +11,7 @@ from duely.mail.rules import Security, Server
 
 NAME = "EMAIL_URL"
 ALLOWED = "must be console:, smtp+starttls://user:password@host:587, smtps://user:password@host:465 or smtp://host:25"
-WAYS = {
+SCHEMES = {
     "smtp": (Security.NONE, 25),
     "smtp+starttls": (Security.STARTTLS, 587),
     "smtps": (Security.TLS, 465),
@@ -20,18 +20,18 @@ SENDER = "DEFAULT_FROM_EMAIL"
 
 
 def from_url(url: str) -> Server | None:
-    """The mail server that `url` names; None for `console:`, which prints mails.
+    """The mail server of a URL; None for `console:`, which prints mails.
 
-    Raises SettingError for an address that cannot be understood; the text never holds the password.
+    Raises SettingError for an invalid URL. The message never contains the password.
     """
     if url.lower() in {"console:", "console://"}:
         return None
     scheme = url.partition("://")[0].lower()
-    if scheme not in WAYS:
-        # Without "://" all of it may be a password.
+    if scheme not in SCHEMES:
+        # Without "://" the whole text may be a password.
         shown = f"; {scheme[:20]!r} is not supported" if "://" in url else ""
         raise SettingError(NAME, f"{ALLOWED}{shown}.")
-    security, usual_port = WAYS[scheme]
+    security, default_port = SCHEMES[scheme]
     parts, port = _split(url)
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise SettingError(NAME, f"{ALLOWED}, without a path or options; percent-encode what is special in a password.")
@@ -43,7 +43,7 @@ def from_url(url: str) -> Server | None:
         raise SettingError(NAME, f"{ALLOWED}; user and password go together.")
     if not re.fullmatch(r"[ -~]*", user + password):
         raise SettingError(NAME, "a user name and a password for SMTP are made of printable ASCII characters.")
-    return Server(host, port or usual_port, security, user or None, password or None)
+    return Server(host, port or default_port, security, user or None, password or None)
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -55,7 +55,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
 
 
 def domain(host: str) -> str:
-    """The host of PUBLIC_URL as mails write it after an `@` (RFC 5321, section 4.1.3)."""
+    """The host of PUBLIC_URL in the form for mail addresses (RFC 5321, section 4.1.3)."""
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -66,9 +66,9 @@ def domain(host: str) -> str:
 
 
 def sender(text: str) -> str:
-    """`text` as the From of every mail: one address, with or without a name before it.
+    """The canonical form of the sender of all mails: one address, optionally with a name.
 
-    Raises SettingError for anything else.
+    Raises SettingError for any other text.
     """
     reason = f"must be one address such as Duely <duely@example.org>, not {text!r}."
     try:
@@ -77,7 +77,7 @@ def sender(text: str) -> str:
         header = message["From"]
     except (ValueError, IndexError, AttributeError):
         raise SettingError(SENDER, reason) from None
-    # A list "name: a@b, c@d;" is a group; one address is a group without a name.
+    # "name: a@b, c@d;" is a group. The parser returns a single address as a group without a name.
     if [group.display_name for group in header.groups] != [None] or header.defects or not text.isprintable():
         raise SettingError(SENDER, reason)
     address: Address = header.addresses[0]
@@ -92,7 +92,7 @@ def _host(name: str) -> str:
 
 
 def _ascii(name: str) -> str:
-    """A host name as DNS writes it (RFC 1123, with underscores, which people use); "" when it is none."""
+    """A host name in ASCII (RFC 1123, and underscores, which are in use); "" if it is invalid."""
     try:
         host = name.encode("idna").decode("ascii").lower()
     except UnicodeError:

@@ -1,7 +1,7 @@
-"""Typed readers for settings that come from the environment or from a `.env` file.
+"""Typed readers of settings from the environment or a `.env` file.
 
-A reader returns the default when a variable is missing or empty, and raises SettingError, which names the variable and
-says what is allowed, when its value cannot be used.
+A reader returns the default if a variable is missing or empty. For an invalid value it raises SettingError, which names
+the variable and the allowed values.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ FALSE = frozenset({"0", "false", "no", "off"})
 
 
 class SettingError(ImproperlyConfigured):
-    """A setting that Duely refuses to start with. Its text is a sentence for the operator."""
+    """An invalid setting, with which Duely refuses to start. The message is for the operator."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -32,7 +32,7 @@ class SettingError(ImproperlyConfigured):
 
 
 class Environment:
-    """Reads settings by name. `written` are the names in the `.env` file."""
+    """Reads settings by name. written: the names in the `.env` file."""
 
     def __init__(self, values: Mapping[str, str], written: Iterable[str] = ()) -> None:
         self._values = values
@@ -40,7 +40,7 @@ class Environment:
         self._known: set[str] = set()
 
     def misspelt(self) -> list[str]:
-        """Names in the `.env` file that nobody has asked for by now."""
+        """Names in the `.env` file that no reader has used so far."""
         return sorted(self._written - self._known)
 
     def raw(self, name: str) -> str | None:
@@ -97,18 +97,18 @@ class Environment:
 
     def networks(self, name: str) -> list[Network]:
         """A list of addresses and CIDR ranges, IPv4 or IPv6."""
-        found: list[Network] = []
+        networks: list[Network] = []
         for word in self.words(name):
             try:
-                found.append(ipaddress.ip_network(word))
+                networks.append(ipaddress.ip_network(word))
             except ValueError as error:
                 raise SettingError(
                     name, f"must list addresses or ranges such as 10.0.0.0/8 or ::1, not {word!r}: {error}."
                 ) from None
-        return found
+        return networks
 
     def rate(self, name: str, default: str) -> Rate | None:
-        """A number of requests in a time, such as `50/min`; None for `0`."""
+        """A rate such as `50/min`; None for `0`, which means no limit."""
         value = self.raw(name) or default
         try:
             return Rate.parse(value)
@@ -122,7 +122,7 @@ class Environment:
         return (Path(value).expanduser() if value else default).absolute()
 
     def url(self, name: str, *, schemes: Sequence[str]) -> str | None:
-        """An address of one of these kinds; None when empty. A refusal does not show it: it may hold a password."""
+        """An address with one of these schemes, or None. An error does not show the address and its password."""
         value = self.raw(name)
         if value is not None and not re.match(rf"({'|'.join(schemes)})://[^\s]", value):
             raise SettingError(name, f"must begin with one of {', '.join(f'{scheme}://' for scheme in schemes)}.")
@@ -133,9 +133,9 @@ class Environment:
         return _origin(name, self.string(name, default))
 
     def origins(self, name: str) -> list[str]:
-        """A list of such addresses, as browsers write them: without the usual port."""
-        found = [_origin(name, word) for word in self.words(name)]
-        return [re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in found]
+        """A list of origins in the form of browsers: without the default port."""
+        origins = [_origin(name, word) for word in self.words(name)]
+        return [re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in origins]
 
 
 def _origin(name: str, value: str) -> str:
@@ -153,7 +153,7 @@ def _origin(name: str, value: str) -> str:
 
 
 def load(directory: Path, process: Mapping[str, str] = os.environ) -> Environment:
-    """The variables of `.env` in `directory`, each overridden by the process's own environment."""
+    """The variables of `.env` in `directory`, overridden by the environment of the process."""
     try:
         written = read_dotenv(directory / ".env")
     except UnreadableDotenv as error:

@@ -1,4 +1,4 @@
-"""The secret key that a fresh installation makes for itself."""
+"""The secret key that a new installation generates."""
 
 import os
 import secrets
@@ -11,10 +11,10 @@ FILE_NAME = "secret_key"
 
 
 def load_or_make(data_dir: Path) -> str:
-    """The key kept in `data_dir/secret_key`, made on first use with mode 0600.
+    """The key in `data_dir/secret_key`, generated on first use with mode 0600.
 
-    Two processes that start at once end with the same key: each writes its own file in full and links it to the final
-    name, and only one link can succeed.
+    Processes that start at the same time get the same key: each writes a complete file of its own and links it to the
+    final name, and only one link can succeed.
     """
     path = data_dir / FILE_NAME
     try:

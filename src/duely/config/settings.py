@@ -17,11 +17,11 @@ HOST = _read.string("HOST", "127.0.0.1").strip("[]")
 PORT = _read.integer("PORT", 8000, minimum=1, maximum=65535)
 WEB_CONCURRENCY = _read.integer("WEB_CONCURRENCY", os.cpu_count() or 1, minimum=1, maximum=256)
 WEB_THREADS = 32
-# More than run Python at once with profit, since one that waits for a row that someone has locked keeps its place.
+# More than the cores could use, because a request that waits for a locked row keeps its slot (decision 0013).
 WEB_AT_ONCE = 4
 WORKER_THREADS = 4
 DRAIN_SECONDS = _read.integer("DRAIN_SECONDS", service.drain_seconds(os.environ), minimum=0, maximum=300)
-# Beside the threads of a worker, one takes jobs and one renews leases; beside those of the web, one watches the bans.
+# A worker has two more threads, which take jobs and renew leases; a web process has one more, which reads bans.
 _most_threads = max(WEB_AT_ONCE + 1, WORKER_THREADS + 2)
 DATA_DIR = _read.path("DATA_DIR", Path("data"))
 
@@ -161,7 +161,7 @@ TEMPLATES = [
     },
 ]
 
-# Static files come straight from the packages: there is no collectstatic step to forget.
+# Static files are served from the packages, so that no collectstatic step is needed.
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
@@ -172,7 +172,7 @@ WHITENOISE_MAX_AGE = 0 if DEBUG else 3600
 
 USE_TZ = True
 TIME_ZONE = "UTC"
-# For the dates in mails alone: there is no LocaleMiddleware, so every answer is English.
+# Only for dates in mails. Without LocaleMiddleware every answer is in English.
 USE_I18N = True
 LANGUAGE_CODE = "en-us"
 
@@ -203,7 +203,7 @@ LOGGING = logs.configure(LOG_LEVEL, LOG_FORMAT)
 
 MISSPELT_SETTINGS = _read.misspelt()
 
-# Last, so that a refused setting leaves no file behind
+# Last, so that a refused setting does not leave a key file behind
 SECRET_KEY_PATH = None if _secret_key else DATA_DIR / secret.FILE_NAME
 SECRET_KEY = _secret_key or secret.load_or_make(DATA_DIR)
 if SECRET_KEY_PATH is not None:

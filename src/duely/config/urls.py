@@ -1,4 +1,4 @@
-"""Every path: the API's modules under /api/v1/, the admin, the health checks, the page."""
+"""All routes: the API under /api/v1/, the admin, the health checks and the pages."""
 
 from django.contrib import admin
 from django.urls import include, path, register_converter

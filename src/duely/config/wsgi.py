@@ -15,12 +15,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "duely.config.settings")
 
 def _ready_application() -> "Application":
     django = get_wsgi_application()
-    # Only now can modules with models be imported.
+    # Modules with models can be imported only after Django is set up.
     from duely.http.entry import api_first, watched, with_length, with_slot
     from duely.http.health import health_first
 
     application = health_first(watched(with_length(with_slot(api_first(django)))))
-    # Reading every route now lets a broken module fail the start instead of the first request.
+    # Imports all routes now, so that a broken module fails at the start and not at the first request.
     _ = get_resolver().url_patterns
     return application
 

@@ -10,11 +10,11 @@ from duely.accounts.codes import TOKEN_PATTERN
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What this is, with links to the documents."""
+    """The start page, with links to the documentation."""
     return render(request, "duely/home.html", {"version": duely.__version__})
 
 
 @require_safe
 def verify_email(request: HttpRequest) -> HttpResponse:
-    """The page that asks the reader to confirm an address. Its script calls the API."""
+    """The page that asks the user to confirm an address. Its script calls the API."""
     return render(request, "duely/verify_email.html", {"token_pattern": TOKEN_PATTERN})
