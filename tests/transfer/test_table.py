@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import sys
 import unicodedata
@@ -21,7 +22,7 @@ from duely.transfer.formats import table
 from duely.transfer.formats.sheet import MAX_ROW
 from duely.transfer.formats.table import MAX_IGNORED
 from duely.transfer.reading import Reading
-from duely.transfer.rules import Faulty, columns_of, escaped, instant_text, moment, order_of, unescaped
+from duely.transfer.rules import ALIASES, Faulty, columns_of, escaped, instant_text, moment, order_of, unescaped
 from transfer.helpers import bring, export, made, notes_of
 
 
@@ -84,11 +85,117 @@ def test_case_blanks_and_signs_of_a_header_do_not_matter(api: Api, header: str) 
     assert one(api, header, "Milk")["title"] == "Milk"
 
 
-def test_of_two_columns_for_a_field_the_first_one_counts(api: Api) -> None:
-    answer = answered(api, "Name,Title,Due,Deadline\nMilk,Bread,2099-01-31,2099-02-01\n")
-    assert answer["columns"] == {"Name": "title", "Due": "due_date"}
-    assert answer["ignored_columns"] == ["Title", "Deadline"]
-    assert made(api)["Milk"]["due_date"] == "2099-01-31"
+VALUES = {"due_date": ("2099-01-31", "2099-02-01"), "priority": ("high", "low"), "status": ("Done", "Open")}
+VALUES |= dict.fromkeys(("completed_at", "created_at", "updated_at"), ("2026-01-05", "2026-01-06"))
+VALUES["completed"] = ("yes", "no")
+PAIRS = [
+    pytest.param(field, *pair, id=f"{field}: {' and '.join(pair)}")
+    for field, aliases in ALIASES.items()
+    if field not in (*table.OF_OURS, "key")
+    for pair in itertools.combinations(aliases, 2)
+]
+"""The better name comes first."""
+
+
+def read_pair(field: str, headers: tuple[str, str], cells: tuple[str, str]) -> tuple[Any, str, Reading]:
+    """The one task of a table with two columns for a field, its category, and the notes."""
+    title = () if field == "title" else ("title",)
+    reading = Reading()
+    content = ",".join((*headers, *title)) + "\n" + ",".join((*cells, *("Milk" for _ in title))) + "\n"
+    *categories, task = rows(content.encode(), reading)
+    return task, "".join(category.fields["name"] for category in categories), reading
+
+
+@pytest.mark.parametrize("field, better, worse", PAIRS)
+def test_both_of_two_columns_for_a_field_are_kept(field: str, better: str, worse: str) -> None:
+    value, other = VALUES.get(field, ("north", "south"))
+
+    task, category, reading = read_pair(field, (worse, better), (other, value))
+
+    fields = task.fields
+    assert (reading.columns[better], reading.columns[worse], reading.ignored) == (field, field, [])
+    if field == "description":
+        assert fields["description"] == f"{value}\n\n{other}"
+    elif field in ("tags", "column"):
+        assert fields["tags"] == [value, other]
+    elif field == "category":
+        assert (category, fields["tags"]) == (value, [other])
+    else:
+        alone, _, _ = read_pair(field, ("x", better), ("", value))
+        parts = [part for part in (alone.fields["description"], f"{worse}: {other}") if part]
+        assert fields == {**alone.fields, "description": "\n\n".join(parts)}
+        assert (worse, "moved") in {(note.field, note.reason) for note in reading.notes}
+
+
+@pytest.mark.parametrize("field, better, worse", PAIRS)
+def test_the_next_column_counts_where_the_better_is_empty(field: str, better: str, worse: str) -> None:
+    value = VALUES.get(field, ("north",))[0]
+
+    task, category, reading = read_pair(field, (better, worse), ("", value))
+
+    alone, its_category, _ = read_pair(field, ("x", worse), ("", value))
+    assert (task.fields, category) == (alone.fields, its_category)
+    has_note = (worse, "changed") in {(note.field, note.reason) for note in reading.notes}
+    assert has_note == (field in table.ONE_VALUE)
+
+
+def test_of_several_dates_the_most_specific_one_is_due(api: Api) -> None:
+    answer = answered(
+        api,
+        "Task Name,Date,Due Date,Deadline\n"
+        "A,2098-12-01,2098-12-05,2098-12-09\nB,,2098-12-06,\nC,2098-12-01,,\nD,2098-12-01,soon,\nE,,2098-12-05,2098-12-05\n",
+    )
+    assert answer["columns"] == {
+        "Task Name": "title",
+        "Date": "due_date",
+        "Due Date": "due_date",
+        "Deadline": "due_date",
+    }
+    assert {title: (task["due_date"], task["description"]) for title, task in made(api).items()} == {
+        "A": ("2098-12-05", "Deadline: 2098-12-09\n\nDate: 2098-12-01"),
+        "B": ("2098-12-06", ""),
+        "C": ("2098-12-01", ""),
+        "D": ("2098-12-01", "Due Date: soon"),
+        "E": ("2098-12-05", ""),
+    }
+    assert notes_of(answer) == {
+        ("Deadline", "moved"): 1,
+        ("Date", "moved"): 1,
+        ("Date", "changed"): 2,
+        ("Due Date", "moved"): 1,
+    }
+
+
+def test_columns_with_the_same_name_are_all_read(api: Api) -> None:
+    """Jira has a column for each comment and each label."""
+    answer = answered(
+        api,
+        "Summary,Issue key,Issue id,Due date,Labels,Labels,Comment,Description,Comment\n"
+        "Fix,AB-1,10001,05/Dec/98,red,blue,first,Body,second\n",
+    )
+    task = made(api)["Fix"]
+    assert task["tags"] == ["red", "blue"]
+    assert task["description"].startswith("Body\n\nfirst\n\nsecond")
+    assert answer["ignored_columns"] == ["Issue id"]
+
+
+def test_the_order_of_days_and_months_is_that_of_the_column() -> None:
+    """One column may be written by a person, the other by the program."""
+    tasks = rows(b"Title,Deadline,Due\nMilk,12/31/2098,\nBread,,31/12/2098\nEgg,03/04/2099,\n")
+    assert [str(task.fields["due_date"]) for task in tasks] == ["2098-12-31", "2098-12-31", "2099-03-04"]
+
+
+def test_of_two_ambiguous_dates_the_better_one_is_refused(api: Api) -> None:
+    assert refused(api, "Title,Deadline,Due\nMilk,2099-01-31,03/04/2099\n") == {"rows[2].due_date": "invalid_date"}
+    assert one(api, "Title,Deadline,Due", "Milk,03/04/2099,2099-01-31")["description"] == "Deadline: 03/04/2099"
+
+
+def test_in_our_own_table_the_left_column_counts(api: Api) -> None:
+    answer = answered(
+        api, "id,version,former_status,title,due,Deadline,notes,comment\n,,,Milk,2099-01-31,2099-02-01,a,b\n"
+    )
+    assert answer["ignored_columns"] == ["Deadline", "comment"]
+    assert (made(api)["Milk"]["due_date"], made(api)["Milk"]["description"]) == ("2099-01-31", "a")
 
 
 def test_columns_without_a_name_are_not_reported_and_not_too_many_others() -> None:
@@ -115,13 +222,11 @@ def test_without_a_column_for_titles_nothing_comes_in(api: Api, text: str) -> No
 
 
 def test_every_name_of_a_column_is_found_and_none_stands_for_two_fields() -> None:
-    from duely.transfer.rules import ALIASES
-
     names = [alias for aliases in ALIASES.values() for alias in aliases]
     assert len(names) == len(set(names))
     for name, aliases in ALIASES.items():
         assert [columns_of([alias]) for alias in aliases] == [{0: name}] * len(aliases)
-    assert columns_of(["x", "Title", "title", "DUE date"]) == {1: "title", 3: "due_date"}
+    assert columns_of(["x", "Title", "title", "DUE date"]) == {1: "title", 2: "title", 3: "due_date"}
 
 
 # Lines and cells
@@ -529,8 +634,8 @@ PROGRAMS: dict[str, tuple[str, dict[str, Any], set[tuple[str, str]]]] = {
     ),
     "Kanboard": (
         KANBOARD,
-        {"status": "pending", "due_date": "2098-12-31T00:00:00.000Z", "category": "Work", "tags": ["a", "Ready"], "description": "Priority: 2"},
-        {("Category", "left_out"), ("Color", "left_out"), ("Swimlane", "left_out"), ("Position", "left_out"),
+        {"status": "pending", "due_date": "2098-12-31T00:00:00.000Z", "category": "Work", "tags": ["a", "Ready", "Bug"], "description": "Priority: 2"},
+        {("Color", "left_out"), ("Swimlane", "left_out"), ("Position", "left_out"),
          ("Creator", "left_out"), ("Complexity", "left_out"), ("Priority", "moved")},
     ),
     "Notion": (NOTION, {"status": "pending", "due_date": "2099-01-31T08:00:00.000Z", "tags": ["a", "b"]}, {("Assign", "left_out")}),

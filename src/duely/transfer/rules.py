@@ -103,27 +103,20 @@ BLANK_MARKS = frozenset({"-", "\u2013", "\u2014", "[]", "[ ]", "( )", "â˜", "âœ
 """They mean false; to `word` they are nothing, too."""
 FALSE = frozenset({"", "false", "no", "n", "0", "open", "todo"})
 
-# How other programs call our fields. Names are compared without case, blanks and signs.
+# The names of our fields in other programs, the most specific name first: where a table has several columns for one
+# field, the first name of the list wins. Names are compared without case, blanks and signs.
 ALIASES: Mapping[str, Sequence[str]] = {
     "id": ("id", "uuid"),
-    "title": ("title", "task", "taskname", "name", "content", "summary", "subject", "todo", "item", "what", "cardname"),
+    "title": ("title", "taskname", "cardname", "task", "todo", "subject", "name", "summary", "item", "what", "content"),
     "description": (
-        "description",
-        "desc",
-        "note",
-        "notes",
-        "details",
-        "body",
-        "comment",
-        "comments",
-        "memo",
-        "carddescription",
+        *("description", "carddescription", "desc", "details", "body"),
+        *("notes", "note", "memo", "comments", "comment"),
     ),
     "status": ("status", "state", "progress"),
     "completed": ("completed", "done", "iscompleted", "isdone", "finished", "checked", "complete"),
     "priority": ("priority", "prio", "importance", "urgency"),
-    "due_date": ("duedate", "due", "dueon", "deadline", "date", "duedatetime", "when"),
-    "category": ("category", "project", "projects", "projectname", "list", "listname", "folder", "area", "section"),
+    "due_date": ("duedate", "duedatetime", "dueon", "due", "deadline", "date", "when"),
+    "category": ("project", "projectname", "projects", "list", "listname", "category", "folder", "area", "section"),
     "tags": ("tags", "tag", "labels", "label", "contexts", "keywords", "categories"),
     "reminders": ("reminders",),
     "completed_at": (
@@ -148,22 +141,21 @@ ALIASES: Mapping[str, Sequence[str]] = {
     # What the other program calls it, whatever becomes of its fields.
     "key": ("taskid", "taskkey", "issueid", "issuekey", "gid", "itemid", "cardid"),
 }
-_MEANT = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
-
-
-def column_of(header: str) -> str | None:
-    """The field that a column of a table stands for."""
-    return _MEANT.get(re.sub(r"[\W_]+", "", header.casefold()))
+_FIELDS = {alias: (field, rank) for field, aliases in ALIASES.items() for rank, alias in enumerate(aliases)}
 
 
 def columns_of(headers: Sequence[str]) -> dict[int, str]:
-    """The fields of a table's columns by their places. Of two columns for the same field the first one counts."""
-    found: dict[int, str] = {}
+    """The field of each column that stands for one, by the column's place. Several columns may stand for one field.
+
+    The columns with the most specific names come first, and of two with the same name the left one.
+    """
+    ranked: list[tuple[int, int, str]] = []
     for place, header in enumerate(headers):
-        name = column_of(header)
-        if name is not None and name not in found.values():
-            found[place] = name
-    return found
+        alias = re.sub(r"[\W_]+", "", header.casefold())
+        if alias in _FIELDS:
+            field, rank = _FIELDS[alias]
+            ranked.append((rank, place, field))
+    return {place: field for _, place, field in sorted(ranked)}
 
 
 PRIORITIES = {

@@ -1,7 +1,7 @@
 """A table as CSV: our own, or anyone's whose columns have names that can be guessed."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from duely.api.bodies import checked
@@ -24,8 +24,16 @@ MAX_IGNORED = 100
 """Columns that are named to the client as left out."""
 OURS = {"id", "version", "former_status"}
 """Columns that no other program has together: then cells are as our export writes them."""
+SUGGESTED_TITLES = ("title", "task", "name", "subject", "summary")
 OF_OURS = OURS | {"deleted_at", "reminders"}
 """Columns that are taken from our own tables alone."""
+ONE_VALUE = (
+    *("title", "category", "status", "completed", "priority", "due_date", "start_date"),
+    *("completed_at", "created_at", "updated_at", "parent"),
+)
+"""Fields with one value. Where a table has several columns for one of them, a row takes one of its cells."""
+MAX_LABEL = 64
+"""Characters of a column's name in a description."""
 DEFAULTS = {
     "Private": "False",
     "Sensitivity": "Normal",
@@ -50,37 +58,50 @@ def read(source: Source, reading: Reading) -> Rows:
         number, cells = sheet.header(file, reading.check)
         columns = rules.columns_of(cells)
         is_ours = OURS.issubset(columns.values())
-        if not is_ours:
-            columns = {place: name for place, name in columns.items() if name not in OF_OURS}
+        columns = _left_of_each(columns, columns.values()) if is_ours else _of_others(columns)
         if "title" not in columns.values():
-            about = f"No column for titles was found. Name one of them: {', '.join(rules.ALIASES['title'][:5])}."
+            about = f"No column for titles was found. Name one of them: {', '.join(SUGGESTED_TITLES)}."
             raise ValidationFailed(FieldError("title", "required", about))
-        reading.columns = {cells[place]: name for place, name in columns.items()}
+        reading.columns = {cells[place]: columns[place] for place in sorted(columns)}
         ignored = [header for place, header in enumerate(cells) if place not in columns and header.strip()]
         reading.ignored = ignored[:MAX_IGNORED]
         names = sheet.column_names(cells)
-        fields = {name: names[place] for place, name in columns.items()}
-        orders = _orders(file, columns, reading.check)
+        orders = _orders(file, {place: names[place] for place, name in columns.items() if name in DATES}, reading.check)
         row = (
-            _Ours(fields, orders, source.zone, reading)
+            _Ours(columns, orders, source.zone, reading, names)
             if is_ours
-            else _Foreign(fields, orders, source.zone, reading, names)
+            else _Foreign(columns, orders, source.zone, reading, names)
         )
         for _, values, record in sheet.records(file, reading, after=number, names=names, defaults=DEFAULTS):
             yield from row.read(record, values)
 
 
+def _left_of_each(columns: Mapping[int, str], fields: Iterable[str]) -> dict[int, str]:
+    """The columns, but of several columns for one of these fields only the left one."""
+    left: dict[str, int] = {}
+    for place, field in sorted(columns.items()):
+        left.setdefault(field, place)
+    single = {*fields}
+    return {place: field for place, field in columns.items() if field not in single or left[field] == place}
+
+
+def _of_others(columns: Mapping[int, str]) -> dict[int, str]:
+    """The columns that count in a table of another program. It has one column of ids: another may have other ids."""
+    theirs = {place: field for place, field in columns.items() if field not in OF_OURS}
+    return _left_of_each(theirs, ("key",))
+
+
 def _orders(file: BinaryIO, columns: Mapping[int, str], check: sheet.Check) -> dict[str, str | None]:
-    """Whether days or months come first, by column."""
-    cells: dict[str, list[str]] = {name: [] for name in DATES}
+    """Whether days or months come first, by the name of the column."""
+    cells: dict[str, list[str]] = {name: [] for name in columns.values()}
     for number, row in sheet.lines(file, check):
         if number > LOOKED_AT:
             break
         for place, name in columns.items():
-            if name in cells and place < len(row) and number > 1:
+            if place < len(row) and number > 1:
                 cells[name].append(row[place])
-    known = {name: rules.order_of(found) for name, found in cells.items()}
-    # Who writes one column so writes the others so.
+    known = {name: rules.order_of(texts) for name, texts in cells.items()}
+    # A program writes all columns in the same order.
     common = next((order for order in known.values() if order), None)
     return {name: order or common for name, order in known.items()}
 
@@ -89,22 +110,40 @@ class _Foreign:
     """Rows of another program: what a task cannot hold as it is goes into the description, or is noted."""
 
     def __init__(
-        self, fields: Mapping[str, str], orders: Mapping[str, str | None], zone: str, reading: Reading, names: list[str]
+        self,
+        columns: Mapping[int, str],
+        orders: Mapping[str, str | None],
+        zone: str,
+        reading: Reading,
+        names: Sequence[str],
     ) -> None:
-        self._fields = fields
+        self._columns: dict[str, list[str]] = {}
+        """The names of the columns of each field, the best one first."""
+        for place, field in columns.items():
+            self._columns.setdefault(field, []).append(names[place])
+        self._shared = [field for field in ONE_VALUE if len(self._columns.get(field, ())) > 1]
+        """Fields with one value that have several columns."""
         self._orders = orders
         self._zone = zone
         self._reading = reading
         self._categories = foreign.Categories()
+        self._names = {field: fields[0] for field, fields in self._columns.items()}
+        """The column that each field is taken from in the current row."""
+        left = min((place for place, field in columns.items() if field == "created_at"), default=None)
+        self._created = "" if left is None else names[left]
         # Ids of two programs may be the same numbers: their columns tell them apart.
         self._origin = hashlib.sha256("\x1f".join(names).encode("utf-8", "replace")).hexdigest()
 
     def read(self, record: Record, cells: Sequence[str]) -> Iterator[Incoming]:
         """The task of a line, and its category when that is new."""
+        for field in self._shared:
+            self._names[field] = self._best_column(record, field)
         title = self._cell(record, "title")
         key = self._cell(record, "key").strip()
         ambiguous = [
-            name for name in DATES if self._orders[name] is None and rules.is_ambiguous(self._peek(record, name))
+            name
+            for name in DATES
+            if name in self._names and self._is_ambiguous(self._names[name], self._peek(record, name))
         ]
         if not title.strip() or ambiguous:
             yield _refused(record, ambiguous)
@@ -112,24 +151,59 @@ class _Foreign:
         category, new = self._categories.named(record, self._cell(record, "category"), self._name("category"))
         yield from new
         task = foreign.Draft(record, self._reading, title, self._name("title"))
-        task.describe(self._cell(record, "description"))
+        for column in self._columns.get("description", ()):
+            task.describe(record.text(column))
         self._set_status(task, record)
         self._set_priority(task, record)
         self._set_dates(task, record)
-        task.tag(_several(self._cell(record, "tags"), ",;"), self._name("tags"))
-        task.tag([self._cell(record, "column")], self._name("column"))
+        for column in self._columns.get("tags", ()):
+            task.tag(_several(record.text(column), ",;"), column)
+        for column in self._columns.get("column", ()):
+            task.tag([record.text(column)], column)
         task.say("Part of", self._cell(record, "parent"), self._name("parent"))
-        created = record.values.get(self._name("created_at"), "")
+        for field in self._shared:
+            self._keep_other_cells(task, record, field)
+        created = record.values.get(self._created, "")
         with_id = f"csv {self._origin} {key} {created}"
         source = with_id if key else foreign.source_of("csv", cells, self._reading)
         yield task.finished(source, category, follows=bool(key))
 
+    def _best_column(self, record: Record, field: str) -> str:
+        """The column that a row takes a field from: the first that can be read, or else the first with a cell."""
+        columns = self._columns[field]
+        filled = [column for column in columns if str(record.values.get(column, "")).strip()]
+        if field in DATES:
+            dates = [column for column in filled if self._is_date(column, str(record.values[column]))]
+            filled = dates or filled
+        return filled[0] if filled else columns[0]
+
+    def _is_date(self, column: str, cell: str) -> bool:
+        return rules.at_text(cell, self._zone, self._orders[column]) is not None or self._is_ambiguous(column, cell)
+
+    def _is_ambiguous(self, column: str, cell: str) -> bool:
+        return self._orders.get(column) is None and rules.is_ambiguous(cell)
+
+    def _keep_other_cells(self, task: foreign.Draft, record: Record, field: str) -> None:
+        """Keep the cells of a field's other columns: as tags for a category, as lines of text for the rest."""
+        chosen = self._names[field]
+        cell = self._cell(record, field)
+        if cell.strip() and chosen != self._columns[field][0]:
+            record.note(chosen, "changed", cell)
+        for column in self._columns[field]:
+            other = record.text(column)
+            if column == chosen or _meaning(field, other) in ("", _meaning(field, cell)):
+                continue
+            if field == "category":
+                task.tag([other], column)
+            else:
+                task.say(foreign.plain(column)[:MAX_LABEL], other, column)
+
     def _name(self, field: str) -> str:
-        """The column that a field is taken from."""
-        return self._fields.get(field, field)
+        """The column that a field is taken from in the current row."""
+        return self._names.get(field, field)
 
     def _cell(self, record: Record, field: str) -> str:
-        return record.text(self._fields[field]) if field in self._fields else ""
+        return record.text(self._names[field]) if field in self._names else ""
 
     def _peek(self, record: Record, field: str) -> str:
         return str(record.values.get(self._name(field), ""))
@@ -155,7 +229,7 @@ class _Foreign:
             task.fields["status"] = "completed"
         elif done:
             task.fields["status"] = "in_progress"
-        elif "completed" not in self._fields and not cell and self._peek(record, "completed_at").strip():
+        elif "completed" not in self._names and not cell and self._peek(record, "completed_at").strip():
             task.fields["status"] = "completed"
 
     def _set_priority(self, task: foreign.Draft, record: Record) -> None:
@@ -167,11 +241,18 @@ class _Foreign:
             task.say("Priority", cell, self._name("priority"))
 
     def _set_dates(self, task: foreign.Draft, record: Record) -> None:
-        orders, zone = self._orders, self._zone
-        task.due(self._cell(record, "due_date"), zone, self._name("due_date"), order=orders["due_date"])
-        task.say("Start", self._cell(record, "start_date"), self._name("start_date"))
+        due, start = self._name("due_date"), self._name("start_date")
+        task.due(self._cell(record, "due_date"), self._zone, due, order=self._orders.get(due))
+        task.say("Start", self._cell(record, "start_date"), start)
         for name in ("completed_at", "created_at", "updated_at"):
-            task.at(name, self._cell(record, name), zone, self._name(name), order=orders[name])
+            column = self._name(name)
+            task.at(name, self._cell(record, name), self._zone, column, order=self._orders.get(column))
+
+
+def _meaning(field: str, cell: str) -> str:
+    """A cell as it is compared with others for the same field: two words for one status are the same."""
+    text = cell.strip()
+    return WORDS[field].get(rules.word(text), text) if field in WORDS else text
 
 
 def _refused(record: Record, ambiguous: Sequence[str]) -> Faulty:
@@ -187,9 +268,14 @@ class _Ours:
     """Rows of our own table: its cells are ours, so one that cannot be read is a fault."""
 
     def __init__(
-        self, fields: Mapping[str, str], orders: Mapping[str, str | None], zone: str, reading: Reading
+        self,
+        columns: Mapping[int, str],
+        orders: Mapping[str, str | None],
+        zone: str,
+        reading: Reading,
+        names: Sequence[str],
     ) -> None:
-        self._fields = fields
+        self._fields = {field: names[place] for place, field in columns.items()}
         self._orders = orders
         self._zone = zone
         self._reading = reading
@@ -237,7 +323,7 @@ class _Ours:
         return raw
 
     def _moment(self, name: str, cell: str) -> tuple[str | None, list[FieldError]]:
-        found = rules.moment(cell, self._orders[name])
+        found = rules.moment(cell, self._orders[self._fields[name]])
         if found is None:
             about = "Use 2026-01-31 or 2026-01-31T09:00:00Z; 03/04/2026 alone does not tell days from months."
             return None, [FieldError(name, "invalid_date", about)]
