@@ -5,10 +5,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 LOCK := $(COMPILE) pyproject.toml --group build
 
-.PHONY: run test test-clients lint types bench bench-growth docs clean lock audit
+.PHONY: run check test test-clients lint types bench bench-growth docs clean lock audit
 
 run: .venv/.base
 	$(BIN)/duely serve
+
+check: lint types
+	DUELY_TEST_DATABASE=sqlite $(BIN)/pytest $(PYTEST_FLAGS) -m "not slow and not process"
 
 test: .venv/.dev
 	DUELY_TEST_DATABASE=sqlite $(BIN)/pytest $(PYTEST_FLAGS)

@@ -290,6 +290,7 @@ def files() -> list[PurePosixPath]:
     return [path for path in paths if "migrations" not in path.parts]
 
 
+@pytest.mark.slow
 def test_the_house_rules_hold() -> None:
     checked = files()
     assert len(checked) > 40

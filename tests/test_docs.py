@@ -95,6 +95,7 @@ def test_no_two_refusals_share_a_code() -> None:
     assert sorted(codes) == sorted(set(codes))
 
 
+@pytest.mark.slow
 def test_the_problems_page_has_every_code_of_a_field() -> None:
     used = reference.field_codes()
     assert {"required", "too_long", "unknown_field", "wrong_password"} <= used

@@ -451,6 +451,7 @@ EXAMPLES = 6
 STEPS = 16
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_everyone_sees_exactly_what_is_theirs() -> None:
     run_state_machine_as_test(

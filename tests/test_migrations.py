@@ -94,6 +94,7 @@ def test_no_change_of_a_model_waits_for_its_migration(capsys: pytest.CaptureFixt
         pytest.fail(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_each_migration_goes_forward_back_and_forward_again(fresh: BaseDatabaseWrapper) -> None:
     executor = MigrationExecutor(fresh)
     plan = [migration for migration, _ in executor.migration_plan(all_leaves(fresh))]
@@ -113,6 +114,7 @@ def test_each_migration_goes_forward_back_and_forward_again(fresh: BaseDatabaseW
         assert shape(fresh) == after, f"{node} does something else the second time"
 
 
+@pytest.mark.slow
 def test_all_migrations_go_back_to_nothing_and_forward_to_the_same(fresh: BaseDatabaseWrapper) -> None:
     leaves = all_leaves(fresh)
     migrate(fresh, leaves)
@@ -125,6 +127,7 @@ def test_all_migrations_go_back_to_nothing_and_forward_to_the_same(fresh: BaseDa
     assert shape(fresh) == first
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_nothing_to_do(fresh: BaseDatabaseWrapper) -> None:
     leaves = all_leaves(fresh)
     migrate(fresh, leaves)
@@ -139,6 +142,7 @@ STATEMENTS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_migrated_database_keeps_the_log_as_it_is(fresh: BaseDatabaseWrapper) -> None:
     migrate(fresh, all_leaves(fresh))
     change = MigrationExecutor(fresh).loader.project_state().apps.get_model("activity", "Change")

@@ -68,6 +68,7 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_fault_that_no_test_notices_is_told(toy: Path) -> None:
     source = (toy / "src/toy/gate/rules.py").read_text()
     run = mutation.Run(toy, {"gate": ["tests"]}, jobs=2, timeout=60)
@@ -81,6 +82,7 @@ def test_a_fault_that_no_test_notices_is_told(toy: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_figures_about_tests_that_fail_anyway_are_refused(toy: Path) -> None:
     (toy / "tests/test_rules.py").write_text(
         "from toy.gate import rules\n\n\ndef test_age():\n    assert rules.old(3)\n"

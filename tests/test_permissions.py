@@ -386,6 +386,7 @@ def test_the_table_tries_every_id_that_an_operation_takes() -> None:
 # The product against the table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", permissions_table.lines(), ids=str)
 def test_each_caller_gets_what_the_table_says(line: Line, world: World) -> None:
     wrong = []
@@ -517,6 +518,7 @@ def one_line_per_operation() -> list[Line]:
     return list({(line.method, line.route): line for line in reversed(lines)}.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", one_line_per_operation(), ids=str)
 def test_other_spellings_of_a_path_answer_alike(line: Line, world: World) -> None:
     method, path, body = request_of(line, "owner", world)

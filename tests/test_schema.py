@@ -269,6 +269,7 @@ def tried_on_purpose(name: str) -> Iterator[Any]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation, caller", RUNS, ids=lambda value: getattr(value, "name", value))
 def test_every_answer_is_as_documented(operation: Operation, caller: str, world: World) -> None:
     strategies = [schema().find_operation_by_id(operation.name).as_strategy(generation_mode=m) for m in GenerationMode]
@@ -326,6 +327,7 @@ def test_the_document_names_every_alias() -> None:
         assert all(f"`/{PREFIX}{alias}`" in text for text in described)
 
 
+@pytest.mark.slow
 def test_the_document_is_the_same_as_yaml(client: Client) -> None:
     answer = client.get("/api/v1/schema/?format=yaml")
     assert answer.headers["Content-Type"] == "application/yaml"

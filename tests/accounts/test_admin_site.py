@@ -287,6 +287,7 @@ def test_no_list_looks_into_passwords_or_other_tables(query: str) -> None:
 NONSENSE = ["\x00", "\ufdd0", "x" * 5000, "-1", "99999999999999999999", "0000-00-00", "10000-01-01", "(a+)+$", "é"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTS)
 def test_nonsense_in_a_list_is_no_fault_of_ours(name: str) -> None:
     adam()

@@ -545,6 +545,7 @@ def test_after_25_guesses_of_strangers_codes_are_long_and_work(path: str, other:
     assert guess(long, "192.0.2.50") == 400
 
 
+@pytest.mark.slow
 def test_a_mailbox_that_everybody_asks_for_gets_few_mails() -> None:
     """Requests from ever new addresses, twice a minute for a day. Yet a code that works is always there."""
     at, mails = clock.now(), 0

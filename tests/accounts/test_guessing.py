@@ -81,6 +81,7 @@ def test_twenty_an_hour_from_all_strangers() -> None:
     assert statuses(60, scattered) == {401: 20, 429: 40}
 
 
+@pytest.mark.slow
 def test_the_hours_pass() -> None:
     alice()
     with time_machine.travel(clock.now(), tick=True):

@@ -254,6 +254,7 @@ def test_parallel_patches_of_one_profile_lose_nothing() -> None:
     assert sorted(Change.objects.values_list("seq", flat=True)) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 @at_once
 def test_a_sign_in_with_the_old_password_beside_its_change_leaves_no_session() -> None:
     new = "another-fine-password"
@@ -311,6 +312,7 @@ def wrong_guesses(code: str, count: int) -> list[str]:
     return [f"{(int(code) + number) % 1_000_000:06}" for number in range(1, count + 1)]
 
 
+@pytest.mark.slow
 @at_once
 def test_of_two_hundred_parallel_guesses_five_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     code = new_code("alice@example.org")
@@ -384,6 +386,7 @@ def test_parallel_requests_leave_one_code_that_works(age_minutes: float | None) 
     limits.reset()
 
 
+@pytest.mark.slow
 @at_once
 def test_a_reset_token_that_comes_twenty_times_at_once_works_once() -> None:
     token = new_token(person("alice"), "reset_token")
@@ -410,6 +413,7 @@ def test_sign_ups_of_one_name_at_once_keep_one(settings: Any) -> None:
     assert SignUp.objects.count() == 1
 
 
+@pytest.mark.slow
 @at_once
 def test_of_parallel_wrong_passwords_so_many_are_looked_at(settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(100_000, 60)}
@@ -427,6 +431,7 @@ def test_of_parallel_wrong_passwords_so_many_are_looked_at(settings: Any) -> Non
     limits.reset()
 
 
+@pytest.mark.slow
 @at_once
 def test_parallel_right_passwords_are_all_let_in(settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "login": Rate(100_000, 60)}
@@ -437,6 +442,7 @@ def test_parallel_right_passwords_are_all_let_in(settings: Any) -> None:
     limits.reset()
 
 
+@pytest.mark.slow
 @at_once
 @pytest.mark.parametrize("as_owner", [False, True])
 def test_a_link_beside_a_new_password_never_comes_after_it(as_owner: bool) -> None:
@@ -532,6 +538,7 @@ def test_sign_ups_of_one_address_that_finish_at_once_make_one_account(settings: 
     assert not SignUp.objects.exists()
 
 
+@pytest.mark.slow
 @at_once
 def test_events_of_one_account_at_once_meet_no_deadlock(caplog: pytest.LogCaptureFixture) -> None:
     admin = Api(person("adam", role="admin"))

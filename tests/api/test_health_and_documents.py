@@ -31,6 +31,7 @@ def test_the_index_names_the_service_and_links_to_its_parts() -> None:
         assert client.get(link).status_code == expected, link
 
 
+@pytest.mark.slow
 def test_the_document_is_the_same_as_json_and_as_yaml() -> None:
     client, base = Client(), "/api/v1/schema/"
     as_json = client.get(base)
@@ -78,6 +79,7 @@ def test_gzip_is_sent_to_clients_that_accept_it(header: str, taken: bool) -> Non
     assert takes_gzip(header) is taken
 
 
+@pytest.mark.slow
 def test_a_document_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from duely.api import openapi
     from duely.config import urls

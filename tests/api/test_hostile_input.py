@@ -170,6 +170,7 @@ def test_no_name_reaches_the_database(path: str) -> None:
                 assert faults(answer)[parameter] in {code, "invalid_format"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LISTS)
 def test_no_value_breaks_a_list(path: str) -> None:
     me = busy_admin()
@@ -199,6 +200,7 @@ def test_more_parameters_than_anyone_needs_are_refused() -> None:
         assert len(response.content) < 128 * 1024
 
 
+@pytest.mark.slow
 def test_nothing_in_a_query_breaks_the_server() -> None:
     me = busy_admin()
     pairs = st.tuples(

@@ -336,6 +336,7 @@ def compact(db: None) -> None:
 DEEP = ["", "ordering=created_at", "ordering=due_date", "status=pending", "status=pending&ordering=due_date"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", [*DEEP, "ordering=-priority", "ordering=title"])
 def test_a_late_page_costs_at_most_twice_the_first_one(compact: None, query: str) -> None:
     me = Api(alice())

@@ -97,6 +97,7 @@ def budgets_of(attempt: Callable[[], float], enough: int = 1) -> float:
     return best
 
 
+@pytest.mark.slow
 def test_what_grows_with_the_square_is_over_the_budget_and_what_is_quick_is_not() -> None:
     letters = list(range(2000))
 
@@ -872,6 +873,7 @@ def test_every_operation_has_a_worst_input() -> None:
     assert not {name: more.keys() - about[name] for name, more in MORE.items() if more.keys() - about[name]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.name)
 def test_the_worst_input_stays_within_the_budget(operation: Operation, world: World) -> None:
     over, others = {}, {}
@@ -958,6 +960,7 @@ def grows_evenly(cost: Callable[[int], float]) -> bool:
     return twice <= 3 * once + UNITS / 20 * loop()
 
 
+@pytest.mark.slow
 def test_what_grows_with_the_square_does_not_grow_evenly() -> None:
     def square(size: int) -> float:
         numbers = range(2000 * size)
@@ -1009,6 +1012,7 @@ FILES: dict[str, tuple[str, Callable[[int], bytes]]] = {
 """What may be sent as a file, and twice as much."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("about", FILES)
 def test_a_file_of_twice_the_size_costs_twice_as_much(about: str, world: World) -> None:
     media, content = FILES[about]
@@ -1022,6 +1026,7 @@ def test_a_file_of_twice_the_size_costs_twice_as_much(about: str, world: World) 
     assert grows_evenly(cost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_an_export_of_twice_as_much_costs_twice_as_much(kind: str, world: World) -> None:
     def cost(times: int) -> float:

@@ -32,6 +32,7 @@ def web(directory: Path, database_url: str, processes: int) -> Server:
     return server
 
 
+@pytest.mark.slow
 def test_each_has_its_own_also_one_that_comes_for_one_that_died(tmp_path: Path, fresh_database_url: str) -> None:
     every = os.sched_getaffinity(0)
     server = web(tmp_path, fresh_database_url, len(every))
@@ -45,6 +46,7 @@ def test_each_has_its_own_also_one_that_comes_for_one_that_died(tmp_path: Path, 
         server.stop()
 
 
+@pytest.mark.slow
 def test_where_there_are_more_or_less_they_go_where_they_like(tmp_path: Path, fresh_database_url: str) -> None:
     every = os.sched_getaffinity(0)
     server = web(tmp_path, fresh_database_url, len(every) + 1)

@@ -50,6 +50,7 @@ def test_no_setting_at_all_gives_a_working_installation_in_the_data_directory(tm
     assert shown["SESSION_COOKIE_SECURE"] is False
 
 
+@pytest.mark.slow
 def test_the_example_file_states_every_setting_and_its_true_default(tmp_path: Path) -> None:
     plain = settings(tmp_path)
     example = (ROOT / ".env.example").read_text()
@@ -82,6 +83,7 @@ def test_the_dotenv_file_counts_and_its_misspelt_names_are_noticed(tmp_path: Pat
     assert shown["MISSPELT_SETTINGS"] == ["PROT"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment,sentence",
     [

@@ -363,6 +363,7 @@ def test_a_slot_passes_its_connection_to_the_next_request() -> None:
     assert seen[: settings.WEB_AT_ONCE] == seen[settings.WEB_AT_ONCE :]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.timeout(180)
 def test_clients_that_never_finish_their_bodies_block_no_others(tmp_path: Path, fresh_database_url: str) -> None:

@@ -138,6 +138,7 @@ def test_threads_of_one_process_write_in_their_order(connect: Callable[..., Data
     assert texts(path) == [str(number) for number in range(8)]
 
 
+@pytest.mark.slow
 def test_no_write_of_several_processes_is_lost(path: Path) -> None:
     source = """
 def work(name):
@@ -334,6 +335,7 @@ def test_a_failed_commit_keeps_the_place_in_the_queue(connect: Callable[..., Dat
     joined(thread)
 
 
+@pytest.mark.slow
 def test_a_thread_that_ends_in_a_transaction_leaves_the_queue(
     connect: Callable[..., DatabaseWrapper], path: Path
 ) -> None:
@@ -347,6 +349,7 @@ def test_a_thread_that_ends_in_a_transaction_leaves_the_queue(
     assert texts(path) == ["after"]
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_its_own_queue(connect: Callable[..., DatabaseWrapper], path: Path) -> None:
     database = connect()
     begin(database)

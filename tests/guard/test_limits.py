@@ -257,6 +257,7 @@ def test_an_unreadable_address_is_limited(rates: dict[str, Rate | None]) -> None
     assert [log_in(REMOTE_ADDR="").status_code for _ in range(2)] == [401, 429]
 
 
+@pytest.mark.slow
 def test_a_request_is_allowed_after_the_window(rates: dict[str, Rate | None]) -> None:
     import time
 

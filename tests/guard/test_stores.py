@@ -173,6 +173,7 @@ def test_redis_is_used_again_after_the_break(redis: Redis, monkeypatch: pytest.M
             assert time.monotonic() < end
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", ["database", "redis"])

@@ -145,6 +145,7 @@ def test_every_kind_of_mail_has_a_flood_and_an_owner() -> None:
     assert FLOODS.keys() == OWN.keys() == KINDS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flood_does_not_stop_the_owners_mail(kind: str, mailbox: SmtpServer, work: Work, settings: Any) -> None:
     settings.REQUIRE_EMAIL_VERIFICATION = True
@@ -166,6 +167,7 @@ def test_a_flood_does_not_stop_the_owners_mail(kind: str, mailbox: SmtpServer, w
     assert missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["account_code", "account_link", "account_known"])
 def test_a_flood_does_not_stop_a_new_owner(kind: str, mailbox: SmtpServer, work: Work, settings: Any) -> None:
     """Nobody has verified the address yet. The mailbox gets a bounded number of mails all the same."""

@@ -68,6 +68,7 @@ def one_server() -> Iterator[SmtpServer]:
         yield server
 
 
+@pytest.mark.slow
 @given(
     title=st.text(st.characters(exclude_categories=()), max_size=300) | st.from_regex(r"[\r\n\x0b\x85]?Bcc: [a-z]+@x")
 )
@@ -163,6 +164,7 @@ def test_an_untrusted_certificate_is_refused(start_server: StartServer, security
     assert {"AUTH", "MAIL"}.isdisjoint(server.commands)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
 @pytest.mark.usefixtures("trusted")
 def test_a_certificate_for_another_name_is_refused(

@@ -378,6 +378,7 @@ orderings = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller", ["alice", "adam"])
 def test_orderings_sort_as_the_model_does_on_pages_of_any_size(caller: str) -> None:
     world = build_world()

@@ -415,6 +415,7 @@ SIGNS = " \u00a0,;:.!?()-\u2013\u2014"
 """Blanks and signs that may leave a line together with what stood beside them."""
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join))
 @settings(deadline=None, max_examples=500, database=None)
 def test_title_and_spans_hold_all_characters_of_a_line(line: str) -> None:

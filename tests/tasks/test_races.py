@@ -219,6 +219,7 @@ def test_a_whole_day_that_is_set_while_the_time_zone_changes_is_placed_in_the_ne
             assert row.due_at == placed(row.due_on, zone), (row.title, zone)
 
 
+@pytest.mark.slow
 def test_a_request_that_waits_too_long_is_told_to_come_again(committed_db: None) -> None:
     me = Api(alice())
     task = made(me)

@@ -138,6 +138,7 @@ def test_no_edit_makes_a_task_overdue(current: Standing, edit: dict[str, object]
         assert next_standing(current, **edit).status is not OVERDUE
 
 
+@pytest.mark.slow
 @given(standings, edits)
 def test_a_task_stays_overdue_while_it_is_late_and_open(current: Standing, edit: dict[str, object]) -> None:
     if current.status is OVERDUE and edit["late"] and edit["asked"] not in (COMPLETED, CANCELLED):

@@ -385,6 +385,7 @@ class TwoClients(RuleBasedStateMachine):
         assert Change.objects.filter(target_id=stored.pk).count() == self.version
 
 
+@pytest.mark.slow
 def test_two_clients_lose_no_field_that_nobody_overwrote(api: Api) -> None:
     def machine() -> TwoClients:
         made_anew = TwoClients()

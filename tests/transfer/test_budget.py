@@ -94,6 +94,7 @@ WORK: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORK)
 def test_the_budget_is_asked_all_along(name: str) -> None:
     content = WORK[name]()

@@ -432,6 +432,7 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASK_OF)
 def test_any_value_of_any_field_is_read_and_noted(name: str) -> None:
     for field in TASK_OF[name](SAMPLES[name]):

@@ -269,6 +269,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(tasks=st.lists(FIELDS, min_size=1, max_size=5), kind=st.sampled_from(["json", "csv"]))
 @settings(max_examples=25, deadline=None)
 def test_any_tasks_come_back_as_they_were(tasks: list[dict[str, Any]], kind: str) -> None:

@@ -822,6 +822,7 @@ def test_every_sign_that_normalises_to_one_is_escaped(sign: str) -> None:
         assert unescaped(safe) == text
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(st.text(max_size=20) | TRICKY)
 def test_an_escaped_cell_is_no_formula_and_comes_back(text: str) -> None:
@@ -868,6 +869,7 @@ def test_tables_of_the_release_before_are_read_as_they_were(text: str, kept: str
     assert unescaped(text) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("piece", ["\n", " ", "'", ";", "; ", "\n'", "=", ";=", "\n=", '"', "\ufeff"])
 def test_a_long_cell_is_read_once(piece: str) -> None:

@@ -521,6 +521,7 @@ def shown(html: str) -> list[str]:
     return [line for line in text_of_html(html).split("\n") if line]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30, method="signal")
 @pytest.mark.parametrize(
     "html",
