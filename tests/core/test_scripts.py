@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from duely.core.scripts import mixes_scripts
+from duely.core.scripts import changes_latin_letters, mixes_scripts
 
 ONE_SCRIPT = [
     *("alice", "Zoë", "Nguyễn", "Đặng", "Ⅻ", "ʻokina", "a1._+-"),
@@ -66,14 +66,33 @@ MIXED = {
     "three scripts": "aกא",
     "Chinese, Korean and Japanese": "漢한カ",
     "Latin, Thai and a look-alike": "a\u043eก",
+    "two letters of Chinese inside": "r\u53e3\u53e3t",
+    "two letters of Bopomofo inside": "r\u3116\u3116t",
+    "one letter of Thai": "admi\u0e17",
+    "a Thai vowel inside": "adm\u0e40n",
+    "one letter of Lao": "g\u0ea3ace",
+    "one letter of Hebrew": "admi\u05d7",
+    "one letter of Bopomofo": "\u3125inda",
+    "one letter of Gujarati": "\u0aa1teve",
+    "one letter after a sign": "admi_\u0e17",
     "two kinds of digits": "1\u0665",
     "two kinds of digits beside letters": "अ1\u0967",
 }
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ro\u30fct", "root\u02c8", "root\u02bc", "root\u0332", "\u02bbroot", "\u02c8root", "adm\u01c0n", "m\u02d0a"],
+)
+def test_signs_that_can_be_overlooked_change_latin_names(name: str) -> None:
+    assert changes_latin_letters(unicodedata.normalize("NFKC", name))
+
+
 @pytest.mark.parametrize("name", [*ONE_SCRIPT, *WRITTEN_TOGETHER])
 def test_names_of_one_script_or_of_scripts_written_together(name: str) -> None:
-    assert not mixes_scripts(unicodedata.normalize("NFKC", name))
+    name = unicodedata.normalize("NFKC", name)
+    assert not mixes_scripts(name)
+    assert not changes_latin_letters(name)
 
 
 @pytest.mark.parametrize("kind", MIXED)

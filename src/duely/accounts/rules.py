@@ -17,7 +17,7 @@ from django.core.validators import validate_email
 from duely.core.names import fold as fold  # noqa: PLC0414 - as much a rule of accounts
 from duely.core.names import normal
 from duely.core.permissions import Role as Role  # noqa: PLC0414 - the role is a property of an account
-from duely.core.scripts import mixes_scripts
+from duely.core.scripts import changes_latin_letters, mixes_scripts
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -134,7 +134,7 @@ def username_fault(username: str) -> Fault | None:
         return Fault("required", "This field must not be empty.")
     if len(username) > MAX_USERNAME:
         return Fault("too_long", f"Use at most {MAX_USERNAME} characters.")
-    if not _has_letters_only(username):
+    if not _has_letters_only(username) or changes_latin_letters(username):
         return Fault("invalid_username", "Use letters, digits and . _ + - only.")
     if mixes_scripts(username):
         return Fault(

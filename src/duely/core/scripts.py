@@ -1,5 +1,6 @@
 """Whether a name mixes scripts so that it may look like another name (decision 0042). Pure."""
 
+import itertools
 import unicodedata
 
 _SCRIPTS = {
@@ -51,7 +52,7 @@ def mixes_scripts(name: str) -> bool:
         return False
     letters = [sign for sign in name if not sign.isascii() or sign.isalpha()]
     scripts = set(filter(None, map(_script_of, letters)))
-    return _mixes_digits(name) or not (_are_written_together(scripts) and _is_distinguishable(letters, scripts))
+    return _mixes_digits(name) or not (_are_written_together(scripts) and _is_distinguishable(name, letters, scripts))
 
 
 def _script_of(sign: str) -> str | None:
@@ -72,12 +73,62 @@ def _are_written_together(scripts: set[str]) -> bool:
     return len(beside_latin) == 1 and beside_latin <= _BESIDE_LATIN
 
 
-def _is_distinguishable(letters: list[str], scripts: set[str]) -> bool:
+def _is_distinguishable(name: str, letters: list[str], scripts: set[str]) -> bool:
     """Whether letters beside Latin ones show that the name is not Latin alone."""
     if len(scripts) < 2 or "LATIN" not in scripts:
         return True
+    if not _are_foreign_runs_clear(name):
+        return False
     foreign = (sign for sign in letters if sign.isalpha() and _script_of(sign) not in (None, "LATIN"))
     return any(sign not in _LIKE_LATIN for sign in foreign)
+
+
+def _are_foreign_runs_clear(name: str) -> bool:
+    """Whether each run of letters of another script has two letters, and Latin letters on one side at most.
+
+    One letter, or a run inside of a Latin word, may stand for Latin letters: `admi\u0e17`, `r\u53e3\u53e3t`.
+    """
+    kinds = [_kind_of(sign) for sign in name]
+    runs = [(kind, len([*run])) for kind, run in itertools.groupby(kind for kind in kinds if kind != "mark")]
+    kinds_around = ["", *(kind for kind, _ in runs), ""]
+    for number, (kind, length) in enumerate(runs):
+        is_inside = kinds_around[number] == kinds_around[number + 2] == "latin"
+        if kind == "foreign" and (length < 2 or is_inside):
+            return False
+    return True
+
+
+def _kind_of(sign: str) -> str:
+    if unicodedata.category(sign)[0] == "M" or (sign.isalpha() and _script_of(sign) is None):
+        return "mark"
+    if not sign.isalpha():
+        return "other"
+    return "latin" if _script_of(sign) == "LATIN" else "foreign"
+
+
+_CLICKS = "\u01c0\u01c1\u01c2\u01c3"
+"""Letters of Latin that look like `l` and `!`."""
+_OKINA = "\u02bb"
+_VOWELS = "aeiou\u0101\u0113\u012b\u014d\u016b"
+
+
+def changes_latin_letters(name: str) -> bool:
+    """Whether a name, in Unicode's form NFKC, has signs beside Latin letters that can be overlooked.
+
+    These are modifier letters (`root\u02c8`), combining marks that make no letter with a plain one
+    (`root\u0332`), and clicks. The Hawaiian okina is fine before a vowel.
+    """
+    for before, sign, after in zip(f".{name[:-1]}", name, f"{name[1:]}.", strict=True):
+        is_okina = sign == _OKINA and after.lower() in _VOWELS
+        if sign in _CLICKS:
+            return True
+        if unicodedata.category(sign)[0] == "M" and before.isascii() and before.isalpha():
+            return True
+        if unicodedata.category(sign) == "Lm" and not is_okina:
+            follows_foreign = unicodedata.category(before)[0] in "LM" and _script_of(before) not in (None, "LATIN")
+            if not follows_foreign and "LATIN" in (_script_of(sign), _script_of(before), _script_of(after)):
+                return True
+    return False
 
 
 def _mixes_digits(name: str) -> bool:
