@@ -165,19 +165,54 @@ def test_only_pages_that_may_can_change_something(sender: str) -> None:
     assert [answer.status_code for answer in answers] == ([201, 200, 200, 404] if may else [403] * 4)
 
 
+EMBEDDED = ("iframe", "frame", "object", "embed", "fencedframe")
+"""Values of Sec-Fetch-Dest for elements that load a page into another one."""
+
+
 @pytest.mark.parametrize(
     "headers, status",
     [
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200),
+        *(
+            ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": dest}, 403)
+            for dest in EMBEDDED
+        ),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Origin": EVIL}, 403),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Origin": APP}, 200),
         ({"Origin": EVIL}, 200),
     ],
-    ids=["link", "image", "script", "script of an allowed origin", "plain HTTP"],
+    ids=[
+        *("link", "link in a tab", *EMBEDDED, "frame of a neighbouring host"),
+        *("image", "script", "script of an allowed origin", "plain HTTP"),
+    ],
 )
-def test_a_link_may_be_followed_but_nothing_embedded(headers: dict[str, str], status: int) -> None:
-    assert send("GET", f"{V1}schema/", **headers).status_code == status
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_link_may_be_followed_but_nothing_embedded(method: str, headers: dict[str, str], status: int) -> None:
+    assert send(method, f"{V1}schema/", **headers).status_code == status
+
+
+@pytest.mark.parametrize("dest", ["document", *EMBEDDED])
+@pytest.mark.parametrize("path", ["tasks/", "schema/", "docs/", "auth/login/", ""])
+def test_navigations_of_a_foreign_page_spend_nothing_of_sign_up(path: str, dest: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": dest}
+    sign_up = {"username": "visitor", "email": "visitor@example.org", "password": PASSWORD}
+
+    for _ in range(5):
+        send("GET", f"{V1}{path}", **headers)
+
+    answer = send("POST", f"{V1}auth/signup/", json.dumps(sign_up).encode(), "application/json")
+    assert answer.status_code == 201
+
+
+def test_links_of_foreign_pages_have_a_limit_of_their_own() -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+    statuses = [send("GET", f"{V1}tasks/", **headers).status_code for _ in range(3)]
+
+    assert statuses == [401, 429, 429]
 
 
 def test_a_body_that_cannot_be_read_spends_the_anonymous_limit() -> None:

@@ -16,7 +16,7 @@ from duely.core.actor import Origin
 from duely.core.errors import RateLimited
 from duely.core.settings import setting
 from duely.guard import stores
-from duely.guard.rules import LimitHit, LimitStatus, Rate, Scope, counted_address
+from duely.guard.rules import FetchMetadata, LimitHit, LimitStatus, Rate, Scope, counted_address, is_foreign_link
 from duely.guard.stores import Database, LimitedKey, Memory, SpendResult, Unreachable
 
 EXACT = frozenset({Scope.OTP, Scope.RESET, Scope.LOGIN})
@@ -30,7 +30,19 @@ MAX_PENDING_HITS = 1_000
 def limit_address(request: HttpRequest, scope: str = Scope.ANONYMOUS) -> None:
     """Count a request without a valid token, by its address. Raises RateLimited (429)."""
     origin = request.origin  # type: ignore[attr-defined]  # set by the guard
-    _limit(request, Scope(scope), counted_address(origin.ip))
+    caller = counted_address(origin.ip)
+    # A page that opens links must not use up the requests with which its visitors sign up (decision 0041).
+    if is_foreign_link(request.method or "", fetch_metadata(request)):
+        caller = f"link:{caller}"
+    _limit(request, Scope(scope), caller)
+
+
+def fetch_metadata(request: HttpRequest) -> FetchMetadata:
+    """What the browser says about the page that sends this request."""
+    headers = request.META
+    return FetchMetadata(
+        headers.get("HTTP_SEC_FETCH_SITE"), headers.get("HTTP_SEC_FETCH_MODE"), headers.get("HTTP_SEC_FETCH_DEST")
+    )
 
 
 def limit_user(request: HttpRequest, user_id: UUID) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 import msgspec
@@ -123,24 +123,40 @@ def is_host(host: str, allowed: tuple[str, ...]) -> bool:
     return bool(domain) and validate_host(domain, allowed)
 
 
-def is_cross_site(
-    method: str, *, site: str | None, mode: str | None, origin: str | None, host: str, allowed: Sequence[str]
-) -> bool:
+class FetchMetadata(NamedTuple):
+    """The headers Sec-Fetch-Site, Sec-Fetch-Mode and Sec-Fetch-Dest (W3C Fetch Metadata). None if not sent."""
+
+    site: str | None = None
+    mode: str | None = None
+    dest: str | None = None
+
+
+def is_foreign_link(method: str, fetch: FetchMetadata) -> bool:
+    """Whether a browser follows a link of another site in a tab: not in a frame or another embedded element."""
+    return (
+        fetch.site is not None
+        and fetch.site not in SAME_ORIGIN
+        and fetch.mode == "navigate"
+        and fetch.dest in {None, "document"}
+        and method in {"GET", "HEAD"}
+    )
+
+
+def is_cross_site(method: str, *, fetch: FetchMetadata, origin: str | None, host: str, allowed: Sequence[str]) -> bool:
     """Whether a browser sends this request for a page of another origin that is not allowed (decision 0041).
 
-    site, mode, origin, host: the headers Sec-Fetch-Site, Sec-Fetch-Mode (W3C Fetch Metadata), Origin and Host.
-    allowed: the origins of pages that may send requests.
+    origin, host: the headers Origin and Host. allowed: the origins of pages that may send requests.
 
     `same-site` is refused too, because it is another origin, such as a page on a neighbouring host or port. Such a page
     can send JSON or a token only after a preflight, so a legitimate one is in `allowed` in any case.
     Browsers send no Sec-Fetch headers over plain HTTP. Then Origin decides for methods that change something. Its
     scheme is not compared, because a proxy may terminate TLS.
     """
-    if method == "OPTIONS" or site in SAME_ORIGIN or (origin is not None and origin in allowed):
+    if method == "OPTIONS" or fetch.site in SAME_ORIGIN or (origin is not None and origin in allowed):
         return False
-    if site is not None:
-        # A link to a document of the API may be followed.
-        return method != "GET" or mode != "navigate"
+    if fetch.site is not None:
+        # A link to a document of the API may be followed. A page can load any number of frames by itself.
+        return not is_foreign_link(method, fetch)
     return method in CHANGING and origin is not None and origin not in {f"http://{host}", f"https://{host}"}
 
 

@@ -21,7 +21,7 @@ from duely.core import clock, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.core.settings import setting
-from duely.guard import bans, rules, space
+from duely.guard import bans, limits, rules, space
 from duely.guard.rules import LimitStatus, Scope
 from duely.http import drain, headers
 
@@ -204,13 +204,12 @@ def refuse_cross_site(request: HttpRequest) -> None:
     and get their address banned.
     """
     environ = request.META
-    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
-    if site is None and origin is None:
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None and "HTTP_SEC_FETCH_SITE" not in environ:
         return
     if rules.is_cross_site(
         request.method or "",
-        site=site,
-        mode=environ.get("HTTP_SEC_FETCH_MODE"),
+        fetch=limits.fetch_metadata(request),
         origin=origin,
         host=environ.get("HTTP_HOST", ""),
         allowed=(setting("PUBLIC_URL"), *setting("CORS_ALLOWED_ORIGINS")),
