@@ -100,8 +100,40 @@ def test_origins_are_written_as_browsers_write_them() -> None:
     text = "https://a.example.org/, https://b.example.org:443, http://c.example.org:80 ,http://localhost:3000"
     found = Environment({"X": text}, {}).origins("X")
     assert found == ["https://a.example.org", "https://b.example.org", "http://c.example.org", "http://localhost:3000"]
-    with pytest.raises(SettingError):
-        Environment({"X": "*"}, {}).origins("X")
+
+
+APPS = (
+    *("capacitor://localhost", "tauri://localhost", "ionic://localhost", "http://tauri.localhost"),
+    *("chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://0d6b9d0a-5f0c-4d8e-9a50-0a1b2c3d4e5f"),
+)
+
+
+@pytest.mark.parametrize("origin", APPS)
+def test_origins_of_apps_and_extensions_are_accepted(origin: str) -> None:
+    assert Environment({"X": origin}, {}).origins("X") == [origin]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*",
+        "null",
+        "file://",
+        "https://*.example.org",
+        "capacitor://localhost/page",
+        "app.example.org",
+        "localhost:3000",
+    ],
+)
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="X: must list origins"):
+        Environment({"X": text}, {}).origins("X")
+
+
+@pytest.mark.parametrize("origin", APPS[:3])
+def test_the_public_address_is_of_the_web(origin: str) -> None:
+    with pytest.raises(SettingError, match="X: must be an address"):
+        Environment({}, {}).origin("X", origin)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def strict(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Rate(1, 600)
     settings.RATE_LIMITS = {"otp": one, "reset": one, "login": one, "anonymous": one, "user": None}
     settings.PUBLIC_URL = OURS
-    settings.CORS_ALLOWED_ORIGINS = [APP]
+    settings.CORS_ALLOWED_ORIGINS = [APP, "capacitor://localhost"]
     settings.ALLOWED_HOSTS = ["testserver", "duely.test"]
     monkeypatch.setattr(rules, "REFUSALS", Rate(3, 600))
 
@@ -136,6 +136,15 @@ SENDERS = {
     "our own page behind a proxy of another name": ({"Sec-Fetch-Site": "same-origin", "Origin": "https://x.org"}, True),
     "our own page over plain HTTP": ({"Origin": "http://duely.test:8000", "Host": "duely.test:8000"}, True),
     "our own page behind a proxy that ends TLS": ({"Origin": "https://duely.test", "Host": "duely.test"}, True),
+    "our own page behind a proxy that drops the port": (
+        {"Origin": "http://duely.test:8080", "Host": "duely.test"},
+        True,
+    ),
+    "a page of another host behind such a proxy": ({"Origin": "http://evil.example:8080", "Host": "duely.test"}, False),
+    "an app of another scheme at our name": ({"Origin": "capacitor://duely.test", "Host": "duely.test"}, False),
+    "an app that is not allowed": ({"Origin": "tauri://localhost"}, False),
+    "an app of an allowed origin": ({"Origin": "capacitor://localhost", "Sec-Fetch-Site": "cross-site"}, True),
+    "an app of an allowed origin without Sec-Fetch": ({"Origin": "capacitor://localhost"}, True),
     "our own page at PUBLIC_URL": ({"Origin": OURS}, True),
     "an extension of the browser": ({"Sec-Fetch-Site": "none", "Origin": "chrome-extension://abc"}, True),
     "a page of an allowed origin": ({"Sec-Fetch-Site": "cross-site", "Origin": APP}, True),

@@ -133,21 +133,41 @@ class Environment:
         return _origin(name, self.string(name, default))
 
     def origins(self, name: str) -> list[str]:
-        """A list of origins in the form of browsers: without the default port."""
-        origins = [_origin(name, word) for word in self.words(name)]
+        """A list of origins of any scheme in the form of browsers: without the default port."""
+        origins = [_origin_of_page(name, word) for word in self.words(name)]
         return [re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in origins]
 
 
 def _origin(name: str, value: str) -> str:
     reason = f"must be an address such as https://tasks.example.org, without path or query, not {value!r}."
+    parsed = _parse_origin(value)
+    if parsed is None or not parsed.startswith(("http://", "https://")):
+        raise SettingError(name, reason)
+    return parsed
+
+
+def _origin_of_page(name: str, value: str) -> str:
+    """The origin of a web page, or of an app or extension, which have schemes of their own."""
+    parsed = _parse_origin(value)
+    if parsed is None or "*" in value:
+        raise SettingError(
+            name,
+            "must list origins such as https://app.example.org, capacitor://localhost or chrome-extension://abcdefgh, "
+            f"without path, not {value!r}.",
+        )
+    return parsed
+
+
+def _parse_origin(value: str) -> str | None:
+    """An origin, `scheme://host[:port]`. None if the text is something else or has more."""
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise SettingError(name, reason) from None
+        return None
     extras = (parts.path.strip("/"), parts.query, parts.fragment, parts.username, parts.password)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or any(extras) or re.search(r"\s", value):
-        raise SettingError(name, reason)
+    if not parts.scheme or not parts.hostname or any(extras) or re.search(r"\s", value):
+        return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 

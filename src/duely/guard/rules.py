@@ -157,7 +157,19 @@ def is_cross_site(method: str, *, fetch: FetchMetadata, origin: str | None, host
     if fetch.site is not None:
         # A link to a document of the API may be followed. A page can load any number of frames by itself.
         return not is_foreign_link(method, fetch)
-    return method in CHANGING and origin is not None and origin not in {f"http://{host}", f"https://{host}"}
+    return method in CHANGING and origin is not None and not _is_own(origin, host)
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Whether an origin is the host that a request was sent to. A Host without a port is compared without it.
+
+    Some proxies remove the port from Host (nginx: `proxy_set_header Host $host`).
+    """
+    scheme, _, address = origin.partition("://")
+    if scheme not in {"http", "https"}:
+        return False
+    name, port = split_domain_port(host)
+    return address == host or bool(name and not port and split_domain_port(address)[0] == name)
 
 
 SAME_ORIGIN = frozenset({"same-origin", "none"})
