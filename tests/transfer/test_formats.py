@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from cast import Api, log_of
 from duely.core.clock import now, rfc3339
 from duely.core.errors import BodyTooLarge
 from duely.tasks.models import Category, Task
-from duely.tasks.rules import IncomingCategory, IncomingTask
+from duely.tasks.rules import IncomingCategory, IncomingTask, reminded_at
 from duely.transfer.files import opened
 from duely.transfer.formats import FORMATS, foreign
+from duely.transfer.formats.ticktick import offset_of_whole_day
 from duely.transfer.reading import MAX_EXAMPLE, MAX_NOTES, OTHERS, REASONS, Reading
+from duely.transfer.rules import offset_text
 from transfer.helpers import bring, counts, made, notes_of
 from transfer.samples import SAMPLES, TASK_OF, TITLE_OF, archived, encoded
 
@@ -253,6 +256,34 @@ def test_a_backup_of_super_productivity_comes_in(api: Api, is_old: bool) -> None
     assert not [key for key in notes_of(answer) if key[1] in ("left_out", "not_understood")]
 
 
+@pytest.mark.parametrize(
+    "reminder, at",
+    [
+        ("-PT15H", "2099-01-29T08:00"),
+        ("P0DT9H0M0S", "2099-01-30T08:00"),
+        ("TRIGGER:P0DT9H0M0S", "2099-01-30T08:00"),
+        ("TRIGGER:-P0DT15H0M0S", "2099-01-29T08:00"),
+        ("-P1DT15H0M0S", "2099-01-28T08:00"),
+        ("PT0S", "2099-01-29T23:00"),
+        ("P0D", "2099-01-29T23:00"),
+        ("-P0DT0H0M", "2099-01-29T23:00"),
+        ("P1D", "2099-01-30T23:00"),
+        ("-P1W", "2099-01-22T23:00"),
+    ],
+)
+def test_reminders_of_ticktick_count_from_the_beginning_of_the_day(reminder: str, at: str) -> None:
+    offset = offset_of_whole_day(reminder)
+    end_of_day = datetime(2099, 1, 30, 23, tzinfo=UTC)
+
+    assert offset_text(offset) is not None
+    assert reminded_at(offset, end_of_day, "Europe/Berlin") == datetime.fromisoformat(f"{at}+00:00")
+
+
+@pytest.mark.parametrize("reminder", ["P1DT1M", "soon", "-PT5Q", "-PT30M30S", "-P"])
+def test_a_reminder_after_the_day_is_not_understood(reminder: str) -> None:
+    assert offset_text(offset_of_whole_day(reminder)) is None
+
+
 def test_a_backup_of_ticktick_comes_in(api: Api) -> None:
     """After testdata_ticktick_export.csv of go-vikunja/vikunja; the two tasks are each a part of the other."""
     api.patch("profile/", {"time_zone": "America/New_York"})
@@ -260,7 +291,7 @@ def test_a_backup_of_ticktick_comes_in(api: Api) -> None:
     tasks = made(api)
     assert fields_of(tasks["Milk"]) == (
         "Two litres\n\nStart: 2099-09-30\n\nRepeats: RRULE:FREQ=WEEKLY;INTERVAL=1\n\nPart of: Shopping",
-        *("pending", "high", "2099-10-01", "Home", ["food", "shop", "Private"], ["-PT30M"], None),
+        *("pending", "high", "2099-10-01", "Home", ["food", "shop", "Private"], ["-P1DT30M"], None),
     )
     assert fields_of(tasks["Shopping"]) == (
         "- [ ] Bread\n- [x] Wine\n\nPart of: Milk",

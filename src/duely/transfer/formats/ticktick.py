@@ -3,6 +3,7 @@
 The columns are those of `pkg/modules/migration/ticktick` in the repository go-vikunja/vikunja.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC
 from zoneinfo import ZoneInfo
@@ -66,7 +67,8 @@ def _draft(record: Record, titles: foreign.References, zone: str, reading: Readi
     task.tag([record.text("Folder Name"), record.text("Column Name")], "Folder Name")
     _set_dates(task, record, zone)
     for reminder in record.text("Reminder").split():
-        task.remind(_before(reminder), zone, "Reminder")
+        is_whole_day = record.text("Is All Day").strip().lower() == "true"
+        task.remind(offset_of_whole_day(reminder) if is_whole_day else _before(reminder), zone, "Reminder")
     task.say("Repeats", record.text("Repeat"), "Repeat")
     task.say("Part of", titles.use(record, "parentId", record.text("parentId").strip()), "parentId")
     return task
@@ -112,6 +114,30 @@ def _before(reminder: str) -> str:
     if text.startswith("PT") or text in ("P0D", "-P0D"):
         return "-PT0M" if text.strip("-PT0DHMS") == "" else f"-{text}"
     return text
+
+
+_DURATION = re.compile(
+    r"(?:TRIGGER:)?(?P<sign>-?)P(?:(?P<weeks>\d{1,2})W)?(?:(?P<days>\d{1,4})D)?"
+    r"(?:T(?:(?P<hours>\d{1,4})H)?(?:(?P<minutes>\d{1,5})M)?(?:(?P<seconds>0{1,2})S)?)?",
+    re.ASCII,
+)
+
+
+def offset_of_whole_day(reminder: str) -> str:
+    """A reminder of a whole day as an offset before its end.
+
+    TickTick counts from the beginning of the day: `-PT15H` is 9:00 on the day before, `P0DT9H0M0S` 9:00 on the day.
+    Other texts, and reminders after the day, are returned in a form that is no offset, so that they are noted.
+    """
+    match = _DURATION.fullmatch(reminder)
+    if match is None or not any(match.groups()[1:]):
+        return reminder.lstrip("-")
+    weeks, days, hours, minutes = (int(match[name] or 0) for name in ("weeks", "days", "hours", "minutes"))
+    minutes += ((weeks * 7 + days) * 24 + hours) * 60
+    if match["sign"] or not minutes:
+        days, minutes = divmod(minutes, 24 * 60)
+        return f"-P{days + 1}D" + (f"T{minutes}M" if minutes else "")
+    return f"-PT{24 * 60 - minutes}M" if minutes <= 24 * 60 else reminder
 
 
 FORMAT = Format("ticktick", "TickTick", "the backup as CSV", recognises, read)
