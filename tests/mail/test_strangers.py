@@ -6,20 +6,25 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from cast import PASSWORD, Api, new_token, person, reader
-from duely.accounts import actions
-from duely.accounts.models import Code, User
-from duely.accounts.rules import Role
+from duely.accounts import actions, steps
+from duely.accounts.models import Code, SignUp, User
+from duely.accounts.rules import MAX_MAILS, Role
+from duely.activity.models import Change
 from duely.core.clock import now
 from duely.core.ids import new_id
 from duely.jobs.models import Job
 from duely.jobs.queue import claim, enqueue
 from duely.jobs.registry import named
+from duely.mail import limits
 from duely.mail.delivery import deliver
 from duely.mail.messages import Mail
+from duely.mail.models import MailCount
 from duely.mail.rules import DAILY_LIMITS, KINDS, MAX_NOTICES_OF_EVENT, REQUESTER_SHARES, Allowance, mailbox_of
-from smtp_server import SmtpServer
+from smtp_server import SmtpServer, Step
 
 pytestmark = pytest.mark.django_db
 Work = Callable[[datetime], None]
@@ -27,6 +32,7 @@ Work = Callable[[datetime], None]
 ALICE = "alice@example.org"
 OWN_PLACE = "192.0.2.50"
 STRANGERS = [f"203.0.113.{number}" for number in range(1, 21)]
+CODES = REQUESTER_SHARES[Allowance.CODES]
 LINKS = REQUESTER_SHARES[Allowance.LINKS]
 
 
@@ -63,10 +69,13 @@ def spelling(number: int, step: int) -> str:
 
 def ask_for_codes() -> None:
     for number, place in enumerate(STRANGERS):
-        for step in range(2 * REQUESTER_SHARES[Allowance.CODES]):
+        statuses = []
+        for step in range(2 * CODES):
             for path in ("auth/request-otp/", "auth/forgot-password/"):
-                body = {"email": spelling(number, step)}
-                assert by(place).post(path, body).status_code == 200
+                statuses.append(by(place).post(path, {"email": spelling(number, step)}).status_code)
+        # A code that is in the mailbox already is not mailed again, so such a request is not refused.
+        assert statuses[: CODES - 1] == [200] * (CODES - 1)
+        assert statuses[-2:] == [429] * 2
 
 
 def ask_for_links() -> None:
@@ -189,6 +198,132 @@ def test_a_flood_does_not_stop_a_new_owner(kind: str, mailbox: SmtpServer, work:
 def test_strangers_shares_leave_room_for_the_owner() -> None:
     for allowance, share in REQUESTER_SHARES.items():
         assert len(STRANGERS) * share + share <= DAILY_LIMITS[allowance]
+
+
+# A refused request costs others nothing
+
+
+def ask_for(path: str) -> Callable[[Api, str], int]:
+    return lambda api, email: int(api.post(path, {"email": email}).status_code)
+
+
+def change_address(api: Api, email: str) -> int:
+    user = person(f"name-{new_id().hex}")
+    api = Api(user, headers=api.headers)
+    return int(api.post("auth/change-email/", {"email": email, "current_password": PASSWORD}).status_code)
+
+
+REQUESTS: list[tuple[str, str, Callable[[Api, str], int]]] = [
+    ("account_code", "Your code to sign in", ask_for("auth/request-otp/")),
+    ("account_code", "Your code to set a new password", ask_for("auth/forgot-password/")),
+    ("account_link", "Confirm your new address", change_address),
+    ("account_known", "You already have an account", lambda api, email: int(sign_up(api, email).status_code)),
+]
+
+
+def test_every_kind_with_shares_is_requested_here() -> None:
+    assert {kind for kind, _, _ in REQUESTS} == {
+        name for name, kind in KINDS.items() if kind.allowance in REQUESTER_SHARES
+    }
+
+
+@pytest.mark.parametrize("kind, subject, request_mail", REQUESTS, ids=[subject for _, subject, _ in REQUESTS])
+def test_a_refused_request_costs_others_nothing(
+    kind: str, subject: str, request_mail: Callable[[Api, str], int], mailbox: SmtpServer, work: Work, settings: Any
+) -> None:
+    """A stranger uses up their share with other spellings, then requests mails to the owner's address itself."""
+    settings.REQUIRE_EMAIL_VERIFICATION = True
+    to = "bob@example.org" if kind == "account_link" else ALICE
+    if to == ALICE:
+        person("alice")
+    stranger, allowance = by(STRANGERS[0]), KINDS[kind].allowance
+    for number in range(REQUESTER_SHARES[allowance]):
+        assert request_mail(stranger, to.replace("@", f"+{number}@")) < 300
+    work(now())
+    before = [Code.objects.count(), SignUp.objects.count(), counted()]
+
+    assert [request_mail(stranger, to) for _ in range(3)] == [429] * 3
+    work(now())
+
+    assert [Code.objects.count(), SignUp.objects.count(), counted()] == before
+    assert not mails_to(mailbox, to)
+    for number in range(2):
+        assert request_mail(by(OWN_PLACE), to) < 300
+        work(now())
+        assert mails_to(mailbox, to) == [subject] * (number + 1)
+
+
+def counted() -> int:
+    return sum(MailCount.objects.values_list("sent", flat=True))
+
+
+def mails_to(mailbox: SmtpServer, to: str) -> list[str]:
+    return [str(mail.message["Subject"]) for mail in mailbox.received if mail.message["To"] == to]
+
+
+@pytest.mark.parametrize("path", ["auth/request-otp/", "auth/forgot-password/"])
+def test_a_requester_without_a_code_left_is_told(path: str, mailbox: SmtpServer, work: Work) -> None:
+    for step in range(CODES):
+        assert by(OWN_PLACE).post(path, {"email": f"alice+{step}@example.org"}).status_code == 200
+
+    refused = [by(OWN_PLACE).post(path, {"email": email}) for email in (ALICE, "alice+mine@example.org")]
+
+    assert {answer.status_code for answer in refused} == {429}
+    assert 1 <= int(refused[0].headers["Retry-After"]) <= 86_400
+    assert "daily limit of codes that you may request" in refused[0].json()["detail"]
+    assert not Code.objects.filter(email=ALICE).exists()
+    assert Change.objects.filter(action="user.mail_limit_reached").count() == 1
+
+
+@pytest.mark.parametrize("fields", [{"email_verified": True}, {}, {"is_active": False}, None])
+def test_the_limit_of_codes_tells_nothing_of_accounts(fields: "dict[str, bool] | None") -> None:
+    if fields is not None:
+        person("alice", **fields)
+    for step in range(CODES):
+        by(STRANGERS[0]).post("auth/request-otp/", {"email": f"alice+{step}@example.org"})
+
+    with CaptureQueriesContext(connection) as captured:
+        answers = [by(STRANGERS[0]).post("auth/request-otp/", {"email": ALICE}) for _ in range(2)]
+
+    assert {answer.status_code for answer in answers} == {429}
+    assert "accounts_user" in str(captured.captured_queries)
+    assert not Code.objects.filter(email=ALICE).exists()
+
+
+def test_owners_get_more_codes_where_they_have_signed_in() -> None:
+    alice = reader("alice")
+    stranger = person("stranger", email="alice+1@example.org")
+    for user in (alice, stranger):
+        steps.remember_address(user, OWN_PLACE, now())
+    for step in range(CODES + 2):
+        by(OWN_PLACE).post("auth/request-otp/", {"email": f"alice+other{step}@example.org"})
+
+    statuses = [
+        by(OWN_PLACE).post("auth/request-otp/", {"email": user.email}).status_code for user in (alice, stranger)
+    ]
+
+    assert statuses == [200, 429], "an address that is not verified has no owner yet"
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["limit of the mailbox", "refused by the server"])
+def test_a_code_that_was_not_mailed_is_mailed_to_the_next(
+    refuses: bool, mailbox: SmtpServer, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if refuses:
+        mailbox.faults = {Step.RCPT: "550 5.1.1 No such user"}
+    else:
+        monkeypatch.setattr(limits, "DAILY_LIMITS", {**DAILY_LIMITS, Allowance.CODES: 0})
+    for number in range(MAX_MAILS + 1):
+        assert by(STRANGERS[number]).post("auth/request-otp/", {"email": ALICE}).status_code == 200
+        work(now())
+    assert (Code.objects.get().mails, mailbox.received) == (0, [])
+    mailbox.faults = {}
+    monkeypatch.setattr(limits, "DAILY_LIMITS", DAILY_LIMITS)
+
+    assert by(OWN_PLACE).post("auth/request-otp/", {"email": ALICE}).status_code == 200
+    work(now())
+
+    assert mails_to(mailbox, ALICE) == ["Your code to sign in"]
 
 
 # Whoever is in an account cannot mute its notices

@@ -1,6 +1,5 @@
 """Mails of accounts, and the clean-up."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,17 +10,17 @@ from duely.accounts import actions, mails, queries
 from duely.jobs.pace import in_steps
 from duely.jobs.queue import Running
 from duely.jobs.registry import job
-from duely.mail.delivery import OverLimit, deliver
+from duely.mail.delivery import Delivery, OverLimit, deliver
 from duely.mail.messages import Mail
 
 log = structlog.get_logger("duely.accounts")
 
 
 @job("accounts.send_code", urgent=True)
-def send_code(running: Running, *, code_id: str, requester: str = "") -> None:
-    """Send a code or a link, as long as it works. requester: the address of the client that asked for a code."""
-    mail = mails.of_code(UUID(code_id), running.now, running.id)
-    _send(running, mail and replace(mail, requester=requester))
+def send_code(running: Running, *, code_id: str) -> None:
+    """Send a code or a link, as long as it works. A mail that is dropped does not count as a mail with this code."""
+    if _send(running, mails.of_code(UUID(code_id), running.now, running.id)) in (Delivery.LIMITED, Delivery.REFUSED):
+        actions.take_back_mail(code_id=UUID(code_id))
 
 
 @job("accounts.send_sign_up", urgent=True)
@@ -41,9 +40,8 @@ def tell_owner(running: Running, *, user_id: str, seq: int, at_new_address: bool
         log.info("a notice is left out: a later one of the same kind waits", job=running.name, user=user_id, seq=seq)
 
 
-def _send(running: Running, mail: Mail | None) -> None:
-    if mail is not None:
-        deliver(running, mail)
+def _send(running: Running, mail: Mail | None) -> Delivery | None:
+    return None if mail is None else deliver(running, mail)
 
 
 @job("accounts.purge_sessions", every=timedelta(hours=1), timeout_seconds=300)

@@ -86,6 +86,12 @@ def knows_address(user_id: UUID, network: str) -> bool:
     return KnownAddress.objects.filter(user_id=user_id, network=network).exists()
 
 
+def is_owners_place(email_key: str, network: str) -> bool:
+    """Whether the owner of this address, who has verified it, has signed in from this network."""
+    rows = KnownAddress.objects.filter(network=network, user__email_key=email_key)
+    return rows.filter(user__email_verified=True, user__is_active=True).exists()
+
+
 def surplus_addresses(limit: int) -> list[UUID]:
     """Ids of known addresses beyond the latest fifty of their user, at most `limit`."""
     many = KnownAddress.objects.values("user_id").annotate(number=Count("pk")).filter(number__gt=MAX_ADDRESSES)

@@ -1,6 +1,6 @@
 """Steps that several actions take. None of them records anything: that is the action's business."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ from duely.core.actor import Actor
 from duely.core.errors import FieldError, RateLimited, ValidationFailed
 from duely.core.ids import new_id
 from duely.database.statements import Statement, bulk_insert_statement, insert_statement, update_statement
-from duely.guard.rules import counted_address, whole_seconds
+from duely.guard.rules import counted_address
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 from duely.mail import limits
@@ -138,12 +138,24 @@ def _count_guess(purpose: Purpose, key: str, requester: str, now: datetime) -> l
     return compared
 
 
+class NoCodeLeft(RateLimited):
+    """One requester has had as many codes mailed to a mailbox as they may within a day."""
+
+    def __init__(self, now: datetime) -> None:
+        about = "You have reached the daily limit of codes that you may request for this mailbox. "
+        super().__init__(limits.seconds_to_next_day(now), about)
+
+
 def code_to_mail(purpose: Purpose, email: str, requester: str, now: datetime) -> Code | None:
     """See to it that whoever reads the mail of this address has a code that works, in the caller's transaction.
 
     Returns the code to mail now: a new one, or the one that is there. None when that one was mailed often enough, or
     another request has made one at the same time; then it is in the mailbox already. A code never ends because another
     one is asked for: strangers could keep its owner out by that (decision 0026).
+
+    A code to mail is counted for the share of the requester at the mailbox, whether or not there is an account with the
+    address. Raises NoCodeLeft (429) when that is used up; nothing has changed then, so it costs others nothing
+    (decision 0043).
     """
     key = email_key(email)
     live = list(queries.live_codes(purpose, key).select_for_update())
@@ -152,13 +164,35 @@ def code_to_mail(purpose: Purpose, email: str, requester: str, now: datetime) ->
     if current is not None and _is_of_use(current, live, sent.wrong, requester, now):
         if current.mails >= (1 if current.is_long else MAX_MAILS):
             return None
+        _take_share(email, requester, now)
         update_statement(current, {"mails": current.mails + 1}).run()
         return current
+    share = _take_share(email, requester, now)
     if current is not None:
         update_statement(current, {"ended_at" if current.expires_at <= now else "replaced_at": now}).run()
     is_long = sent.wrong >= MAX_WRONG_PER_DAY or sent.mails >= MAX_MAILS_PER_DAY
     code = new_code(purpose, email, now, is_long=is_long)
-    return code if bulk_insert_statement([code], otherwise="ON CONFLICT DO NOTHING").run() else None
+    if bulk_insert_statement([code], otherwise="ON CONFLICT DO NOTHING").run():
+        return code
+    limits.give_back(share, now)
+    return None
+
+
+def _take_share(email: str, requester: str, now: datetime) -> Sequence[limits.Count]:
+    """Count a code for the share of the requester, and return what it is counted in. Raises NoCodeLeft (429)."""
+    # Owners are not limited where they have signed in before: otherwise they would get only seven codes a day there.
+    if queries.is_owners_place(email_key(email), requester):
+        return ()
+    share = [limits.share_of(requester, email, Allowance.CODES)]
+    if limits.take(share, now) is not None:
+        raise NoCodeLeft(now)
+    return share
+
+
+def note_refused_code(email: str, requester: str, now: datetime) -> None:
+    """Count a request that NoCodeLeft has refused, and record the first one of the day."""
+    share, mailbox = limits.counts_of_mailbox(email, Allowance.CODES, [requester])
+    limits.note_refusal(email, share, mailbox, now)
 
 
 def _is_of_use(current: Code, live: list[Code], wrong: int, requester: str, now: datetime) -> bool:
@@ -230,8 +264,7 @@ def limit_links(actor: Actor, email: str, now: datetime) -> None:
             about = "This mailbox has reached its daily limit of links. "
         else:
             about = "You have reached the daily limit of links that you may request for this mailbox. "
-        wait = (limits.next_day(now) - now).total_seconds()
-        raise RateLimited(whole_seconds(wait), about)
+        raise RateLimited(limits.seconds_to_next_day(now), about)
 
 
 def end_tokens(user: User, now: datetime, *purposes: Purpose) -> None:

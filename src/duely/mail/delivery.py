@@ -21,7 +21,7 @@ class Delivery(StrEnum):
     UNPROVEN = "unproven"
     """The address is not verified."""
     LIMITED = "limited"
-    """The daily limit of the mailbox or of the requester is reached."""
+    """The daily limit of the mailbox is reached."""
 
 
 class OverLimit(Postponed):

@@ -1,6 +1,7 @@
 """Daily limits of mails. The database counts, so that the limits are exact over all workers (decision 0043)."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -30,6 +31,11 @@ def next_day(now: datetime) -> datetime:
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time.min, UTC)
 
 
+def seconds_to_next_day(now: datetime) -> int:
+    """Whole seconds until all limits begin anew, at least 1."""
+    return max(math.ceil((next_day(now) - now).total_seconds()), 1)
+
+
 def counts_of(mail: Mail, *, is_proven: bool) -> Sequence[Count]:
     """The counters of a mail that is about to be sent. Empty if it is not limited at that time.
 
@@ -44,17 +50,18 @@ def counts_of(mail: Mail, *, is_proven: bool) -> Sequence[Count]:
         # old one.
         key = f"account:{mail.account}:{mail.event}:{mail.to.casefold()}"
         return (Count(key, kind.allowance, MAX_NOTICES_OF_EVENT, waits=True),)
-    requesters = [mail.requester] if mail.requester else []
-    return counts_of_mailbox(mail.to, kind.allowance, requesters)
+    return counts_of_mailbox(mail.to, kind.allowance)
 
 
 def counts_of_mailbox(address: str, allowance: Allowance, requesters: Sequence[str] = ()) -> Sequence[Count]:
     """The counters of each requester, then of the mailbox. Always in this order, so that no deadlock is possible."""
-    mailbox = mailbox_of(address)
-    shares = [
-        Count(f"requester:{requester}:{mailbox}", allowance, REQUESTER_SHARES[allowance]) for requester in requesters
-    ]
-    return (*shares, Count(mailbox, allowance, DAILY_LIMITS[allowance]))
+    mailbox = Count(mailbox_of(address), allowance, DAILY_LIMITS[allowance])
+    return (*(share_of(requester, address, allowance) for requester in requesters), mailbox)
+
+
+def share_of(requester: str, address: str, allowance: Allowance) -> Count:
+    """The counter of one requester for the mailbox of this address."""
+    return Count(f"requester:{requester}:{mailbox_of(address)}", allowance, REQUESTER_SHARES[allowance])
 
 
 def spend(address: str, counts: Sequence[Count], now: datetime) -> Count | None:
@@ -63,19 +70,28 @@ def spend(address: str, counts: Sequence[Count], now: datetime) -> Count | None:
     The first mail of a day over the limit is recorded in the change log.
     """
     with transaction.atomic():
-        for number, count in enumerate(counts):
-            _add_missing(count, now)
-            # One statement checks and counts, so that two workers cannot both send the last allowed mail.
-            if not _rows(count, now).filter(sent__lt=count.limit).update(sent=F("sent") + 1):
-                give_back(counts[:number], now)
-                # The counter of the mailbox, which is the last one and common to all requesters, counts refusals. So
-                # many requesters cause only one entry in the log.
-                _note_refusal(address, count, counts[-1], now)
-                return count
+        full = take(counts, now)
+        if full is not None:
+            # The counter of the mailbox, which is the last one and common to all requesters, counts refusals. So many
+            # requesters cause only one entry in the log.
+            note_refusal(address, full, counts[-1], now)
+    return full
+
+
+def take(counts: Sequence[Count], now: datetime) -> Count | None:
+    """The same as `spend` in the caller's transaction, without an entry in the change log."""
+    for number, count in enumerate(counts):
+        _add_missing(count, now)
+        # One statement checks and counts, so that two workers cannot both send the last allowed mail.
+        if not _rows(count, now).filter(sent__lt=count.limit).update(sent=F("sent") + 1):
+            give_back(counts[:number], now)
+            return count
     return None
 
 
-def _note_refusal(address: str, full: Count, mailbox_count: Count, now: datetime) -> None:
+@transaction.atomic
+def note_refusal(address: str, full: Count, mailbox_count: Count, now: datetime) -> None:
+    """Count a refusal, and record the first one of the day in the change log. Locks the user with this address."""
     _add_missing(mailbox_count, now)
     _rows(mailbox_count, now).update(refused=F("refused") + 1)
     directory = recipients.directory()

@@ -22,9 +22,8 @@ _LINK = re.compile(r"https?://[!-;=?-~]{1,900}", re.ASCII)
 class Mail:
     """A rendered mail to one recipient.
 
-    `kind`: the name of the template (see `rules.KINDS`). `requester`, `account` and `event` are only for the limits
-    (see `limits.counts_of`): the address of the client that requested the mail, and the account and event of a notice
-    to the proven address of that account.
+    `kind`: the name of the template (see `rules.KINDS`). `account` and `event` are only for the limits (see
+    `limits.counts_of`): the account and event of a notice to the proven address of that account.
     """
 
     kind: str
@@ -34,7 +33,6 @@ class Mail:
     html: str
     message_id: str
     unsubscribe_url: str | None = None
-    requester: str = ""
     account: str = ""
     event: str = ""
 

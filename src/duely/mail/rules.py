@@ -62,8 +62,9 @@ class Kind:
 
 UNREGISTERED: Final = Kind()
 KINDS: Final[Mapping[str, Kind]] = {
-    # Strangers must not use up the owner's codes. The accounts module limits codes for each address (decision 0026).
-    # The limit here is for many addresses of one mailbox.
+    # Strangers must not use up the owner's codes. The accounts module limits codes for each address (decision 0026) and
+    # refuses requests beyond the share of a requester (`accounts.steps.code_to_mail`). The limit of the mailbox cannot
+    # refuse a request: it spares verified addresses, so that a refusal would reveal them.
     "account_code": Kind(Allowance.CODES, to_unproven=True, spares_proven=True),
     # Refused by `accounts.steps.limit_links`, so that the requester gets an error. Counted even if no mail is sent,
     # because otherwise the limit would reveal whether the address has an account.

@@ -6,9 +6,11 @@ the mail finds out.
 
 from contextlib import suppress
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from duely.accounts import queries, steps
 from duely.accounts.actions.emails import prove_address
@@ -60,13 +62,23 @@ def _request(*, actor: Actor, purpose: Purpose, email: str, action: str, now: da
     key, requester = email_key(email), counted_address(actor.origin.ip)
     limit_codes(purpose.value, key, actor.origin, Rate(MAX_REQUESTS_PER_DAY, DAY_SECONDS))
     user = queries.user_by_email(key)
-    with transaction.atomic():
-        code = steps.code_to_mail(purpose, email, requester, now)
-        if code is not None:
-            # Also when a job for this code waits: that one waits longer when there is somebody to write to, and the
-            # time of the answer would tell.
-            enqueue(named("accounts.send_code"), code_id=str(code.id), requester=requester)
-        record(actor, action, user or Nobody("user"), at=now)
+    try:
+        with transaction.atomic():
+            code = steps.code_to_mail(purpose, email, requester, now)
+            if code is not None:
+                # Also when a job for this code waits: that one waits longer when there is somebody to write to, and the
+                # time of the answer would tell.
+                enqueue(named("accounts.send_code"), code_id=str(code.id))
+            record(actor, action, user or Nobody("user"), at=now)
+    except steps.NoCodeLeft:
+        # Noted after the transaction: it locks the user, which must come before codes.
+        steps.note_refused_code(email, requester, now)
+        raise
+
+
+def take_back_mail(*, code_id: UUID) -> None:
+    """Note that a mail with this code was not sent: the next one who asks for a code is mailed it."""
+    Code.objects.filter(pk=code_id, mails__gt=0).update(mails=F("mails") - 1)
 
 
 def sign_in_with_code(*, actor: Actor, email: str, code: str, now: datetime) -> Grant:
