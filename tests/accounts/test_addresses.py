@@ -20,6 +20,7 @@ from duely.core.errors import AlreadyExists
 from duely.core.ids import new_id
 from duely.jobs.models import Job
 from duely.mail import limits
+from duely.mail.models import MailCount
 from duely.mail.rules import Allowance
 
 pytestmark = pytest.mark.django_db
@@ -444,8 +445,55 @@ def test_who_is_quicker_gets_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from duely.accounts import queries
 
     sign_up()
-    monkeypatch.setattr(queries, "taken_fields", lambda *_: [])
+    before = counted_links()
+    monkeypatch.setattr(queries, "is_name_taken", lambda *_: False)
+
     assert faults(sign_up(email=OTHER)) == {"username": "already_exists"}
+    assert SignUp.objects.get().email == ALICE
+    assert counted_links() == before
+
+
+def counted_links() -> int:
+    return sum(MailCount.objects.filter(allowance=Allowance.LINKS.value).values_list("sent", flat=True))
+
+
+@pytest.mark.usefixtures("required")
+@pytest.mark.parametrize("has_account", [True, False])
+def test_signing_up_again_replaces_the_pending_sign_up(has_account: bool) -> None:
+    """The same happens, and is answered, when the address has an account."""
+    if has_account:
+        person("bob", email=ALICE, email_verified=True)
+    first = sign_up()
+    older = codes.token(Purpose.SIGN_UP, SignUp.objects.get().id)
+
+    second = sign_up(username="ALICE", email="Alice@Example.org", password="another-long-sentence")
+
+    assert [first.status_code, second.status_code] == [201, 201]
+    newest = SignUp.objects.get()
+    assert second.json()["id"] == str(newest.id) != first.json()["id"]
+    assert [job.args["sign_up_id"] for job in Job.objects.order_by("id")][-1] == str(newest.id)
+    assert verify(older, PASSWORD).status_code == 400
+    if not has_account:
+        newer = codes.token(Purpose.SIGN_UP, newest.id)
+        assert faults(verify(newer, PASSWORD)) == {"password": "wrong_password"}
+        assert verify(newer, "another-long-sentence").status_code == 200
+        assert User.objects.get().username == "ALICE"
+
+
+@pytest.mark.usefixtures("required")
+@pytest.mark.parametrize("taken_by", ["a pending sign-up with another address", "an account"])
+def test_a_sign_up_that_is_refused_uses_up_no_link(taken_by: str) -> None:
+    if taken_by == "an account":
+        person("alice", email=OTHER)
+    else:
+        sign_up(email=OTHER)
+    before = counted_links()
+
+    answers = [sign_up() for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [409] * 3
+    assert counted_links() == before
+    assert sign_up(username="bob").status_code == 201
 
 
 @pytest.mark.usefixtures("required")

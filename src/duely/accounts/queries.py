@@ -128,6 +128,14 @@ def taken_fields(username_key: str, email_key: str, now: datetime) -> list[str]:
     return [name for name, key in (("username", username_key), ("email", email_key)) if key in found]
 
 
+def is_name_taken(username_key: str, email_key: str, now: datetime) -> bool:
+    """Whether an account has this name, or a pending sign-up with another address."""
+    if User.objects.filter(username_key=username_key).exists():
+        return True
+    pending = SignUp.objects.filter(username_key=username_key, expires_at__gt=now)
+    return pending.exclude(email_key=email_key).exists()
+
+
 def has_admin() -> bool:
     """Whether someone can manage this instance."""
     return User.objects.filter(ADMINS).exists()

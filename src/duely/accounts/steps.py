@@ -250,8 +250,10 @@ def new_token(user: User, purpose: Purpose, now: datetime, email: str | None = N
     return code
 
 
-def limit_links(actor: Actor, email: str, now: datetime) -> None:
-    """Count a link that the actor asks us to mail to this address. Raises RateLimited (429) until the next day.
+def limit_links(actor: Actor, email: str, now: datetime) -> Sequence[limits.Count]:
+    """Count a link that the actor asks us to mail to this address, and return what it is counted in.
+
+    Raises RateLimited (429) until the next day.
 
     Each client address and each user has a share of what the mailbox may be sent, so that strangers do not use up what
     its owner needs. Counted and answered alike whether or not there is an account with the address.
@@ -265,6 +267,7 @@ def limit_links(actor: Actor, email: str, now: datetime) -> None:
         else:
             about = "You have reached the daily limit of links that you may request for this mailbox. "
         raise RateLimited(limits.seconds_to_next_day(now), about)
+    return counts
 
 
 def end_tokens(user: User, now: datetime, *purposes: Purpose) -> None:

@@ -16,7 +16,7 @@ from duely.accounts.actions.emails import send_verification
 from duely.accounts.codes import lifetime
 from duely.accounts.models import EndReason, SignUp, User
 from duely.accounts.rules import Purpose, Role
-from duely.activity.actions import Entry, Nobody, record
+from duely.activity.actions import Changes, Entry, Nobody, record
 from duely.core.actor import Actor
 from duely.core.errors import (
     AlreadyExists,
@@ -31,6 +31,7 @@ from duely.core.errors import (
 from duely.database.statements import bulk_insert_statement, insert_statement, update_statement
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
+from duely.mail import limits
 
 SUFFIX_BYTES = (2, 4, 8)
 """How much chance goes into a made-up user name, when the shorter one is taken."""
@@ -68,12 +69,15 @@ def sign_up(*, actor: Actor, username: str, email: str, password: str, now: date
 def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: datetime) -> User:
     """Keep what the account will be made of, and send a link; the answer looks as if it were made.
 
-    All of it happens alike when the address has an account already, whose owner is then told.
+    All of it happens alike when the address has an account already, whose owner is then told. A pending sign-up with
+    the same name and address is replaced: its link stops working, and the new one goes to the same mailbox.
     """
     user = steps.new_user(username, email, Role(settings.DEFAULT_ROLE), now)
     _refuse_bad_fields(user, password)
-    steps.limit_links(actor, user.email, now)
-    _refuse_taken(user, now, ["username"])
+    # Refused before the link is counted: a refused sign-up must not use up links.
+    if queries.is_name_taken(user.username_key, user.email_key, now):
+        raise _taken(["username"])
+    counts = steps.limit_links(actor, user.email, now)
     kept = SignUp(
         id=user.id,
         username=user.username,
@@ -85,11 +89,17 @@ def _sign_up_later(actor: Actor, username: str, email: str, password: str, now: 
         expires_at=now + lifetime(Purpose.SIGN_UP),
     )
     with transaction.atomic():
-        SignUp.objects.filter(username_key=kept.username_key, expires_at__lte=now).delete()
-        if not bulk_insert_statement([kept], otherwise="ON CONFLICT DO NOTHING").run():
-            raise _taken(["username"])  # someone else was quicker
-        enqueue(named("accounts.send_sign_up"), sign_up_id=str(kept.id))
-        record(actor, "auth.sign_up_requested", Nobody("user"), at=now, changes={"username": [None, kept.username]})
+        replaced = Q(expires_at__lte=now) | Q(email_key=kept.email_key)
+        SignUp.objects.filter(replaced, username_key=kept.username_key).delete()
+        is_new = bulk_insert_statement([kept], otherwise="ON CONFLICT DO NOTHING").run()
+        if is_new:
+            enqueue(named("accounts.send_sign_up"), sign_up_id=str(kept.id))
+            changes: Changes = {"username": [None, kept.username]}
+            record(actor, "auth.sign_up_requested", Nobody("user"), at=now, changes=changes)
+        else:
+            limits.give_back(counts, now)
+    if not is_new:
+        raise _taken(["username"])  # someone else was quicker
     return user
 
 
@@ -228,8 +238,8 @@ def _refuse_bad_fields(user: User, password: str) -> None:
         raise ValidationFailed(*errors)
 
 
-def _refuse_taken(user: User, now: datetime, names: Sequence[str] = ("username", "email")) -> None:
-    taken = [name for name in queries.taken_fields(user.username_key, user.email_key, now) if name in names]
+def _refuse_taken(user: User, now: datetime) -> None:
+    taken = queries.taken_fields(user.username_key, user.email_key, now)
     if taken:
         raise _taken(taken)
 
