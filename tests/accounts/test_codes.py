@@ -446,7 +446,7 @@ def test_who_asks_gets_a_code_with_a_quarter_of_its_life_at_least() -> None:
     at = clock.now()
     for seconds in range(0, 1200, 25):
         with time_machine.travel(at + timedelta(seconds=seconds), tick=False):
-            ask(**by(f"192.0.2.{seconds // 25}"))
+            ask(**by(f"192.0.{seconds // 25}.2"))
             live = Code.objects.filter(ended_at=None, expires_at__gt=clock.now())
             assert max(code.expires_at for code in live) - clock.now() >= timedelta(seconds=75)
             assert len(live) <= 2
@@ -552,7 +552,7 @@ def test_a_mailbox_that_everybody_asks_for_gets_few_mails() -> None:
     for step in range(24 * 60 * 2):
         now = at + timedelta(seconds=30 * step)
         with transaction.atomic():
-            mails += steps.code_to_mail(Purpose.SIGN_IN, ALICE, f"requester {step}", now) is not None
+            mails += steps.code_to_mail(Purpose.SIGN_IN, ALICE, f"requester {step}", f"network {step}", now) is not None
         if step % 15 == 0:
             live = Code.objects.filter(ended_at=None, expires_at__gt=now + timedelta(minutes=1))
             assert live.exists()

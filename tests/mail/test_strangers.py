@@ -23,7 +23,15 @@ from duely.mail import limits
 from duely.mail.delivery import deliver
 from duely.mail.messages import Mail
 from duely.mail.models import MailCount
-from duely.mail.rules import DAILY_LIMITS, KINDS, MAX_NOTICES_OF_EVENT, REQUESTER_SHARES, Allowance, mailbox_of
+from duely.mail.rules import (
+    DAILY_LIMITS,
+    KINDS,
+    MAX_NOTICES_OF_EVENT,
+    NETWORK_SHARES,
+    REQUESTER_SHARES,
+    Allowance,
+    mailbox_of,
+)
 from smtp_server import SmtpServer, Step
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +39,7 @@ Work = Callable[[datetime], None]
 
 ALICE = "alice@example.org"
 OWN_PLACE = "192.0.2.50"
-STRANGERS = [f"203.0.113.{number}" for number in range(1, 21)]
+STRANGERS = [f"203.0.{number}.7" for number in range(1, 21)]
 CODES = REQUESTER_SHARES[Allowance.CODES]
 LINKS = REQUESTER_SHARES[Allowance.LINKS]
 
@@ -324,6 +332,39 @@ def test_a_code_that_was_not_mailed_is_mailed_to_the_next(
     work(now())
 
     assert mails_to(mailbox, ALICE) == ["Your code to sign in"]
+
+
+# One customer with many addresses is one stranger
+
+
+@pytest.mark.parametrize("network", ["203.0.113.{}", "2001:db8:7:{:x}::1"], ids=["IPv4 /24", "IPv6 /48"])
+@pytest.mark.parametrize("kind, subject, request_mail", REQUESTS, ids=[subject for _, subject, _ in REQUESTS])
+def test_many_addresses_of_one_network_have_one_share(
+    kind: str, subject: str, request_mail: Callable[[Api, str], int], network: str, settings: Any
+) -> None:
+    settings.REQUIRE_EMAIL_VERIFICATION = True
+    to, share = "bob@example.org", NETWORK_SHARES[KINDS[kind].allowance]
+
+    statuses = []
+    for number in range(share + 2):
+        address = network.format(number + 1)
+        statuses.append(request_mail(by(address), to.replace("@", f"+{number}@")))
+
+    assert [status < 300 for status in statuses] == [True] * share + [False] * 2
+    assert set(statuses[share:]) == {429}
+    assert request_mail(by(OWN_PLACE), to) < 300
+
+
+def test_a_refused_network_is_named() -> None:
+    allowance = {"auth/request-otp/": Allowance.CODES, "auth/resend-verification/": Allowance.LINKS}
+    for path, limit in allowance.items():
+        for number in range(NETWORK_SHARES[limit] + 1):
+            user = person(f"name-{new_id().hex}", email=f"bob+{new_id().hex}@example.org")
+            answer = by(f"203.0.113.{number + 1}", user).post(
+                path, {"email": user.email} if limit is Allowance.CODES else None
+            )
+        assert answer.status_code == 429
+        assert "Your network has reached the daily limit" in answer.json()["detail"]
 
 
 # Whoever is in an account cannot mute its notices

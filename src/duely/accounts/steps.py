@@ -29,7 +29,7 @@ from duely.core.actor import Actor
 from duely.core.errors import FieldError, RateLimited, ValidationFailed
 from duely.core.ids import new_id
 from duely.database.statements import Statement, bulk_insert_statement, insert_statement, update_statement
-from duely.guard.rules import counted_address
+from duely.guard.rules import counted_address, neighbourhood
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 from duely.mail import limits
@@ -139,23 +139,26 @@ def _count_guess(purpose: Purpose, key: str, requester: str, now: datetime) -> l
 
 
 class NoCodeLeft(RateLimited):
-    """One requester has had as many codes mailed to a mailbox as they may within a day."""
+    """A requester or network has had as many codes mailed to a mailbox as it may within a day. `full`: its share."""
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, full: limits.Count, now: datetime, *, is_network: bool) -> None:
         about = "You have reached the daily limit of codes that you may request for this mailbox. "
+        if is_network:
+            about = "Your network has reached the daily limit of codes that it may request for this mailbox. "
         super().__init__(limits.seconds_to_next_day(now), about)
+        self.full = full
 
 
-def code_to_mail(purpose: Purpose, email: str, requester: str, now: datetime) -> Code | None:
+def code_to_mail(purpose: Purpose, email: str, requester: str, network: str, now: datetime) -> Code | None:
     """See to it that whoever reads the mail of this address has a code that works, in the caller's transaction.
 
     Returns the code to mail now: a new one, or the one that is there. None when that one was mailed often enough, or
     another request has made one at the same time; then it is in the mailbox already. A code never ends because another
     one is asked for: strangers could keep its owner out by that (decision 0026).
 
-    A code to mail is counted for the share of the requester at the mailbox, whether or not there is an account with the
-    address. Raises NoCodeLeft (429) when that is used up; nothing has changed then, so it costs others nothing
-    (decision 0043).
+    A code to mail is counted for the shares of the requester and of their network at the mailbox, whether or not there
+    is an account with the address. Raises NoCodeLeft (429) when one is used up; nothing has changed then, so it costs
+    others nothing (decision 0043).
     """
     key = email_key(email)
     live = list(queries.live_codes(purpose, key).select_for_update())
@@ -164,35 +167,36 @@ def code_to_mail(purpose: Purpose, email: str, requester: str, now: datetime) ->
     if current is not None and _is_of_use(current, live, sent.wrong, requester, now):
         if current.mails >= (1 if current.is_long else MAX_MAILS):
             return None
-        _take_share(email, requester, now)
+        _take_shares(email, requester, network, now)
         update_statement(current, {"mails": current.mails + 1}).run()
         return current
-    share = _take_share(email, requester, now)
+    shares = _take_shares(email, requester, network, now)
     if current is not None:
         update_statement(current, {"ended_at" if current.expires_at <= now else "replaced_at": now}).run()
     is_long = sent.wrong >= MAX_WRONG_PER_DAY or sent.mails >= MAX_MAILS_PER_DAY
     code = new_code(purpose, email, now, is_long=is_long)
     if bulk_insert_statement([code], otherwise="ON CONFLICT DO NOTHING").run():
         return code
-    limits.give_back(share, now)
+    limits.give_back(shares, now)
     return None
 
 
-def _take_share(email: str, requester: str, now: datetime) -> Sequence[limits.Count]:
-    """Count a code for the share of the requester, and return what it is counted in. Raises NoCodeLeft (429)."""
+def _take_shares(email: str, requester: str, network: str, now: datetime) -> Sequence[limits.Count]:
+    """Count a code for the shares of requester and network, and return these. Raises NoCodeLeft (429)."""
     # Owners are not limited where they have signed in before: otherwise they would get only seven codes a day there.
     if queries.is_owners_place(email_key(email), requester):
         return ()
-    share = [limits.share_of(requester, email, Allowance.CODES)]
-    if limits.take(share, now) is not None:
-        raise NoCodeLeft(now)
-    return share
+    shares = limits.shares_of([requester], network, email, Allowance.CODES)
+    full = limits.take(shares, now)
+    if full is not None:
+        raise NoCodeLeft(full, now, is_network=full is shares[-1])
+    return shares
 
 
-def note_refused_code(email: str, requester: str, now: datetime) -> None:
-    """Count a request that NoCodeLeft has refused, and record the first one of the day."""
-    share, mailbox = limits.counts_of_mailbox(email, Allowance.CODES, [requester])
-    limits.note_refusal(email, share, mailbox, now)
+def note_refused_code(email: str, refusal: NoCodeLeft, now: datetime) -> None:
+    """Count a request that was refused, and record the first one of the day."""
+    (mailbox,) = limits.counts_of_mailbox(email, Allowance.CODES)
+    limits.note_refusal(email, refusal.full, mailbox, now)
 
 
 def _is_of_use(current: Code, live: list[Code], wrong: int, requester: str, now: datetime) -> bool:
@@ -255,15 +259,18 @@ def limit_links(actor: Actor, email: str, now: datetime) -> Sequence[limits.Coun
 
     Raises RateLimited (429) until the next day.
 
-    Each client address and each user has a share of what the mailbox may be sent, so that strangers do not use up what
-    its owner needs. Counted and answered alike whether or not there is an account with the address.
+    Each client address, each network and each user has a share of what the mailbox may be sent, so that strangers do
+    not use up what its owner needs. Counted and answered alike whether or not there is an account with the address.
     """
     requesters = [counted_address(actor.origin.ip), *([f"user {actor.id}"] if actor.id else [])]
-    counts = limits.counts_of_mailbox(email, Allowance.LINKS, requesters)
+    shares = limits.shares_of(requesters, neighbourhood(actor.origin.ip), email, Allowance.LINKS)
+    counts = (*shares, *limits.counts_of_mailbox(email, Allowance.LINKS))
     full = limits.spend(email, counts, now)
     if full is not None:
         if full is counts[-1]:
             about = "This mailbox has reached its daily limit of links. "
+        elif full is shares[-1]:
+            about = "Your network has reached the daily limit of links that it may request for this mailbox. "
         else:
             about = "You have reached the daily limit of links that you may request for this mailbox. "
         raise RateLimited(limits.seconds_to_next_day(now), about)

@@ -12,7 +12,15 @@ from django.db.models import F, QuerySet
 from duely.mail import recipients
 from duely.mail.messages import Mail
 from duely.mail.models import MailCount
-from duely.mail.rules import DAILY_LIMITS, MAX_NOTICES_OF_EVENT, REQUESTER_SHARES, Allowance, kind_of, mailbox_of
+from duely.mail.rules import (
+    DAILY_LIMITS,
+    MAX_NOTICES_OF_EVENT,
+    NETWORK_SHARES,
+    REQUESTER_SHARES,
+    Allowance,
+    kind_of,
+    mailbox_of,
+)
 
 KEEP = timedelta(days=7)
 
@@ -53,15 +61,21 @@ def counts_of(mail: Mail, *, is_proven: bool) -> Sequence[Count]:
     return counts_of_mailbox(mail.to, kind.allowance)
 
 
-def counts_of_mailbox(address: str, allowance: Allowance, requesters: Sequence[str] = ()) -> Sequence[Count]:
-    """The counters of each requester, then of the mailbox. Always in this order, so that no deadlock is possible."""
-    mailbox = Count(mailbox_of(address), allowance, DAILY_LIMITS[allowance])
-    return (*(share_of(requester, address, allowance) for requester in requesters), mailbox)
+def counts_of_mailbox(address: str, allowance: Allowance) -> Sequence[Count]:
+    """The counter of the mailbox of this address."""
+    return (Count(mailbox_of(address), allowance, DAILY_LIMITS[allowance]),)
 
 
-def share_of(requester: str, address: str, allowance: Allowance) -> Count:
-    """The counter of one requester for the mailbox of this address."""
-    return Count(f"requester:{requester}:{mailbox_of(address)}", allowance, REQUESTER_SHARES[allowance])
+def shares_of(requesters: Sequence[str], network: str, address: str, allowance: Allowance) -> Sequence[Count]:
+    """The counters of these requesters, then of their network, for the mailbox of this address.
+
+    Always in this order, and before the counter of the mailbox, so that no deadlock is possible.
+    """
+    mailbox = mailbox_of(address)
+    shares = [
+        Count(f"requester:{requester}:{mailbox}", allowance, REQUESTER_SHARES[allowance]) for requester in requesters
+    ]
+    return (*shares, Count(f"network:{network}:{mailbox}", allowance, NETWORK_SHARES[allowance]))
 
 
 def spend(address: str, counts: Sequence[Count], now: datetime) -> Count | None:

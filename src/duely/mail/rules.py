@@ -37,6 +37,10 @@ REQUESTER_SHARES: Final[Mapping[Allowance, int]] = {Allowance.CODES: 7, Allowanc
 """Mails to one mailbox that one requester may cause within a day. The limits above hold 25 such shares: 24 strangers
 cannot use them up (decision 0043)."""
 
+NETWORK_SHARES: Final[Mapping[Allowance, int]] = {Allowance.CODES: 14, Allowance.LINKS: 12}
+"""Mails to one mailbox that all requesters of one network may cause within a day. One customer may own the network, so
+that its many addresses must not have many shares. Two shares, so that a neighbour with one address leaves one."""
+
 MAX_NOTICES_OF_EVENT: Final = 20
 """Notices to the verified address of one account, about one kind of event, within a day (UTC)."""
 

@@ -22,7 +22,7 @@ from duely.activity.actions import Nobody, record
 from duely.core.actor import Actor
 from duely.core.errors import Refused
 from duely.guard.limits import limit_codes
-from duely.guard.rules import Rate, counted_address
+from duely.guard.rules import Rate, counted_address, neighbourhood
 from duely.jobs.queue import enqueue
 from duely.jobs.registry import named
 
@@ -59,20 +59,20 @@ def request_password_reset(*, actor: Actor, email: str, now: datetime) -> None:
 
 
 def _request(*, actor: Actor, purpose: Purpose, email: str, action: str, now: datetime) -> None:
-    key, requester = email_key(email), counted_address(actor.origin.ip)
+    key, requester, network = email_key(email), counted_address(actor.origin.ip), neighbourhood(actor.origin.ip)
     limit_codes(purpose.value, key, actor.origin, Rate(MAX_REQUESTS_PER_DAY, DAY_SECONDS))
     user = queries.user_by_email(key)
     try:
         with transaction.atomic():
-            code = steps.code_to_mail(purpose, email, requester, now)
+            code = steps.code_to_mail(purpose, email, requester, network, now)
             if code is not None:
                 # Also when a job for this code waits: that one waits longer when there is somebody to write to, and the
                 # time of the answer would tell.
                 enqueue(named("accounts.send_code"), code_id=str(code.id))
             record(actor, action, user or Nobody("user"), at=now)
-    except steps.NoCodeLeft:
+    except steps.NoCodeLeft as refusal:
         # Noted after the transaction: it locks the user, which must come before codes.
-        steps.note_refused_code(email, requester, now)
+        steps.note_refused_code(email, refusal, now)
         raise
 
 
