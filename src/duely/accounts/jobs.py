@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 from django.contrib.sessions.backends.db import SessionStore
 
-from duely.accounts import actions, mails, queries
+from duely.accounts import actions, mails, queries, steps
 from duely.jobs.pace import in_steps
 from duely.jobs.queue import Running
 from duely.jobs.registry import job
@@ -20,7 +20,7 @@ log = structlog.get_logger("duely.accounts")
 def send_code(running: Running, *, code_id: str) -> None:
     """Send a code or a link, as long as it works. A mail that is dropped does not count as a mail with this code."""
     if _send(running, mails.of_code(UUID(code_id), running.now, running.id)) in (Delivery.LIMITED, Delivery.REFUSED):
-        actions.take_back_mail(code_id=UUID(code_id))
+        steps.take_back_mail(UUID(code_id))
 
 
 @job("accounts.send_sign_up", urgent=True)

@@ -199,6 +199,11 @@ def note_refused_code(email: str, refusal: NoCodeLeft, now: datetime) -> None:
     limits.note_refusal(email, refusal.full, mailbox, now)
 
 
+def take_back_mail(code_id: UUID) -> None:
+    """Note that a mail with this code was not sent, so that the next requester of a code is mailed it."""
+    Code.objects.filter(pk=code_id, mails__gt=0).update(mails=F("mails") - 1)
+
+
 def _is_of_use(current: Code, live: list[Code], wrong: int, requester: str, now: datetime) -> bool:
     """Whether someone who asks for a code now can use the one that is there."""
     if current.is_nearly_over(now):

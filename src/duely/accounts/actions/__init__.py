@@ -10,7 +10,6 @@ from duely.accounts.actions.codes import (
     request_password_reset,
     request_sign_in_code,
     sign_in_with_code,
-    take_back_mail,
 )
 from duely.accounts.actions.emails import (
     InvalidToken,
@@ -90,7 +89,6 @@ __all__ = [
     "sign_out",
     "sign_out_everywhere",
     "sign_up",
-    "take_back_mail",
     "update_profile",
     "verify_email",
 ]

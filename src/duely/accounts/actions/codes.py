@@ -6,11 +6,9 @@ the mail finds out.
 
 from contextlib import suppress
 from datetime import datetime
-from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
 from duely.accounts import queries, steps
 from duely.accounts.actions.emails import prove_address
@@ -74,11 +72,6 @@ def _request(*, actor: Actor, purpose: Purpose, email: str, action: str, now: da
         # Noted after the transaction: it locks the user, which must come before codes.
         steps.note_refused_code(email, refusal, now)
         raise
-
-
-def take_back_mail(*, code_id: UUID) -> None:
-    """Note that a mail with this code was not sent: the next one who asks for a code is mailed it."""
-    Code.objects.filter(pk=code_id, mails__gt=0).update(mails=F("mails") - 1)
 
 
 def sign_in_with_code(*, actor: Actor, email: str, code: str, now: datetime) -> Grant:
