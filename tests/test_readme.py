@@ -31,6 +31,11 @@ def answers_in(text: str) -> list[Any]:
     return answers
 
 
+def test_the_blocks_ask_questions_in_any_shell() -> None:
+    """In zsh, `read -p` reads from a coprocess."""
+    assert not re.search(r"^read .*-p", README.read_text(), re.MULTILINE)
+
+
 def test_the_tour_works_as_it_is_written(tmp_path: Path, fresh_database_url: str) -> None:
     server = Server(tmp_path, "serve", database_url=fresh_database_url)
     try:
