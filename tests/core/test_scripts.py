@@ -43,6 +43,7 @@ ONE_SCRIPT = [
     ),
 ]
 WRITTEN_TOGETHER = [
+    *("김minsu", "minsu김", "M\u00fcller.李", "김", "李"),
     *("ひらガナ漢字", "ラーメン", "日本x", "ガスx", "漢ㄅx", "漢한x", "人々"),
     *("สมชาย7fa2", "กิตติabc", "अनिलabc", "தமிழ்x", "محمدabc", "فاطمةabc", "שלוםabc", "abcქართ", "ኢትabc"),
 ]
@@ -75,6 +76,8 @@ MIXED = {
     "one letter of Bopomofo": "\u3125inda",
     "one letter of Gujarati": "\u0aa1teve",
     "one letter after a sign": "admi_\u0e17",
+    "one letter of Chinese": "ro\u53e3",
+    "a syllable of Korean inside": "r\uc774t",
     "two kinds of digits": "1\u0665",
     "two kinds of digits beside letters": "अ1\u0967",
 }

@@ -1,4 +1,4 @@
-"""Who sees what: the only source of the condition that limits rows to those a caller may see (decision 0047)."""
+"""Who sees what: the only source of the condition that limits rows to those a caller may see (decision 0045)."""
 
 from typing import Any
 from uuid import UUID

@@ -2,6 +2,7 @@
 
 import itertools
 import unicodedata
+from operator import itemgetter
 
 _SCRIPTS = {
     **dict.fromkeys(("CJK", "IDEOGRAPHIC", "HANGZHOU", "VIETNAMESE", "VERTICAL"), "HAN"),
@@ -40,6 +41,8 @@ _LIKE_LATIN = frozenset(
     )
 )
 """Letters of those scripts that look like Latin ones (most are in confusables.txt of UTS #39)."""
+_SYLLABLES = frozenset(map(chr, range(0xAC00, 0xD7A4)))
+"""Syllables of Hangul."""
 
 
 def mixes_scripts(name: str) -> bool:
@@ -84,16 +87,23 @@ def _is_distinguishable(name: str, letters: list[str], scripts: set[str]) -> boo
 
 
 def _are_foreign_runs_clear(name: str) -> bool:
-    """Whether each run of letters of another script has two letters, and Latin letters on one side at most.
+    """Whether no run of letters of another script may stand for letters of a Latin word.
 
-    One letter, or a run inside of a Latin word, may stand for Latin letters: `admi\u0e17`, `r\u53e3\u53e3t`.
+    Refused are `admi\u0e17` and `r\u53e3\u53e3t`. A run has two letters or more, and Latin letters on one side at
+    most. One Korean syllable is enough, since none looks like a Latin letter; one Chinese letter is enough where signs
+    or digits separate it from Latin ones.
     """
-    kinds = [_kind_of(sign) for sign in name]
-    runs = [(kind, len([*run])) for kind, run in itertools.groupby(kind for kind in kinds if kind != "mark")]
-    kinds_around = ["", *(kind for kind, _ in runs), ""]
-    for number, (kind, length) in enumerate(runs):
-        is_inside = kinds_around[number] == kinds_around[number + 2] == "latin"
-        if kind == "foreign" and (length < 2 or is_inside):
+    signs = [(_kind_of(sign), sign) for sign in name]
+    groups = itertools.groupby((pair for pair in signs if pair[0] != "mark"), key=itemgetter(0))
+    runs = [(kind, "".join(sign for _, sign in pairs)) for kind, pairs in groups]
+    kinds = ["", *(kind for kind, _ in runs), ""]
+    for number, (kind, run) in enumerate(runs):
+        if kind != "foreign":
+            continue
+        latin_sides = [kinds[number], kinds[number + 2]].count("latin")
+        is_separate_word = latin_sides == 0 and _script_of(run[0]) == "HAN"
+        is_too_short = len(run) < 2 and run not in _SYLLABLES and not is_separate_word
+        if latin_sides == 2 or is_too_short:
             return False
     return True
 
