@@ -44,8 +44,8 @@ def test_other_sockets_are_left_alone() -> None:
 PROGRAM = """
 import sys, threading, time
 from duely.cli.stopping import drain_then_stop
-from duely.http import drain
-from duely.http.drain import Stage
+from duely.core import drain
+from duely.core.drain import Stage
 ended = threading.Event()
 stops = []
 def stop():

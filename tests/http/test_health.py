@@ -11,8 +11,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from duely.http import drain, health
-from duely.http.drain import Stage
+from duely.core import drain
+from duely.core.drain import Stage
+from duely.http import health
 from duely.http.health import OK, UNKNOWN, Checks, Readiness, System, health_first, refuses_writes
 
 GOOD = {"database": OK, "migrations": OK}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
-from duely.http import drain
-from duely.http.drain import Stage
+from duely.core import drain
+from duely.core.drain import Stage
 from duely.http.sockets import open_sockets
 
 POLL_SECONDS = 0.05

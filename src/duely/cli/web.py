@@ -21,8 +21,8 @@ from duely.cli.keys import refuse_other_key_if_reachable
 from duely.cli.lifeline import end_with_parent, reset_signals_in_forks, run_in_child
 from duely.cli.pooler import refuse_pooler_if_reached
 from duely.cli.stopping import drain_then_stop
-from duely.http import drain
-from duely.http.drain import Stage
+from duely.core import drain
+from duely.core.drain import Stage
 
 log = structlog.get_logger("duely.web")
 
@@ -82,7 +82,7 @@ def serve_web() -> None:
     from granian.server import Server
 
     class DrainingServer(Server):  # type: ignore[valid-type, misc]
-        """A server that drains before it stops (decision 0032). See `duely.http.drain`."""
+        """A server that drains before it stops (decision 0032). See `duely.core.drain`."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)

@@ -20,10 +20,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from duely.api.health import pending_migrations
-from duely.core import keys
+from duely.core import drain, keys
 from duely.guard import space
 from duely.guard.queries import installed_key
-from duely.http import drain
 
 Application = Callable[..., Iterable[bytes]]
 Checks = Mapping[str, str]

@@ -17,13 +17,13 @@ from django.views.defaults import server_error
 from duely.api.outages import outages
 from duely.api.problems import problem, refusal
 from duely.api.routes import resolve_path
-from duely.core import clock, errors
+from duely.core import clock, drain, errors
 from duely.core.actor import Actor, Origin
 from duely.core.ids import new_id
 from duely.core.settings import setting
 from duely.guard import bans, limits, rules, space
 from duely.guard.rules import LimitStatus, Scope
-from duely.http import drain, headers
+from duely.http import headers
 
 MAX_BODY_BYTES = 1024 * 1024
 INCOMPLETE = "duely.incomplete"
