@@ -30,6 +30,7 @@ GENERAL_HEADERS = frozenset(
         "access-control-expose-headers",
         "allow",
         "cache-control",
+        "connection",
         "content-length",
         "content-security-policy",
         "content-type",

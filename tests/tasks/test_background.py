@@ -33,8 +33,8 @@ EAST, WEST = "Pacific/Kiritimati", "Etc/GMT+12"
 @pytest.fixture(autouse=True)
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that each job takes several transactions."""
-    monkeypatch.setattr(pace, "FIRST", 60)
-    monkeypatch.setattr(pace, "MOST", 60)
+    monkeypatch.setattr(pace, "FIRST_ROWS", 60)
+    monkeypatch.setattr(pace, "MAX_ROWS", 60)
 
 
 def fill(owner: Any, number: int, **columns: Any) -> None:

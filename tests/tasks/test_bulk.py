@@ -437,7 +437,7 @@ def test_all_my_tasks_go_to_the_trash(api: Api, monkeypatch: pytest.MonkeyPatch)
     made(other, "Bread")
     tasks = [made(api, f"Milk {number}") for number in range(7)]
     api.delete(f"tasks/{tasks[0]['id']}/")
-    monkeypatch.setattr(pace, "FIRST", 2)
+    monkeypatch.setattr(pace, "FIRST_ROWS", 2)
     assert api.delete("tasks/?confirm=true").json() == {"deleted": 6, "has_more": False}
     assert api.get("tasks/").json()["data"] == []
     trash = api.get("tasks/trash/?limit=100").json()["data"]
@@ -452,7 +452,7 @@ def test_all_my_tasks_go_to_the_trash(api: Api, monkeypatch: pytest.MonkeyPatch)
 def test_one_request_takes_so_many_and_says_whether_there_are_more(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         made(api, f"Milk {number}")
-    monkeypatch.setattr(pace, "FIRST", 2)
+    monkeypatch.setattr(pace, "FIRST_ROWS", 2)
     monkeypatch.setattr(many, "MOST", 3)
     assert api.delete("tasks/?confirm=true").json() == {"deleted": 3, "has_more": True}
     assert api.delete("tasks/?confirm=true").json() == {"deleted": 2, "has_more": False}

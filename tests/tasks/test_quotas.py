@@ -115,7 +115,7 @@ def test_an_empty_trash_makes_room() -> None:
 
 
 def test_a_full_trash_is_emptied_by_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "FIRST", 2)
+    monkeypatch.setattr(pace, "FIRST_ROWS", 2)
     monkeypatch.setattr(sweeps, "MOST", 3)
     me = Api(alice())
     me.post("tasks/bulk/", operations(5))

@@ -12,7 +12,9 @@ from django.urls import resolve
 
 from cast import V1, Api, alice, bob, faults, iris, log_of
 from duely.activity.models import Change
+from duely.core import drain
 from duely.core.clock import now, rfc3339
+from duely.core.drain import Stage
 from duely.core.errors import MAX_REPORTED, MalformedRequest
 from duely.core.ids import derived_id
 from duely.tasks.models import Category, Task
@@ -215,6 +217,22 @@ def test_as_many_tasks_as_are_allowed_come_in_and_no_more(monkeypatch: pytest.Mo
     assert (answer.status_code, faults(answer)) == (400, {"tasks": "too_many"})
     assert not Task.objects.exists()
     assert counts(bring(me, file(tasks[:2]))) == {"created": 2}
+
+
+def test_an_import_stops_with_the_server_and_goes_on_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = Api(alice())
+    tasks = [{"id": each, "title": "x"} for each in (ONE, TWO, THREE)]
+    monkeypatch.setattr(imports, "BATCH", 1)
+    monkeypatch.setattr(drain, "_shared", bytearray(1))
+    with monkeypatch.context() as stopping:
+        stopping.setattr(imports, "yield_slot", lambda: drain.enter(Stage.ENDING))
+        answer = bring(me, file(tasks))
+    drain.enter(Stage.SERVING)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "Send the same file again" in answer.json()["detail"]
+    assert Task.objects.count() == 1
+    assert counts(bring(me, file(tasks))) == {"created": 2, "unchanged": 1}
 
 
 def test_a_category_that_goes_while_the_file_comes_in_takes_no_task_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

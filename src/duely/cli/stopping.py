@@ -61,7 +61,7 @@ def _stop_on_signal(reading: int, stop: Callable[[], object], port: int, max_sec
         # A service manager may signal all processes at once, so that this one is signalled before its parent.
         drain.enter(Stage.DRAINING)
     deadline = time.monotonic() + max_seconds
-    while drain.stage() != Stage.FINISHING and time.monotonic() < deadline and os.getppid() == parent:
+    while drain.stage() < Stage.FINISHING and time.monotonic() < deadline and os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     if refuse_new_connections(port):
         time.sleep(ACCEPT_SECONDS)

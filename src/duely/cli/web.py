@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import wait
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 
 import structlog
@@ -32,6 +32,8 @@ CONNECTIONS_PER_WORKER = 1024
 HEADER_TIMEOUT_MILLISECONDS = 65_000
 # How long requests may take after the drain.
 FINISH_SECONDS = 25
+# In the last part of FINISH_SECONDS an import stops with an answer, instead of being killed (core/drain).
+ENDING_SECONDS = 5
 # Signals within this time count as one: a service manager may signal every process of a service, and `duely serve`
 # passes its own signal on.
 SAME_SIGNAL_SECONDS = 0.5
@@ -105,6 +107,9 @@ def serve_web() -> None:
             for worker in self.wrks:
                 worker.terminate()
             deadline = time.monotonic() + FINISH_SECONDS
+            ending = Timer(FINISH_SECONDS - ENDING_SECONDS, drain.enter, [Stage.ENDING])
+            ending.daemon = True
+            ending.start()
             for worker in self.wrks:
                 # Waits for the sentinel, because `is_alive` can be true for an ended process while another thread
                 # collects its exit code.
@@ -112,6 +117,7 @@ def serve_web() -> None:
                     log.warning("requests were not finished in time, their process is killed", pid=worker.inner.pid)
                     worker.kill()
                 worker.join()
+            ending.cancel()
             self.wrks.clear()
 
     # granian warns about more threads than cores. Most of them wait for clients; `settings.WEB_AT_ONCE` of them work

@@ -12,6 +12,8 @@ class Stage(IntEnum):
     """Requests are answered, but `/readyz` answers 503 and each answer has `Connection: close`."""
     FINISHING = 2
     """New connections are not accepted; running requests are finished."""
+    ENDING = 3
+    """The process is killed in a few seconds: requests that can be repeated stop between two transactions."""
 
 
 _shared: Any = bytearray(1)

@@ -10,7 +10,9 @@ from uuid import UUID
 from django.db import IntegrityError
 
 from duely.activity.queries import counted_for
+from duely.core import drain
 from duely.core.actor import Actor
+from duely.core.drain import Stage
 from duely.core.errors import MAX_REPORTED, FieldError, QuotaExceeded, Unavailable, ValidationFailed
 from duely.core.ids import new_id
 from duely.core.quotas import LIMITS
@@ -58,8 +60,9 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
     Raises MalformedRequest (400) for a file that cannot be read, ValidationFailed (400) with the first faulty rows,
     QuotaExceeded (403) for more tasks or categories than the actor may have, ImportTooCostly (422) for one that takes
     too much work to read, before anything is written. A preview raises the same.
+    Raises Unavailable (503) between two batches when the server is about to end.
     """
-    # Only until the first row is written: an import is never broken off halfway. To read the file again costs as much.
+    # Checked until the first row is written: only a stop of the server ends an import halfway.
     budget = Budget(_size(file))
     reading = Reading(budget.check)
     with opened(file, actor.zone, now, reading) as source:
@@ -76,6 +79,8 @@ def bring_in(*, actor: Actor, file: BinaryIO, preview: bool, now: datetime) -> R
             # An import is refused by the database, which a preview does not write to.
             _refuse_beyond("categories", result.categories["created"], actor)
         for batch in _batches(source.rows):
+            if drain.stage() == Stage.ENDING:
+                raise Unavailable("The server is stopping. Send the same file again: it goes on where it ended.")
             shown, counts = _until_nobody_was_faster(
                 lambda batch=batch: actions.import_tasks(  # type: ignore[misc]
                     actor=actor, rows=batch, categories={**found, **ids}, preview=preview, now=now
