@@ -128,6 +128,9 @@ def test_a_server_process_outlives_a_change_of_roles(tmp_path: Path, fresh_datab
         until(lambda: server.get("/readyz") == 200)
         with read_only(name, host=host, user="postgres"):
             until(lambda: server.get("/readyz") == 503)
+            doctor = run(tmp_path, "doctor", database_url=fresh_database_url, **options)
         until(lambda: server.get("/readyz") == 200)
     finally:
         server.clean_up()
+    assert doctor.returncode != 0
+    assert "the server is read-only" in doctor.stdout

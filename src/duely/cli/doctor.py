@@ -189,6 +189,9 @@ def _postgres() -> Iterator[Finding]:
         )
     else:
         yield Finding("Database", Verdict.OK, f"{describe_database()}, version {major}.{int(version) % 10_000}")
+    if _value("SHOW transaction_read_only") == "on":
+        advice = "Name the primary server in DATABASE_URL, or set default_transaction_read_only to off."
+        yield Finding("Writes", Verdict.WRONG, "the server is read-only: a standby, or set so", advice)
     encoding = _value("SHOW server_encoding")
     if encoding != "UTF8":
         yield Finding(
