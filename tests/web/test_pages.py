@@ -110,9 +110,18 @@ def test_the_script_of_the_link_page_finds_what_it_looks_for() -> None:
     assert set(used) <= set(page.having("id"))
     views = re.findall(r'show\("([^"]+)"\)|"([a-z-]+)" : "([a-z-]+)"', script)
     named = {name for groups in views for name in groups if name} | set(page.having("data-show"))
-    assert {"done", "done-without", "ask", "ask-without"} <= named
+    assert {"done", "done-without", "ask", "ask-without", "incomplete", "nothing"} <= named
+    (messages,) = [values for _, values in page.elements if values.get("id") == "faults"]
+    assert {f"data-{name}" for name in re.findall(r"faults\.([a-z]+)", script)} == set(messages) - {"hidden", "id"}
     assert named <= set(page.having("data-view"))
     assert {InvalidToken.code, AlreadyExists.code} <= set(page.having("data-view"))
+
+
+def test_a_link_without_its_slash_leads_to_the_page() -> None:
+    answer = Client().get("/verify-email?source=mail")
+
+    assert (answer.status_code, answer["Location"]) == (302, "/verify-email/?source=mail")
+    assert Client().post("/verify-email").status_code == 405
 
 
 def test_the_link_page_knows_a_whole_token() -> None:

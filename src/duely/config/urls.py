@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, register_converter
+from django.views.generic import RedirectView
 from dmr.routing import Router
 
 from duely.accounts import endpoints as accounts
@@ -41,6 +42,10 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("unsubscribe/<str:token>/", unsubscribe, name="unsubscribe"),
     path("verify-email/", verify_email),
+    # Browsers keep the part behind the # when they follow a redirect.
+    path(
+        "verify-email", RedirectView.as_view(url="/verify-email/", query_string=True, http_method_names=["get", "head"])
+    ),
     path("", home),
 ]
 

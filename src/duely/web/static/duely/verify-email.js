@@ -25,7 +25,9 @@ function start() {
   const isWhole = new RegExp(`^${withPassword.dataset.token}$`).test(token);
   password.value = "";
   clearFaults();
-  show(isWhole ? "ask" : "incomplete");
+  if (isWhole) show("ask");
+  // After success the address has no token: the page was loaded again, or opened with the button "Back".
+  else show(token ? "incomplete" : "nothing");
 }
 
 function clearFaults() {
@@ -44,6 +46,7 @@ function showPasswordError(message) {
 
 function waitMessage(retryAfter) {
   const seconds = Math.max(Number(retryAfter) || 60, 1);
+  if (seconds === 1) return faults.second;
   return seconds < 120
     ? faults.seconds.replace("{}", seconds)
     : faults.minutes.replace("{}", Math.ceil(seconds / 60));
