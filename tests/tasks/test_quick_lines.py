@@ -315,6 +315,8 @@ trip 5 – 8 dec
 trip fri 4 – sun 6 dec
 trip fri 4 and sun 6 dec
 trip dec 5 until 8 dec
+conference, monday, until wednesday
+fair tuesday, until thursday
 Oct 5 & 6 trip
 June 3, 4
 trip June 3 4 5
