@@ -16,6 +16,7 @@ import django.contrib.auth.hashers
 from duely.accounts import queries
 from duely.accounts.models import User
 from duely.core.actor import Actor
+from duely.core.clock import whole_seconds
 from duely.core.errors import RateLimited, Unavailable
 from duely.database import slots
 from duely.guard import limits, rules
@@ -70,7 +71,7 @@ def _places(account: str, actor: Actor, user: User | None) -> Sequence[LimitedKe
         wait = limits.guess_wait(places)
     if wait:
         limits.note_refused_guess(account, FROM_STRANGERS, user.id if user else None, actor.origin)
-        raise RateLimited(rules.whole_seconds(wait), TOO_MANY)
+        raise RateLimited(whole_seconds(wait), TOO_MANY)
     return places
 
 

@@ -1,5 +1,6 @@
 """The current time, and instants as text. No other module reads the clock or formats instants."""
 
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -26,6 +27,11 @@ def now() -> datetime:
     filter with it would not match its own row.
     """
     return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
+
+
+def whole_seconds(wait: float) -> int:
+    """A wait rounded up to whole seconds, at least 1, as `Retry-After` has it."""
+    return max(math.ceil(wait), 1)
 
 
 def rfc3339(instant: datetime) -> str:

@@ -1,7 +1,6 @@
 """Pure functions over header values and settings: addresses, request ids, rates and bans."""
 
 import ipaddress
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import msgspec
 from django.http.request import split_domain_port, validate_host
 
 from duely.core.actor import Origin
+from duely.core.clock import whole_seconds
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -233,11 +233,6 @@ class LimitStatus(msgspec.Struct, frozen=True):
     def retry_after(self) -> int:
         """Seconds for the header Retry-After, at least 1."""
         return whole_seconds(self.wait)
-
-
-def whole_seconds(wait: float) -> int:
-    """A wait rounded up to whole seconds, at least 1."""
-    return max(math.ceil(wait), 1)
 
 
 def counted_address(address: str | None) -> str:

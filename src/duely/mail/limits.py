@@ -1,7 +1,6 @@
 """Daily limits of mails. The database counts, so that the limits are exact over all workers (decision 0043)."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
+from duely.core.clock import whole_seconds
 from duely.mail import recipients
 from duely.mail.messages import Mail
 from duely.mail.models import MailCount
@@ -41,7 +41,7 @@ def next_day(now: datetime) -> datetime:
 
 def seconds_to_next_day(now: datetime) -> int:
     """Whole seconds until all limits begin anew, at least 1."""
-    return max(math.ceil((next_day(now) - now).total_seconds()), 1)
+    return whole_seconds((next_day(now) - now).total_seconds())
 
 
 def counts_of(mail: Mail, *, is_proven: bool) -> Sequence[Count]:
