@@ -150,14 +150,13 @@ class NoCodeLeft(RateLimited):
 
 
 def code_to_mail(purpose: Purpose, email: str, requester: str, network: str, now: datetime) -> Code | None:
-    """See to it that whoever reads the mail of this address has a code that works, in the caller's transaction.
+    """The code to mail to this address now, in the caller's transaction: the live one, or a new one.
 
-    Returns the code to mail now: a new one, or the one that is there. None when that one was mailed often enough, or
-    another request has made one at the same time; then it is in the mailbox already. A code never ends because another
-    one is asked for: strangers could keep its owner out by that (decision 0026).
+    None when the live code was mailed often enough, or when another request has just created one. A live code stays
+    valid when another one is requested: otherwise strangers could keep its owner out (decision 0026).
 
-    A code to mail is counted for the shares of the requester and of their network at the mailbox, whether or not there
-    is an account with the address. Raises NoCodeLeft (429) when one is used up; nothing has changed then, so it costs
+    The code is counted for the shares of the requester and of their network at the mailbox, whether or not an account
+    has the address. Raises NoCodeLeft (429) when a share is used up. Nothing has changed then, so a refusal costs
     others nothing (decision 0043).
     """
     key = email_key(email)
@@ -216,7 +215,7 @@ def _is_of_use(current: Code, live: list[Code], wrong: int, requester: str, now:
 
 
 def new_code(purpose: Purpose, email: str, now: datetime, *, is_long: bool = False) -> Code:
-    """The row, not yet stored, of a new code for whoever reads the mail of this address."""
+    """The row of a new code for this address, not yet stored."""
     lifetime = timedelta(minutes=LONG_CODE_MINUTES) if is_long else codes.lifetime(purpose)
     return Code(
         id=new_id(),
@@ -260,7 +259,7 @@ def new_token(user: User, purpose: Purpose, now: datetime, email: str | None = N
 
 
 def limit_links(actor: Actor, email: str, now: datetime) -> Sequence[limits.Count]:
-    """Count a link that the actor asks us to mail to this address, and return what it is counted in.
+    """Count a link that the actor requests for this address, and return its counters.
 
     Raises RateLimited (429) until the next day.
 
